@@ -1,0 +1,53 @@
+/** Backends. Definition and endpoints travel in different chunks, because endpoints change a hundred times as often. */
+import type { Origin } from "./common.ts";
+import type { TlsVersion } from "./listener.ts";
+
+export interface Cluster {
+  /** Envoy's and Istio's form: `outbound|<port>|<subset>|<host>`. */
+  readonly name: string;
+  /** The service's host name, for metrics and logs. */
+  readonly host: string;
+  readonly port: number;
+  readonly subset?: string;
+  readonly origin: Origin;
+  readonly discovery: "static" | "dns";
+  readonly loadBalancer: { readonly policy: "round-robin" | "random" | "least-request" };
+  readonly pool: PoolSettings;
+  readonly tls?: ClientTls;
+  /** Retries in flight may be at most this share of requests in flight, but never under `minConcurrent`. */
+  readonly retryBudget: { readonly percent: number; readonly minConcurrent: number };
+}
+
+export interface PoolSettings {
+  readonly connectTimeoutMs: number;
+  /** Idle keep-alive connection is closed after this. */
+  readonly idleTimeoutMs: number;
+  readonly maxConnections: number;
+  readonly maxPendingRequests: number;
+  /** 0: no limit. */
+  readonly maxRequestsPerConnection: number;
+}
+
+export interface ClientTls {
+  readonly mode: "simple";
+  /** Undefined: the endpoint's host name. */
+  readonly serverName?: string;
+  readonly subjectAltNames: readonly string[];
+  readonly caFile?: string;
+  readonly minVersion: TlsVersion;
+  readonly insecureSkipVerify: boolean;
+}
+
+export interface ClusterEndpoints {
+  readonly cluster: string;
+  readonly endpoints: readonly Endpoint[];
+}
+
+export interface Endpoint {
+  /** IP literal (canonical) or, for `discovery: "dns"`, a host name. */
+  readonly address: string;
+  readonly port: number;
+  /** Positive. */
+  readonly weight: number;
+  readonly locality?: string;
+}

@@ -1,0 +1,48 @@
+/** Limits and habits of a gateway that come from MeshConfig. Every limit has a name, a unit and a default; see docs. */
+export interface Settings {
+  readonly http: HttpSettings;
+  /** Trusted hops in front: the Nth X-Forwarded-For entry from the right is the client. 0: the peer itself. */
+  readonly numTrustedProxies: number;
+  readonly accessLog: { readonly enabled: boolean; readonly path: string };
+  /** Tell `x-tidegate-snapshot`, `-rule` and `-reason` in responses. */
+  readonly explainHeaders: boolean;
+}
+
+export interface HttpSettings {
+  /** Longest request line, bytes. */
+  readonly maxRequestLineBytes: number;
+  /** All fields together, bytes. */
+  readonly maxHeaderBytes: number;
+  readonly maxHeaderCount: number;
+  /** 0: unlimited. */
+  readonly maxRequestBodyBytes: number;
+  /** From the first byte of a request to the end of its head. */
+  readonly headerTimeoutMs: number;
+  /** Keep-alive connection without a request. */
+  readonly idleTimeoutMs: number;
+  /** No byte either way during a request; 0: off. */
+  readonly streamIdleTimeoutMs: number;
+  /** From head to last body byte of the request; 0: off. */
+  readonly requestTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  /** Body bytes kept so that a retry can send them again. */
+  readonly maxReplayBytes: number;
+}
+
+export const DEFAULT_SETTINGS: Settings = {
+  http: {
+    maxRequestLineBytes: 8 * 1024,
+    maxHeaderBytes: 32 * 1024,
+    maxHeaderCount: 100,
+    maxRequestBodyBytes: 0,
+    headerTimeoutMs: 10_000,
+    idleTimeoutMs: 60_000,
+    streamIdleTimeoutMs: 300_000,
+    requestTimeoutMs: 0,
+    drainTimeoutMs: 45_000,
+    maxReplayBytes: 64 * 1024,
+  },
+  numTrustedProxies: 0,
+  accessLog: { enabled: true, path: "-" },
+  explainHeaders: false,
+};

@@ -1,0 +1,88 @@
+/**
+ * What core asks of a runtime. Narrow on purpose: a runtime hands over readers, never stores.
+ */
+import type { FieldList, ReadonlyFieldList } from "./http/message.ts";
+
+/** Time. `now` is monotonic milliseconds (fractions allowed); `unixMs` is wall-clock time for calendars, logs and expiry only. */
+export interface Clock {
+  now(): number;
+  unixMs(): number;
+}
+
+/** Dice: uniform in [0, 1). */
+export type Random = () => number;
+
+/** Who is on the other end of the accepted connection, established before the first request byte. */
+export interface PeerInfo {
+  /** Remote address in canonical text form (no zone, no brackets). */
+  readonly address: string;
+  readonly port: number;
+  /** SPIFFE id from a verified client certificate. */
+  readonly principal?: string;
+  readonly tls?: { readonly serverName: string | undefined; readonly version: string };
+}
+
+/** One counter store, shared by whoever must agree: threads by shared memory, sites by a lease bank. */
+export interface QuotaBank {
+  /**
+   * Checks all charges together and applies all of them or none (design: a refused request is not charged).
+   * A synchronous answer is required of local scope; a promise is allowed for cluster and global scope.
+   */
+  take(charges: readonly QuotaCharge[], nowUs: number): QuotaAnswer | Promise<QuotaAnswer>;
+  /** Gives back what was taken for something that has ended (unit `concurrent`) or corrects an estimate (unit `bytes`). */
+  settle(charges: readonly QuotaCharge[], nowUs: number): void;
+}
+
+/** One limit of one quota for one key. `limit` indexes the compiled limit that says window, amount and algorithm. */
+export interface QuotaCharge {
+  /** Compiled limit (see quota/): algorithm, amount, window. */
+  readonly limit: unknown;
+  readonly key: string;
+  cost: number;
+}
+
+export interface QuotaAnswer {
+  readonly admitted: boolean;
+  /** Per charge, in order: what is left and when more comes back. */
+  readonly remaining: readonly number[];
+  readonly retryAfterMs: number;
+  readonly resetMs: readonly number[];
+  /** Index into the charges of the first limit that refused, or -1. */
+  readonly refusedBy: number;
+  /** True when the store could not answer or has no room and the rule's `onStoreFailure` decided. */
+  readonly storeFailed: boolean;
+}
+
+/** One finished request as told to telemetry. Filled once, read by the access log and the metrics, then dropped. */
+export interface Reporter {
+  request(record: RequestRecord): void;
+}
+
+export interface RequestRecord {
+  readonly snapshotVersion: string;
+  readonly listener: string;
+  readonly method: string;
+  readonly authority: string;
+  readonly target: string;
+  readonly scheme: string;
+  readonly protocol: string;
+  readonly peer: PeerInfo;
+  readonly fields: ReadonlyFieldList;
+  readonly routeId: string | undefined;
+  readonly clusterName: string | undefined;
+  readonly endpoint: string | undefined;
+  readonly status: number;
+  /** Envoy response flags, comma separated, or "-". */
+  readonly flags: string;
+  /** Rule that decided against or altered the request (quota, egress rule, fault…), or undefined. */
+  readonly rule: string | undefined;
+  readonly reason: string | undefined;
+  readonly attempts: number;
+  readonly startedMs: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly durationMs: number;
+  /** Time from the first byte sent upstream to the response head; undefined when nothing was sent. */
+  readonly upstreamMs: number | undefined;
+  readonly responseFields?: FieldList;
+}

@@ -1,0 +1,125 @@
+/**
+ * The seam between meaning and sockets: one request is a machine of steps, and a runtime's driver carries the steps out.
+ *
+ * The driver calls `start`, does what the returned step says, reports the outcome through the matching method, and does
+ * what that returns, until a step is terminal (`respond`, `relay`, `tunnel`, `drop`). Then it calls `finished` exactly once. Nothing here
+ * is asynchronous unless a step is `wait`, so the plain path has no promise in it.
+ */
+import type { ErrorCode } from "./error.ts";
+import type { RequestHead, ResponseHead } from "./http/message.ts";
+import type { ClientTls, PoolSettings } from "./ir/index.ts";
+
+export interface Exchange {
+  start(): Step;
+  /** The origin's final response head arrived (1xx never comes here). Answer: `relay`, `sleep` (before a retry) or `send` (retry now). */
+  responded(head: ResponseHead): Step;
+  /** The attempt failed before a response head arrived. Answer: `send`, `sleep` or `respond`. */
+  failed(failure: AttemptFailure): Step;
+  /** The last step's `deadlineMs` passed: a sleep is over, or the attempt or the whole request took too long (the driver has to abandon the attempt). */
+  timer(): Step;
+  /** The promise of a `wait` step has settled (the exchange looks at the outcome itself). */
+  resumed(): Step;
+  /** Over, one way or the other; exactly once. Releases what was held, charges what was used, reports. */
+  finished(end: ExchangeEnd): void;
+}
+
+export type Step = RespondStep | SendStep | RelayStep | SleepStep | WaitStep | TunnelStep | DropStep;
+
+/** Answer from here. Terminal. */
+export interface RespondStep {
+  readonly kind: "respond";
+  readonly head: ResponseHead;
+  readonly body: string | Uint8Array;
+  /** Close the client connection afterwards (the request body was not read, framing is in doubt, or draining). */
+  readonly close: boolean;
+}
+
+/** Send this head and the client's body to that endpoint. */
+export interface SendStep {
+  readonly kind: "send";
+  readonly target: UpstreamTarget;
+  readonly head: RequestHead;
+  /** Monotonic ms at which `timer` is called if no response head has come; undefined: none. */
+  readonly deadlineMs: number | undefined;
+  /** May need the body again: keep up to the limit and say in AttemptFailure whether that worked. */
+  readonly keepBody: boolean;
+  /** Copies sent at the same time whose responses nobody reads; only with the first attempt. */
+  readonly mirrors: readonly MirrorSend[];
+}
+
+export interface MirrorSend {
+  readonly target: UpstreamTarget;
+  readonly head: RequestHead;
+}
+
+/** Pass the origin's response on with this head. Terminal. Body bytes and trailers follow as they come, until `deadlineMs`. */
+export interface RelayStep {
+  readonly kind: "relay";
+  readonly head: ResponseHead;
+  readonly deadlineMs: number | undefined;
+}
+
+export interface SleepStep {
+  readonly kind: "sleep";
+  readonly deadlineMs: number;
+}
+
+export interface WaitStep {
+  readonly kind: "wait";
+  readonly until: Promise<void>;
+  readonly deadlineMs: number | undefined;
+}
+
+/** CONNECT was allowed: dial, answer 200, then move bytes both ways after `inspect` has agreed to the first ones. Terminal. */
+export interface TunnelStep {
+  readonly kind: "tunnel";
+  readonly target: UpstreamTarget;
+  readonly head: ResponseHead;
+  /** Called with the client's first bytes until it answers; `deny` closes the tunnel before anything was forwarded. */
+  inspect(bytes: Uint8Array): TunnelVerdict;
+}
+export type TunnelVerdict =
+  | { readonly kind: "more" }
+  | { readonly kind: "allow" }
+  | { readonly kind: "deny"; readonly reason: string };
+
+/** Close the client connection without an answer. Terminal. */
+export interface DropStep {
+  readonly kind: "drop";
+  readonly code: ErrorCode;
+}
+
+export interface UpstreamTarget {
+  readonly endpoint: UpstreamEndpoint;
+  readonly pool: PoolSettings;
+  readonly tls: ClientTls | undefined;
+}
+
+/** One address of one cluster as the data plane keeps it: outlives snapshots as long as its key stays. */
+export interface UpstreamEndpoint {
+  /** `<cluster>|<address>|<port>`: identity across snapshots. */
+  readonly key: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  /** Requests in flight to it; kept by the exchange. */
+  active: number;
+  /** The runtime's own (its connection pool); core never looks. */
+  runtime: unknown;
+}
+
+export interface AttemptFailure {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  /** No byte of this attempt can have reached the origin's application (never connected, or a reused connection was closed before anything came back and nothing was sent). */
+  readonly neverSent: boolean;
+  /** The request body, if any, can be sent again from the start. */
+  readonly replayable: boolean;
+}
+
+export interface ExchangeEnd {
+  /** `complete`: both messages ended as they should. */
+  readonly outcome: "complete" | "client_gone" | "upstream_cut" | "timeout" | "protocol_error";
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+}
