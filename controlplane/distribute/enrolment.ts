@@ -1,0 +1,142 @@
+/**
+ * Who may subscribe: join tokens (short-lived, counted, bound to a pool) and the credentials of enrolled gateways.
+ * Only SHA-256 hashes of secrets are stored: both are 32 random bytes, so a plain hash is as good as a slow one.
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { DatabaseSync } from "node:sqlite";
+import type { SnapshotRef } from "./session.ts";
+
+export interface IssuedToken {
+  readonly id: string;
+  readonly secret: string;
+  readonly pool: string;
+  readonly expiresMs: number;
+}
+
+export interface EnrolledGateway {
+  readonly id: string;
+  readonly pool: string;
+  readonly enrolledMs: number;
+  readonly lastSeenMs: number;
+  readonly held: SnapshotRef | undefined;
+}
+
+export type EnrolOutcome =
+  | { readonly kind: "enrolled"; readonly credential: string; readonly pool: string }
+  | { readonly kind: "refused"; readonly reason: string };
+
+const ID = /^[a-z0-9]([a-z0-9.-]{0,126}[a-z0-9])?$/;
+
+export class Enrolment {
+  readonly #db: DatabaseSync;
+  readonly #now: () => number;
+
+  /** @param file database path, or `:memory:`. @param now Unix ms. */
+  constructor(file: string, now: () => number) {
+    this.#now = now;
+    this.#db = new DatabaseSync(file);
+    this.#db.exec(`
+      PRAGMA journal_mode = WAL;
+      CREATE TABLE IF NOT EXISTS join_token (
+        id TEXT PRIMARY KEY, pool TEXT NOT NULL, secret_hash BLOB NOT NULL, expires_ms INTEGER NOT NULL, uses_left INTEGER NOT NULL
+      ) STRICT;
+      CREATE TABLE IF NOT EXISTS gateway (
+        id TEXT PRIMARY KEY, pool TEXT NOT NULL, credential_hash BLOB NOT NULL, enrolled_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL,
+        held_epoch INTEGER, held_version INTEGER
+      ) STRICT;
+    `);
+  }
+
+  /** @param uses how many gateways may enrol with it. */
+  issueToken(pool: string, ttlMs: number, uses: number): IssuedToken {
+    const token = {
+      id: randomBytes(6).toString("hex"),
+      secret: randomBytes(32).toString("base64url"),
+      pool,
+      expiresMs: this.#now() + ttlMs,
+    };
+    this.#db.prepare("DELETE FROM join_token WHERE expires_ms < ?").run(this.#now());
+    this.#db
+      .prepare("INSERT INTO join_token (id, pool, secret_hash, expires_ms, uses_left) VALUES (?, ?, ?, ?, ?)")
+      .run(token.id, pool, sha256(token.secret), token.expiresMs, uses);
+    return token;
+  }
+
+  /**
+   * A token makes one gateway per use. A gateway that enrols again (its state was lost) gets a fresh credential if the token is for the
+   * pool it belongs to; an id can't be taken over from another pool.
+   */
+  enrol(gatewayId: string, tokenId: string, tokenSecret: string): EnrolOutcome {
+    if (!ID.test(gatewayId))
+      return refused("gateway id: 1 to 128 of a-z, 0-9, '-', '.', starting and ending with a letter or digit");
+    const row = this.#db.prepare("SELECT pool, secret_hash, expires_ms, uses_left FROM join_token WHERE id = ?").get(tokenId);
+    const known = row !== undefined && timingSafeEqual(row["secret_hash"] as Uint8Array, sha256(tokenSecret));
+    if (!known) return refused("unknown join token: make a new one for this control plane");
+    if ((row["expires_ms"] as number) < this.#now()) return refused("the join token has expired: make a new one");
+    if ((row["uses_left"] as number) < 1) return refused("the join token is used up: make a new one");
+    const pool = row["pool"] as string;
+    const other = this.#db.prepare("SELECT pool FROM gateway WHERE id = ?").get(gatewayId);
+    if (other !== undefined && other["pool"] !== pool) {
+      return refused(
+        `gateway id ${gatewayId} belongs to pool ${String(other["pool"])}: choose another id, or a token for that pool`,
+      );
+    }
+    const credential = randomBytes(32).toString("base64url");
+    const now = this.#now();
+    this.#db.exec("BEGIN IMMEDIATE");
+    this.#db.prepare("UPDATE join_token SET uses_left = uses_left - 1 WHERE id = ?").run(tokenId);
+    this.#db
+      .prepare(
+        `INSERT INTO gateway (id, pool, credential_hash, enrolled_ms, last_seen_ms) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET credential_hash = excluded.credential_hash, enrolled_ms = excluded.enrolled_ms`,
+      )
+      .run(gatewayId, pool, sha256(credential), now, now);
+    this.#db.exec("COMMIT");
+    return { kind: "enrolled", credential, pool };
+  }
+
+  /** The gateway that a credential belongs to, or undefined. */
+  authenticate(credential: string): { readonly id: string; readonly pool: string } | undefined {
+    const row = this.#db.prepare("SELECT id, pool FROM gateway WHERE credential_hash = ?").get(sha256(credential));
+    return row && { id: row["id"] as string, pool: row["pool"] as string };
+  }
+
+  seen(gatewayId: string, held: SnapshotRef | undefined): void {
+    this.#db
+      .prepare(
+        "UPDATE gateway SET last_seen_ms = ?, held_epoch = coalesce(?, held_epoch), held_version = coalesce(?, held_version) WHERE id = ?",
+      )
+      .run(this.#now(), held?.epoch ?? null, held?.version ?? null, gatewayId);
+  }
+
+  /** Takes a gateway's credential away; its open stream is the server's to close. */
+  remove(gatewayId: string): boolean {
+    return this.#db.prepare("DELETE FROM gateway WHERE id = ?").run(gatewayId).changes > 0;
+  }
+
+  list(): EnrolledGateway[] {
+    return this.#db
+      .prepare("SELECT * FROM gateway ORDER BY pool, id")
+      .all()
+      .map((row) => ({
+        id: row["id"] as string,
+        pool: row["pool"] as string,
+        enrolledMs: row["enrolled_ms"] as number,
+        lastSeenMs: row["last_seen_ms"] as number,
+        held:
+          row["held_epoch"] === null ? undefined : { epoch: row["held_epoch"] as number, version: row["held_version"] as number },
+      }));
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}
+
+function sha256(secret: string): Buffer {
+  return createHash("sha256").update(secret).digest();
+}
+
+function refused(reason: string): EnrolOutcome {
+  return { kind: "refused", reason };
+}
