@@ -25,7 +25,10 @@ export interface HttpsRedirect {
 }
 
 export interface Route {
-  /** Unique in the snapshot and stable over versions: `<namespace>/<object>/<route name or index>`. */
+  /**
+   * Stable over versions: `<namespace>/<object>/<route name or index>`. A configured route keeps its id in every table and virtual host
+   * that it is bound to; within one virtual host ids are unique.
+   */
   readonly id: string;
   readonly name?: string;
   readonly origin: Origin;
@@ -72,6 +75,8 @@ export interface WeightedDestination {
   readonly cluster: string;
   /** Positive; the share is weight / sum. */
   readonly weight: number;
+  /** Authority sent to this destination; the route's `rewrite.authority` wins over it. */
+  readonly authority?: string;
   readonly requestHeaders?: HeaderOps;
   readonly responseHeaders?: HeaderOps;
 }
@@ -152,6 +157,7 @@ export interface CorsPolicy {
   readonly unmatchedPreflights: "forward" | "ignore";
 }
 
+/** A request that a fault was injected into skips the route's timeout and retries. */
 export interface Fault {
   readonly delay?: { readonly ms: number; readonly percent: number };
   readonly abort?: { readonly status: number; readonly percent: number };
