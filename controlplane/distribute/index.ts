@@ -1,0 +1,14 @@
+/**
+ * Distribution: tells every enrolled gateway of its pool's newest signed snapshot, hands out the chunks it lacks, and keeps what each
+ * one answered. It signs nothing and decides nothing about content; a gateway trusts signatures, never this room.
+ */
+export { type EnrolledGateway, Enrolment, type EnrolOutcome, type IssuedToken } from "./enrolment.ts";
+export {
+  type DistributionOptions,
+  DistributionServer,
+  type GatewayStatus,
+  MAX_FETCH_HASHES,
+  type SnapshotReader,
+} from "./grpc.ts";
+export { loadServerIdentity, type ServerIdentity } from "./server-identity.ts";
+export { heldBy, type RefusalDetail, type SessionState, type SnapshotRef, sameSnapshot } from "./session.ts";
