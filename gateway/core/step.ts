@@ -70,13 +70,20 @@ export interface WaitStep {
   readonly deadlineMs: number | undefined;
 }
 
-/** CONNECT was allowed: dial, answer 200, then move bytes both ways after `inspect` has agreed to the first ones. Terminal. */
+/**
+ * CONNECT was allowed: dial (one connection of its own, never from a pool), answer 200, then move bytes both ways after `inspect` has agreed to the
+ * first ones. Terminal once dialled; when the dial fails, `failed` is called and its step (`respond`, or `tunnel` to another address) is carried out.
+ */
 export interface TunnelStep {
   readonly kind: "tunnel";
   readonly target: UpstreamTarget;
   readonly head: ResponseHead;
-  /** Called with the client's first bytes until it answers; `deny` closes the tunnel before anything was forwarded. */
+  /** Nothing is looked at: bytes move both ways at once (the origin may speak first) and `inspect` is never called. */
+  readonly opaque?: boolean;
+  /** Called with all of the client's bytes so far, each time more have come, until it answers; `deny` closes the tunnel before anything was forwarded. */
   inspect(bytes: Uint8Array): TunnelVerdict;
+  /** Monotonic ms by which `inspect` must have agreed; the tunnel is closed then. Undefined: none. */
+  readonly inspectDeadlineMs?: number | undefined;
 }
 export type TunnelVerdict =
   | { readonly kind: "more" }
