@@ -1,0 +1,197 @@
+/** Istio DestinationRule: what happens to requests for a host after routing: balancing, pools, subsets, client TLS. */
+import { z } from "zod";
+import { routeHost } from "../hosts.ts";
+import { defineKind, type Finding } from "../kind.ts";
+import { duration, labels, percentNumber, portNumber, uint32 } from "../scalars.ts";
+import { exportTo, ISTIO_GROUP, ISTIO_VERSIONS } from "./common.ts";
+
+const int32 = z.int().min(0).max(2_147_483_647);
+
+const simpleBalancer = z
+  .enum(["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"])
+  .meta({ description: "Default LEAST_REQUEST, which LEAST_CONN is an old word for" })
+  .transform((name) => (name === "LEAST_CONN" || name === "UNSPECIFIED" ? ("LEAST_REQUEST" as const) : name));
+
+const consistentHash = z.strictObject({
+  httpHeaderName: z.string().optional(),
+  httpCookie: z
+    .strictObject({
+      name: z.string(),
+      path: z.string().optional(),
+      ttl: duration({ min: 0 }).optional(),
+      attributes: z.array(z.strictObject({ name: z.string(), value: z.string().optional() })).default([]),
+    })
+    .optional(),
+  useSourceIp: z.boolean().optional(),
+  httpQueryParameterName: z.string().optional(),
+  ringHash: z.strictObject({ minimumRingSize: z.int().min(0).default(1024) }).optional(),
+  maglev: z.strictObject({ tableSize: z.int().min(0).default(65_537) }).optional(),
+  minimumRingSize: z.int().min(0).optional(),
+});
+
+const localityLbSetting = z.strictObject({
+  distribute: z.array(z.strictObject({ from: z.string(), to: z.record(z.string(), uint32) })).default([]),
+  failover: z.array(z.strictObject({ from: z.string(), to: z.string() })).default([]),
+  failoverPriority: z.array(z.string()).default([]),
+  enabled: z.boolean().optional(),
+  zoneAwareLbSetting: z.strictObject({ minClusterSize: uint32.default(6), enabled: z.boolean().optional() }).optional(),
+});
+
+const loadBalancer = z.strictObject({
+  simple: simpleBalancer.optional(),
+  consistentHash: consistentHash.optional(),
+  localityLbSetting: localityLbSetting.optional(),
+  warmupDurationSecs: duration({ min: 0 }).optional().meta({ description: "Old spelling of warmup.duration" }),
+  warmup: z
+    .strictObject({ duration: duration(), minimumPercent: percentNumber.default(10), aggression: z.number().min(1).default(1) })
+    .optional(),
+});
+
+const connectionPool = z.strictObject({
+  tcp: z
+    .strictObject({
+      maxConnections: int32.optional(),
+      connectTimeout: duration().optional().meta({ description: "Default 10s" }),
+      tcpKeepalive: z
+        .strictObject({ probes: uint32.optional(), time: duration().optional(), interval: duration().optional() })
+        .optional(),
+      maxConnectionDuration: duration().optional(),
+      idleTimeout: duration({ min: 0 }).optional().meta({ description: "Default 1h" }),
+    })
+    .optional(),
+  http: z
+    .strictObject({
+      http1MaxPendingRequests: int32.optional(),
+      http2MaxRequests: int32.optional(),
+      maxRequestsPerConnection: int32.optional().meta({ description: "Default 0: no limit" }),
+      maxRetries: int32.optional(),
+      idleTimeout: duration({ min: 0 }).optional().meta({ description: "Default 1h" }),
+      h2UpgradePolicy: z.enum(["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"]).default("DEFAULT"),
+      useClientProtocol: z.boolean().default(false),
+      maxConcurrentStreams: int32.optional(),
+    })
+    .optional(),
+});
+
+const outlierDetection = z.strictObject({
+  consecutiveErrors: int32.optional().meta({ description: "Old spelling of consecutive5xxErrors" }),
+  splitExternalLocalOriginErrors: z.boolean().default(false),
+  consecutiveLocalOriginFailures: uint32.default(5),
+  consecutiveGatewayErrors: uint32.default(0),
+  consecutive5xxErrors: uint32.default(5),
+  interval: duration().default(10_000),
+  baseEjectionTime: duration().default(30_000),
+  maxEjectionPercent: percentNumber.default(10),
+  minHealthPercent: percentNumber.default(0),
+});
+
+const clientTls = z.strictObject({
+  mode: z.enum(["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]).default("DISABLE"),
+  clientCertificate: z.string().optional(),
+  privateKey: z.string().optional(),
+  caCertificates: z.string().optional().meta({ description: "PEM file; default: the system's authorities" }),
+  credentialName: z.string().optional(),
+  subjectAltNames: z.array(z.string().min(1)).default([]),
+  sni: z.string().optional().meta({ description: "Default: the request's host" }),
+  insecureSkipVerify: z.boolean().default(false),
+  caCrl: z.string().optional(),
+});
+
+const perPort = {
+  loadBalancer: loadBalancer.optional(),
+  connectionPool: connectionPool.optional(),
+  outlierDetection: outlierDetection.optional(),
+  tls: clientTls.optional(),
+};
+
+const trafficPolicy = z.strictObject({
+  ...perPort,
+  portLevelSettings: z.array(z.strictObject({ port: z.strictObject({ number: portNumber }), ...perPort })).default([]),
+  tunnel: z
+    .strictObject({ protocol: z.enum(["CONNECT", "POST"]).default("CONNECT"), targetHost: z.string(), targetPort: portNumber })
+    .optional(),
+  proxyProtocol: z.strictObject({ version: z.enum(["V1", "V2"]).default("V1") }).optional(),
+  retryBudget: z
+    .strictObject({ percent: percentNumber.default(20), minRetryConcurrency: uint32.default(3) })
+    .optional()
+    .meta({ description: "Default 20 % of active requests, at least 3" }),
+});
+
+export const destinationRuleSchema = z.strictObject({
+  host: routeHost,
+  trafficPolicy: trafficPolicy.optional(),
+  subsets: z
+    .array(z.strictObject({ name: z.string().min(1), labels: labels.default({}), trafficPolicy: trafficPolicy.optional() }))
+    .default([]),
+  exportTo,
+  workloadSelector: z.strictObject({ matchLabels: labels.default({}) }).optional(),
+});
+export type DestinationRuleSpec = z.output<typeof destinationRuleSchema>;
+export type TrafficPolicy = NonNullable<DestinationRuleSpec["trafficPolicy"]>;
+export type PortTrafficPolicy = TrafficPolicy["portLevelSettings"][number];
+export type DestinationSubset = DestinationRuleSpec["subsets"][number];
+export type ConnectionPool = NonNullable<TrafficPolicy["connectionPool"]>;
+export type ClientTlsSettings = NonNullable<TrafficPolicy["tls"]>;
+
+type At = readonly (string | number)[];
+
+function checkPolicy(policy: TrafficPolicy | PortTrafficPolicy | undefined, at: At): Finding[] {
+  const found: Finding[] = [];
+  const { loadBalancer, tls } = policy ?? {};
+  if (loadBalancer?.simple && loadBalancer.consistentHash) {
+    found.push({
+      path: [...at, "loadBalancer", "consistentHash"],
+      message: "simple and consistentHash exclude one another; keep one of them",
+    });
+  }
+  if (tls?.insecureSkipVerify && tls.caCertificates !== undefined) {
+    found.push({
+      path: [...at, "tls", "insecureSkipVerify"],
+      message: "insecureSkipVerify makes caCertificates meaningless; remove one of them",
+    });
+  }
+  if (tls?.mode === "SIMPLE" && tls.insecureSkipVerify) {
+    found.push({
+      path: [...at, "tls", "insecureSkipVerify"],
+      message: "the server's certificate is not checked, so anybody can pose as it; name its authority in caCertificates instead",
+      severity: "warning",
+    });
+  }
+  if (policy && "portLevelSettings" in policy) {
+    const ports = new Set<number>();
+    policy.portLevelSettings.forEach((settings, index) => {
+      const here = [...at, "portLevelSettings", index];
+      const port = settings.port.number;
+      if (ports.has(port))
+        found.push({ path: [...here, "port", "number"], message: `port ${port} has settings already; merge the two` });
+      ports.add(port);
+      found.push(...checkPolicy(settings, here));
+    });
+  }
+  return found;
+}
+
+export const destinationRule = defineKind({
+  kind: "DestinationRule",
+  group: ISTIO_GROUP,
+  versions: ISTIO_VERSIONS,
+  plural: "destinationrules",
+  description: "Balancing, pools, subsets and client TLS for a host.",
+  schema: destinationRuleSchema,
+  check(spec) {
+    const found = checkPolicy(spec.trafficPolicy, ["trafficPolicy"]);
+    const names = new Map<string, number>();
+    spec.subsets.forEach((subset, index) => {
+      const before = names.get(subset.name);
+      if (before !== undefined) {
+        found.push({
+          path: ["subsets", index, "name"],
+          message: `the subset "${subset.name}" is defined already by subsets[${before}]; names must differ`,
+        });
+      }
+      names.set(subset.name, before ?? index);
+      found.push(...checkPolicy(subset.trafficPolicy, ["subsets", index, "trafficPolicy"]));
+    });
+    return found;
+  },
+});

@@ -1,0 +1,179 @@
+/** Istio Gateway: ports that gateway pools open, the hosts on them, and TLS. */
+import { z } from "zod";
+import { hostProblem, ipAddress } from "../hosts.ts";
+import { defineKind, type Finding } from "../kind.ts";
+import { isDnsLabel, labels, portNumber } from "../scalars.ts";
+import { ISTIO_GROUP, ISTIO_VERSIONS, portProtocol } from "./common.ts";
+
+const TLS_MODES = ["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"] as const;
+const TLS_VERSIONS = ["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"] as const;
+
+/** `[namespace/]host`; parsed to both. Namespace `*` (default): VirtualServices of any; `.`: of the Gateway's own. */
+const serverHost = z
+  .string()
+  .meta({ description: "[namespace/]host; namespace * (default), . or a name" })
+  .transform((text, ctx): { readonly namespace: string; readonly host: string } => {
+    const slash = text.indexOf("/");
+    const namespace = slash === -1 ? "*" : text.slice(0, slash);
+    const host = text.slice(slash + 1);
+    if (namespace !== "*" && namespace !== "." && !isDnsLabel(namespace)) {
+      ctx.addIssue(`"${text}": "${namespace}" is not a namespace; write "*", "." or a name before the "/"`);
+      return z.NEVER;
+    }
+    const problem = hostProblem(host, { wildcard: true, any: true, ip: true });
+    if (problem) {
+      ctx.addIssue(problem);
+      return z.NEVER;
+    }
+    return { namespace, host };
+  });
+
+const tlsCertificate = z.strictObject({
+  serverCertificate: z.string().min(1),
+  privateKey: z.string().min(1),
+  caCertificates: z.string().optional(),
+});
+
+const serverTls = z.strictObject({
+  httpsRedirect: z.boolean().default(false),
+  mode: z.enum(TLS_MODES).optional(),
+  serverCertificate: z.string().optional().meta({ description: "PEM file with the chain, leaf first" }),
+  privateKey: z.string().optional().meta({ description: "PEM file with the private key" }),
+  caCertificates: z.string().optional(),
+  caCrl: z.string().optional(),
+  credentialName: z.string().optional(),
+  credentialNames: z.array(z.string().min(1)).max(2).default([]),
+  caCertCredentialName: z.string().optional(),
+  tlsCertificates: z.array(tlsCertificate).max(2).default([]),
+  subjectAltNames: z.array(z.string()).default([]),
+  verifyCertificateSpki: z.array(z.string()).default([]),
+  verifyCertificateHash: z.array(z.string()).default([]),
+  minProtocolVersion: z.enum(TLS_VERSIONS).default("TLS_AUTO").meta({ description: "Default TLS 1.2" }),
+  maxProtocolVersion: z.enum(TLS_VERSIONS).default("TLS_AUTO").meta({ description: "Default TLS 1.3" }),
+  cipherSuites: z.array(z.string()).default([]).meta({ description: "OpenSSL names; empty: the runtime's defaults" }),
+  insecureSkipVerify: z.boolean().default(false),
+});
+
+const server = z.strictObject({
+  port: z.strictObject({
+    number: portNumber,
+    protocol: portProtocol,
+    name: z.string().default(""),
+    targetPort: portNumber.optional(),
+  }),
+  bind: z
+    .union([ipAddress, z.string().regex(/^unix:\/\/.+/)])
+    .optional()
+    .meta({ description: "IP address to listen on" }),
+  hosts: z.array(serverHost),
+  tls: serverTls.optional(),
+  defaultEndpoint: z.string().optional(),
+  name: z.string().default(""),
+});
+
+export const gatewaySchema = z.strictObject({
+  selector: labels.default({}).meta({ description: "Labels of the gateway pools; none: every pool" }),
+  servers: z.array(server),
+});
+export type GatewaySpec = z.output<typeof gatewaySchema>;
+export type GatewayServer = GatewaySpec["servers"][number];
+export type GatewayServerTls = NonNullable<GatewayServer["tls"]>;
+
+const TLS_PROTOCOLS: readonly string[] = ["HTTPS", "TLS"];
+
+function checkServer(server: GatewayServer, at: readonly (string | number)[]): Finding[] {
+  const found: Finding[] = [];
+  if (server.hosts.length === 0)
+    found.push({ path: [...at, "hosts"], message: 'a server needs at least one host; "*" means every host' });
+  const seen = new Set<string>();
+  server.hosts.forEach(({ namespace, host }, index) => {
+    const key = `${namespace}/${host}`;
+    if (seen.has(key)) found.push({ path: [...at, "hosts", index], message: `the host "${host}" is listed twice; remove one` });
+    seen.add(key);
+  });
+  const wantsTls = TLS_PROTOCOLS.includes(server.port.protocol);
+  if (wantsTls && !server.tls) {
+    found.push({
+      path: at,
+      message: `protocol ${server.port.protocol} needs tls; add tls with mode SIMPLE, serverCertificate and privateKey`,
+    });
+  }
+  if (server.tls) found.push(...checkTls(server.tls, wantsTls, server.port.protocol, [...at, "tls"]));
+  return found;
+}
+
+function checkTls(tls: GatewayServerTls, wantsTls: boolean, protocol: string, at: readonly (string | number)[]): Finding[] {
+  const found: Finding[] = [];
+  if (!wantsTls && tls.mode !== undefined) {
+    found.push({
+      path: [...at, "mode"],
+      message: `tls.mode has no meaning with protocol ${protocol}; use protocol HTTPS or TLS, or remove mode`,
+    });
+  }
+  if (wantsTls && tls.httpsRedirect) {
+    found.push({
+      path: [...at, "httpsRedirect"],
+      message: `httpsRedirect belongs on a plain HTTP server, this one is ${protocol}; remove it`,
+      severity: "warning",
+    });
+  }
+  if (wantsTls && tls.mode === "SIMPLE") found.push(...checkSimple(tls, at));
+  if (
+    TLS_VERSIONS.indexOf(tls.maxProtocolVersion) > 0 &&
+    TLS_VERSIONS.indexOf(tls.minProtocolVersion) > TLS_VERSIONS.indexOf(tls.maxProtocolVersion)
+  ) {
+    found.push({
+      path: [...at, "minProtocolVersion"],
+      message: `minProtocolVersion ${tls.minProtocolVersion} is above maxProtocolVersion ${tls.maxProtocolVersion}; no client could connect`,
+    });
+  }
+  return found;
+}
+
+function checkSimple(tls: GatewayServerTls, at: readonly (string | number)[]): Finding[] {
+  const fromSecret = tls.credentialName !== undefined || tls.credentialNames.length > 0 || tls.tlsCertificates.length > 0;
+  const found: Finding[] = [];
+  if (fromSecret) {
+    if (tls.serverCertificate !== undefined || tls.privateKey !== undefined) {
+      found.push({
+        path: at,
+        message: "certificate files and credentialName, credentialNames or tlsCertificates exclude one another; keep one",
+      });
+    }
+    return found;
+  }
+  for (const field of ["serverCertificate", "privateKey"] as const) {
+    if (!tls[field]) found.push({ path: at, message: `mode SIMPLE needs ${field}; write the path of a PEM file` });
+  }
+  return found;
+}
+
+export const gateway = defineKind({
+  kind: "Gateway",
+  group: ISTIO_GROUP,
+  versions: ISTIO_VERSIONS,
+  plural: "gateways",
+  description: "Ports that gateways open, the hosts on them, and TLS.",
+  schema: gatewaySchema,
+  check(spec) {
+    const found: Finding[] = [];
+    if (spec.servers.length === 0) found.push({ path: ["servers"], message: "a Gateway needs at least one server" });
+    const names = new Map<string, number>();
+    spec.servers.forEach((server, index) => {
+      found.push(...checkServer(server, ["servers", index]));
+      for (const [field, name] of [
+        ["name", server.name],
+        ["port", server.port.name],
+      ] as const) {
+        if (name === "") continue;
+        const key = `${field} ${name}`;
+        const before = names.get(key);
+        const path = field === "name" ? ["servers", index, "name"] : ["servers", index, "port", "name"];
+        if (before !== undefined)
+          found.push({ path, message: `the name "${name}" is taken by servers[${before}]; names must differ within a Gateway` });
+        else names.set(key, index);
+      }
+    });
+    return found;
+  },
+});
