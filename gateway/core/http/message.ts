@@ -28,7 +28,10 @@ export interface ResponseHead {
   body: BodyKind;
 }
 
-/** Message framing with its syntax taken away. `Content-Length` and `Transfer-Encoding` never appear in a field list: the codec writes them from this. */
+/**
+ * Message framing with its syntax taken away. `Content-Length` and `Transfer-Encoding` never appear in a field list: the codec writes them from this.
+ * Neither do `Host` (it is `authority`) and `Connection` (its options come with the head event).
+ */
 export type BodyKind =
   | { readonly kind: "none" }
   | { readonly kind: "length"; readonly bytes: number }

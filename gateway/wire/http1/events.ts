@@ -29,6 +29,8 @@ export interface HeadEvent<Head> {
   readonly expectContinue: boolean;
   /** Request only: the target's form as it came (RFC 9112 3.2). */
   readonly form: "origin" | "absolute" | "authority" | "asterisk";
+  /** Protocols of Upgrade (lower case) when Connection names `upgrade`: asked for by a request, chosen by a 101 (RFC 9110 7.8). */
+  readonly upgrade?: readonly string[] | undefined;
 }
 
 export type RequestEvent = ParserEvent<RequestHead>;

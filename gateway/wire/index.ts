@@ -1,0 +1,27 @@
+/**
+ * wire: bytes. Sans-I/O codecs that a runtime feeds and asks for events, and writers that give it bytes to send.
+ *
+ * Invariant: whatever is accepted has exactly one meaning, however its bytes were split; what is doubtful is refused with a stable code. What a codec
+ * lets out is written anew from that meaning. Each limit has a name.
+ *
+ * It must never do I/O, look at a clock, name a runtime, decide about routing or policy, or be shipped to a Worker.
+ */
+export { isFieldValue, isToken, type Latin1Decoder } from "./http1/chars.ts";
+export type { ProtocolErrorCode } from "./http1/errors.ts";
+export type { HeadEvent, ParserEvent, ProtocolError, RequestEvent, ResponseEvent } from "./http1/events.ts";
+export { DEFAULT_HTTP1_LIMITS, type Http1Limits } from "./http1/limits.ts";
+export { RequestParser, type RequestParserOptions, RequestParserSettings } from "./http1/request.ts";
+export { ResponseParser, type ResponseParserOptions, ResponseParserSettings } from "./http1/response.ts";
+export { parseAuthority } from "./http1/target.ts";
+export {
+  CHUNK_END,
+  CONTINUE,
+  chunkHeader,
+  lastChunk,
+  type RequestWriteOptions,
+  type ResponseWriteOptions,
+  responseFraming,
+  type WireFraming,
+  writeRequestHead,
+  writeResponseHead,
+} from "./http1/write.ts";
