@@ -1,0 +1,112 @@
+import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings } from "../cluster.ts";
+import type { Listener, ListenerServer, ServerTls } from "../listener.ts";
+import type { HttpSettings, Settings } from "../settings.ts";
+import { array, boolean, type Check, integer, object, oneOf, optional, unique } from "./check.ts";
+import { address, durationMs, hostPattern, name, names, origin, origins, percent, port, someText, weight } from "./common.ts";
+import { DECODE_LIMITS as LIMITS } from "./limits.ts";
+
+const tlsVersion = oneOf("TLSv1.2", "TLSv1.3");
+const COUNT = integer(0, 1_000_000_000);
+
+const serverTls = object<ServerTls>({
+  mode: oneOf("simple"),
+  certificateFile: someText,
+  privateKeyFile: someText,
+  minVersion: tlsVersion,
+  maxVersion: tlsVersion,
+  cipherSuites: names,
+});
+
+const listenerFields = object<Listener>({
+  name,
+  bind: address,
+  port,
+  servicePort: port,
+  protocol: oneOf("http", "https", "forward-proxy"),
+  servers: array(
+    object<ListenerServer>({
+      name,
+      serverNames: array(hostPattern, LIMITS.listLength),
+      routeTable: name,
+      tls: optional(serverTls),
+    }),
+    LIMITS.serversPerListener,
+  ),
+  origins,
+});
+
+/** As the field's doc says: http has one server in clear, https only servers with TLS, forward-proxy none. */
+export const listener: Check<Listener> = (value, issues) => {
+  const from = issues.list.length;
+  listenerFields(value, issues);
+  if (issues.list.length !== from) return;
+  const { protocol, servers } = value as Listener;
+  unique(servers, (server) => server.name, "servers", issues);
+  if (protocol === "http" && servers.length !== 1) issues.add("servers", "an http listener has exactly one server");
+  if (protocol === "https" && servers.length === 0) issues.add("servers", "an https listener needs a server");
+  if (protocol === "forward-proxy" && servers.length !== 0) issues.add("servers", "a forward-proxy listener has no servers");
+  for (let i = 0; i < servers.length; i++) {
+    const hasTls = servers[i]?.tls !== undefined;
+    if (hasTls === (protocol === "https")) continue;
+    issues.add(
+      `servers[${i}].tls`,
+      hasTls ? `not allowed on a listener of protocol ${protocol}` : "required on an https listener",
+    );
+  }
+};
+
+const pool = object<PoolSettings>({
+  connectTimeoutMs: durationMs,
+  idleTimeoutMs: durationMs,
+  maxConnections: COUNT,
+  maxPendingRequests: COUNT,
+  maxRequestsPerConnection: COUNT,
+});
+
+const clientTls = object<ClientTls>({
+  mode: oneOf("simple"),
+  serverName: optional(hostPattern),
+  subjectAltNames: names,
+  caFile: optional(someText),
+  minVersion: tlsVersion,
+  insecureSkipVerify: boolean,
+});
+
+export const cluster = object<Cluster>({
+  name,
+  host: name,
+  port,
+  subset: optional(name),
+  origin,
+  discovery: oneOf("static", "dns"),
+  loadBalancer: object<Cluster["loadBalancer"]>({ policy: oneOf("round-robin", "random", "least-request") }),
+  pool,
+  tls: optional(clientTls),
+  retryBudget: object<Cluster["retryBudget"]>({ percent, minConcurrent: COUNT }),
+});
+
+export const clusterEndpoints = object<ClusterEndpoints>({
+  cluster: name,
+  endpoints: array(object<Endpoint>({ address, port, weight, locality: optional(name) }), LIMITS.endpointsPerCluster),
+});
+
+const BYTES = integer(0, 1_099_511_627_776);
+const http = object<HttpSettings>({
+  maxRequestLineBytes: integer(64, 1_048_576),
+  maxHeaderBytes: integer(64, 16_777_216),
+  maxHeaderCount: integer(1, 100_000),
+  maxRequestBodyBytes: BYTES,
+  headerTimeoutMs: durationMs,
+  idleTimeoutMs: durationMs,
+  streamIdleTimeoutMs: durationMs,
+  requestTimeoutMs: durationMs,
+  drainTimeoutMs: durationMs,
+  maxReplayBytes: BYTES,
+});
+
+export const settings = object<Settings>({
+  http,
+  numTrustedProxies: integer(0, 255),
+  accessLog: object<Settings["accessLog"]>({ enabled: boolean, path: someText }),
+  explainHeaders: boolean,
+});

@@ -1,0 +1,199 @@
+import type {
+  CorsPolicy,
+  DirectResponseAction,
+  Fault,
+  ForwardAction,
+  HeaderOps,
+  HttpsRedirect,
+  Mirror,
+  RedirectAction,
+  RetryCondition,
+  RetryPolicy,
+  Rewrite,
+  Route,
+  RouteAction,
+  RouteMatch,
+  RouteTable,
+  VirtualHost,
+  WeightedDestination,
+} from "../route.ts";
+import {
+  array,
+  boolean,
+  type Check,
+  either,
+  integer,
+  object,
+  oneOf,
+  optional,
+  pair,
+  type Shape,
+  text,
+  unique,
+  variants,
+} from "./check.ts";
+import {
+  durationMs,
+  fieldName,
+  fieldValue,
+  headerMatch,
+  hostPattern,
+  name,
+  origin,
+  percent,
+  port,
+  queryMatch,
+  quotaIds,
+  someText,
+  stringMatch,
+  weight,
+} from "./common.ts";
+import { DECODE_LIMITS as LIMITS } from "./limits.ts";
+
+const redirectStatus = oneOf(301, 302, 303, 307, 308);
+const status = integer(100, 599);
+/** What is written into a head must not end a line. */
+const lineText = fieldValue;
+
+export const routeMatch = object<RouteMatch>({
+  name: optional(name),
+  path: optional(stringMatch),
+  ignorePathCase: optional(boolean),
+  method: optional(stringMatch),
+  scheme: optional(stringMatch),
+  authority: optional(stringMatch),
+  headers: optional(array(headerMatch, LIMITS.conditionsPerMatch)),
+  query: optional(array(queryMatch, LIMITS.conditionsPerMatch)),
+  port: optional(port),
+});
+
+const headerOps = object<HeaderOps>({
+  remove: optional(array(fieldName, LIMITS.headerOps)),
+  set: optional(array(pair(fieldName, fieldValue), LIMITS.headerOps)),
+  add: optional(array(pair(fieldName, fieldValue), LIMITS.headerOps)),
+});
+
+const destination = object<WeightedDestination>({
+  cluster: name,
+  weight,
+  authority: optional(lineText),
+  requestHeaders: optional(headerOps),
+  responseHeaders: optional(headerOps),
+});
+
+const rewrite = object<Rewrite>({
+  path: optional(lineText),
+  pathRegex: optional(object<NonNullable<Rewrite["pathRegex"]>>({ match: someText, substitution: lineText })),
+  authority: optional(lineText),
+});
+
+const retryCondition = oneOf<RetryCondition>(
+  "connect-failure",
+  "refused-stream",
+  "reset",
+  "reset-before-request",
+  "gateway-error",
+  "5xx",
+  "retriable-4xx",
+  "retriable-status-codes",
+  "cancelled",
+  "deadline-exceeded",
+  "internal",
+  "resource-exhausted",
+  "unavailable",
+);
+
+const retry = object<RetryPolicy>({
+  attempts: integer(0, 1_000),
+  on: array(retryCondition, LIMITS.listLength),
+  statusCodes: array(status, LIMITS.listLength),
+  perTryTimeoutMs: optional(durationMs),
+  backoffBaseMs: durationMs,
+  backoffMaxMs: durationMs,
+  nonIdempotent: boolean,
+});
+
+const forward: Shape<Omit<ForwardAction, "kind">> = {
+  destinations: array(destination, LIMITS.destinationsPerRoute, 1),
+  rewrite: optional(rewrite),
+  timeoutMs: optional(durationMs),
+  retry,
+  mirrors: array(object<Mirror>({ cluster: name, percent }), LIMITS.destinationsPerRoute),
+};
+
+const redirect: Shape<Omit<RedirectAction, "kind">> = {
+  status: redirectStatus,
+  scheme: optional(oneOf("http", "https")),
+  authority: optional(lineText),
+  port: optional(either(port, oneOf("from-protocol-default", "from-request"))),
+  path: optional(lineText),
+  prefix: optional(lineText),
+};
+
+type Body = NonNullable<DirectResponseAction["body"]>;
+const textBody = object<Extract<Body, { text: string }>>({ text: text({ max: LIMITS.bodyLength, min: 0 }) });
+const base64Body = object<Extract<Body, { base64: string }>>({
+  base64: text({
+    max: LIMITS.bodyLength,
+    min: 0,
+    pattern: /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/,
+    is: "base64",
+  }),
+});
+const body: Check<Body> = (value, issues) => {
+  const bytes = typeof value === "object" && value !== null && "base64" in value;
+  (bytes ? base64Body : textBody)(value, issues);
+};
+
+const action = variants<RouteAction, "kind">("kind", {
+  forward,
+  redirect,
+  direct: { status: integer(200, 599), body: optional(body) },
+});
+
+const cors = object<CorsPolicy>({
+  allowOrigins: array(stringMatch, LIMITS.listLength),
+  allowMethods: array(fieldValue, LIMITS.listLength),
+  allowHeaders: array(fieldValue, LIMITS.listLength),
+  exposeHeaders: array(fieldValue, LIMITS.listLength),
+  maxAgeS: optional(integer(0, LIMITS.durationMs / 1_000)),
+  allowCredentials: boolean,
+  unmatchedPreflights: oneOf("forward", "ignore"),
+});
+
+const fault = object<Fault>({
+  delay: optional(object<NonNullable<Fault["delay"]>>({ ms: durationMs, percent })),
+  abort: optional(object<NonNullable<Fault["abort"]>>({ status: integer(200, 599), percent })),
+});
+
+const route = object<Route>({
+  id: name,
+  name: optional(name),
+  origin,
+  matches: array(routeMatch, LIMITS.matchesPerRoute),
+  action,
+  requestHeaders: optional(headerOps),
+  responseHeaders: optional(headerOps),
+  cors: optional(cors),
+  fault: optional(fault),
+  quotas: quotaIds,
+});
+
+const virtualHostFields = object<VirtualHost>({
+  name,
+  domains: array(hostPattern, LIMITS.domainsPerVirtualHost, 1),
+  httpsRedirect: optional(object<HttpsRedirect>({ status: redirectStatus, port: optional(port) })),
+  quotas: quotaIds,
+  routes: array(route, LIMITS.routesPerVirtualHost),
+});
+const virtualHost: Check<VirtualHost> = (value, issues) => {
+  const from = issues.list.length;
+  virtualHostFields(value, issues);
+  if (issues.list.length === from) unique((value as VirtualHost).routes, (item) => item.id, "routes", issues);
+};
+
+export const routeTable = object<RouteTable>({
+  name,
+  virtualHosts: array(virtualHost, LIMITS.virtualHostsPerTable),
+  quotas: quotaIds,
+});
