@@ -11,8 +11,11 @@ import type { ClientTls, PoolSettings } from "./ir/index.ts";
 
 export interface Exchange {
   start(): Step;
-  /** The origin's final response head arrived (1xx never comes here). Answer: `relay`, `sleep` (before a retry) or `send` (retry now). */
-  responded(head: ResponseHead): Step;
+  /**
+   * The origin's final response head arrived (1xx never comes here). Answer: `relay`, `sleep` (before a retry) or `send` (retry now).
+   * `connectionOptions`: what its Connection field names, hop-by-hop for this response.
+   */
+  responded(head: ResponseHead, connectionOptions?: readonly string[]): Step;
   /** The attempt failed before a response head arrived. Answer: `send`, `sleep` or `respond`. */
   failed(failure: AttemptFailure): Step;
   /** The last step's `deadlineMs` passed: a sleep is over, or the attempt or the whole request took too long (the driver has to abandon the attempt). */
@@ -88,7 +91,8 @@ export interface TunnelStep {
 export type TunnelVerdict =
   | { readonly kind: "more" }
   | { readonly kind: "allow" }
-  | { readonly kind: "deny"; readonly reason: string };
+  /** `farewell`: bytes for the client before its connection is closed (a TLS alert), so that it can say why. */
+  | { readonly kind: "deny"; readonly reason: string; readonly farewell?: Uint8Array };
 
 /** Close the client connection without an answer. Terminal. */
 export interface DropStep {
@@ -108,6 +112,7 @@ export interface UpstreamEndpoint {
   readonly key: string;
   readonly address: string;
   readonly port: number;
+  /** In the snapshot that brought the endpoint; later ones may weigh it otherwise, which the balancers know. */
   readonly weight: number;
   /** Requests in flight to it; kept by the exchange. */
   active: number;

@@ -9,5 +9,8 @@ export * from "./address.ts";
 export * from "./address-class.ts";
 export * from "./compile.ts";
 export * from "./decide.ts";
+export { EndpointTable } from "./endpoints.ts";
+export { EgressExchange, type ProxyRequest } from "./exchange.ts";
 export * from "./name.ts";
 export { pathOf, pathProblem } from "./path.ts";
+export * from "./ports.ts";

@@ -1,0 +1,50 @@
+/** What of a message goes on to the next hop (RFC 9110 7.6.1): fields meant for this hop stay here. */
+import { isHopByHop } from "../http/hop-by-hop.ts";
+import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
+
+/** Fields by which this gateway explains itself: an origin may not put words into its mouth. */
+const OWN_PREFIX = "x-tidegate-";
+
+/** Request fields for the origin, with Via as a proxy has to add it (RFC 9110 7.6.3). `Host` is written from the authority that was judged. */
+export function requestFields(fields: ReadonlyFieldList, connectionOptions: readonly string[] | undefined): FieldList {
+  const kept = endToEnd(fields, connectionOptions, isOwn);
+  kept.push("via", "1.1 tidegate");
+  return kept;
+}
+
+export function responseFields(fields: ReadonlyFieldList): FieldList {
+  return endToEnd(fields, optionsOf(fields), isNotForClients);
+}
+
+function isOwn(name: string): boolean {
+  return name.startsWith(OWN_PREFIX);
+}
+
+/** RFC 9110 11.7.4: this one too is for the next hop only. */
+function isNotForClients(name: string): boolean {
+  return name === "proxy-authentication-info" || isOwn(name);
+}
+
+function optionsOf(fields: ReadonlyFieldList): readonly string[] | undefined {
+  let options: string[] | undefined;
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== "connection") continue;
+    options ??= [];
+    for (const option of (fields[i + 1] ?? "").split(",")) options.push(option.trim().toLowerCase());
+  }
+  return options;
+}
+
+function endToEnd(
+  fields: ReadonlyFieldList,
+  options: readonly string[] | undefined,
+  dropped: (name: string) => boolean,
+): FieldList {
+  const kept: FieldList = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    if (isHopByHop(name) || options?.includes(name) || dropped(name)) continue;
+    kept.push(name, fields[i + 1] ?? "");
+  }
+  return kept;
+}

@@ -1,0 +1,124 @@
+/** What an egress exchange asks of its runtime, and what it tells. */
+
+import type { EgressUser, PoolSettings } from "../ir/index.ts";
+import type { Clock, PeerInfo, Reporter } from "../ports.ts";
+import type { EgressTables } from "./compile.ts";
+
+/** One snapshot's egress section as an exchange sees it: read once per request. */
+export interface EgressSnapshot {
+  readonly version: string;
+  readonly tables: EgressTables;
+  /** Tell the snapshot's version in answers. */
+  readonly explainHeaders: boolean;
+}
+
+export interface EgressPorts {
+  readonly clock: Clock;
+  readonly resolver: Resolver;
+  readonly credentials: CredentialChecker;
+  readonly readClientHello: ClientHelloReader;
+  readonly decisions: DecisionLog;
+  readonly tunnels: TunnelGate;
+  readonly reporter: Reporter;
+  readonly limits: EgressLimits;
+}
+
+export interface EgressLimits {
+  /** How long a name may take to resolve. */
+  readonly resolveTimeoutMs: number;
+  /** How long a password check may take, its place in the queue included. */
+  readonly credentialTimeoutMs: number;
+  /** From the tunnel's 200 to a whole ClientHello. */
+  readonly helloTimeoutMs: number;
+  readonly pool: PoolSettings;
+}
+
+/** Resolve 5 s, connect 10 s: what people who run such proxies have settled on. */
+export const DEFAULT_EGRESS_LIMITS: EgressLimits = {
+  resolveTimeoutMs: 5_000,
+  credentialTimeoutMs: 5_000,
+  helloTimeoutMs: 10_000,
+  pool: {
+    connectTimeoutMs: 10_000,
+    idleTimeoutMs: 30_000,
+    maxConnections: 256,
+    maxPendingRequests: 1_024,
+    maxRequestsPerConnection: 0,
+  },
+};
+
+/** Names to addresses. Called at most once per decision: what it answers is checked, and dialled as it stands. */
+export interface Resolver {
+  /** `host` is a canonical name without trailing dot. Never throws and never rejects. */
+  resolve(host: string): Resolution | Promise<Resolution>;
+}
+
+export type Resolution =
+  /** Every address of either family, IP literals without zone. */
+  | { readonly kind: "found"; readonly addresses: readonly string[] }
+  | { readonly kind: "none"; readonly reason: string }
+  | { readonly kind: "failed"; readonly reason: string };
+
+/** Proxy passwords. Must take as long for a user that does not exist as for one that does. */
+export interface CredentialChecker {
+  check(attempt: CredentialAttempt): CredentialVerdict | Promise<CredentialVerdict>;
+}
+
+export interface CredentialAttempt {
+  /** Who asks: failures are counted by it. */
+  readonly peer: string;
+  readonly user: string;
+  readonly password: string;
+  /** Undefined: there is no such user. */
+  readonly known: EgressUser | undefined;
+}
+
+/** `throttled`: too many wrong ones from there lately, not checked. `overloaded`: no room to check it now. */
+export type CredentialVerdict = "valid" | "wrong" | "throttled" | "overloaded";
+
+/** Reads a TLS ClientHello out of the first bytes of a tunnel, however they were split into records and packets. */
+export type ClientHelloReader = (bytes: Uint8Array) => HelloReading;
+
+export type HelloReading =
+  | { readonly kind: "need" }
+  /** `serverName`: of the outer ClientHello, as sent; undefined when the extension is absent. */
+  | { readonly kind: "hello"; readonly serverName: string | undefined }
+  | { readonly kind: "bad"; readonly reason: string };
+
+/** Bounds how many tunnels are open at once. */
+export interface TunnelGate {
+  /** False: no room. */
+  acquire(peer: PeerInfo): boolean;
+  /** Once for each successful `acquire`. */
+  release(peer: PeerInfo): void;
+}
+
+/** Told once per request, when its decision is final: for a tunnel that is looked into, after its ClientHello. */
+export interface DecisionLog {
+  decided(record: EgressDecisionRecord): void;
+}
+
+export interface EgressDecisionRecord {
+  readonly unixMs: number;
+  readonly snapshotVersion: string;
+  readonly listener: string;
+  readonly client: string;
+  /** Proxy user, only once proved. */
+  readonly user: string | undefined;
+  readonly kind: "http" | "connect";
+  readonly method: string;
+  /** Authority as the client gave it. */
+  readonly authority: string;
+  /** `report`: passed, but enforcing would have refused it; see `wouldDeny`. */
+  readonly verdict: "allow" | "deny" | "report";
+  /** `allowed`, or a word for why not. */
+  readonly code: string;
+  readonly rule: string | undefined;
+  readonly reason: string;
+  readonly wouldDeny: { readonly code: string; readonly rule: string | undefined; readonly reason: string } | undefined;
+  /** Checked address and port that was dialled. */
+  readonly address: string | undefined;
+  /** Rule that opened a special-purpose address. */
+  readonly openedBy: string | undefined;
+  readonly status: number;
+}

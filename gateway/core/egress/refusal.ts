@@ -1,0 +1,99 @@
+/** Answers of the egress gateway itself: which rule, and why, in the fields and in the body. */
+import type { ErrorCode } from "../error.ts";
+import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
+import { respondError } from "../respond.ts";
+import type { AttemptFailure, RespondStep } from "../step.ts";
+import type { NameProblem } from "./name.ts";
+
+export interface Refusal {
+  readonly error: ErrorCode;
+  /** Where the error's own status does not say it: a forward proxy answers 502 and 504 for its origins (RFC 9110 15.6.3, 15.6.5). */
+  readonly status?: number;
+  /** Stable word for logs and tests, finer than the error. */
+  readonly code: string;
+  readonly rule?: string | undefined;
+  /** One sentence for people. */
+  readonly reason: string;
+  /** Further fields, such as Retry-After. */
+  readonly fields?: FieldList;
+}
+
+export interface RefusalSettings {
+  readonly realm: string;
+  /** Shown when not undefined. */
+  readonly version: string | undefined;
+  readonly close: boolean;
+}
+
+export function refusalStep(refusal: Refusal, request: ReadonlyFieldList, settings: RefusalSettings): RespondStep {
+  const reason = printable(refusal.reason);
+  const rule = refusal.rule === undefined ? undefined : printable(refusal.rule);
+  const detail = rule === undefined ? reason : `${reason} (rule ${rule})`;
+  const step = respondError(refusal.error, request, detail, refusal.status, settings.close);
+  const { fields } = step.head;
+  fields.push("x-tidegate-reason", reason);
+  if (rule !== undefined) fields.push("x-tidegate-rule", rule);
+  if (settings.version !== undefined) fields.push("x-tidegate-snapshot", settings.version);
+  // RFC 9110 15.5.8: 407 has to come with a challenge.
+  if (refusal.error === "proxy_auth_required") {
+    fields.push("proxy-authenticate", `Basic realm="${quotable(settings.realm)}", charset="UTF-8"`);
+  }
+  if (refusal.fields !== undefined) fields.push(...refusal.fields);
+  return step;
+}
+
+/** ASCII that may stand in a field: what comes from configuration can hold anything. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, "?");
+}
+
+/** RFC 9110 5.6.4 quoted-string content. */
+function quotable(text: string): string {
+  return printable(text).replace(/["\\]/g, "\\$&");
+}
+
+export const INTERNAL: Refusal = { error: "internal", code: "internal", reason: "the gateway lost its place in this request" };
+export const NOT_A_PROXY_REQUEST: Refusal = {
+  error: "bad_request",
+  code: "not_a_proxy_request",
+  reason: "this is a forward proxy: send the whole URI (GET http://host/path) or CONNECT host:port",
+};
+export const HTTPS_IN_THE_CLEAR: Refusal = {
+  error: "not_supported",
+  code: "https_in_the_clear",
+  reason: "an https URI cannot be requested in the clear: use CONNECT",
+};
+export const TOO_MANY_TUNNELS: Refusal = { error: "overload", code: "too_many_tunnels", reason: "too many tunnels are open" };
+export const CREDENTIALS_OVERLOAD: Refusal = {
+  error: "overload",
+  code: "credentials_overload",
+  reason: "the proxy credential could not be checked in time",
+};
+export const CREDENTIALS_THROTTLED: Refusal = {
+  error: "quota_exceeded",
+  code: "credentials_throttled",
+  reason: "too many wrong proxy credentials from this address lately",
+  fields: ["retry-after", "60"],
+};
+
+/** A spelling that nobody should send is 403 like every decision; what is no host:port at all is 400. */
+export function notCanonical(problem: NameProblem): Refusal {
+  const malformed = problem.code === "port" || problem.code === "port_missing" || problem.code === "empty";
+  return { error: malformed ? "bad_request" : "denied", code: "name_not_canonical", reason: problem.text };
+}
+
+export function unresolved(host: string, why: string | undefined): Refusal {
+  const reason = `${host} does not resolve${why === undefined ? "" : `: ${why}`}`;
+  return { error: "dns_failure", status: 502, code: "dns_failure", reason };
+}
+
+export function resolvedTooLate(host: string): Refusal {
+  return { error: "dns_failure", status: 504, code: "dns_timeout", reason: `${host} did not resolve in time` };
+}
+
+/** What became of an attempt to reach a checked address. */
+export function unreached(host: string, failure: AttemptFailure): Refusal {
+  const late = failure.code === "upstream_connect_timeout" || failure.code === "upstream_timeout";
+  const status = failure.code === "upstream_overflow" ? 503 : late ? 504 : 502;
+  return { error: failure.code, status, code: failure.code, reason: `${host}: ${failure.reason}` };
+}
