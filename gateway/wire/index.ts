@@ -6,6 +6,14 @@
  *
  * It must never do I/O, look at a clock, name a runtime, decide about routing or policy, or be shipped to a Worker.
  */
+export {
+  type ClientHello,
+  type ClientHelloErrorCode,
+  type ClientHelloEvent,
+  type ClientHelloLimits,
+  ClientHelloReader,
+  DEFAULT_CLIENT_HELLO_LIMITS,
+} from "./client-hello.ts";
 export { isFieldValue, isToken, type Latin1Decoder } from "./http1/chars.ts";
 export type { ProtocolErrorCode } from "./http1/errors.ts";
 export type { HeadEvent, ParserEvent, ProtocolError, RequestEvent, ResponseEvent } from "./http1/events.ts";
