@@ -12,6 +12,14 @@ export interface Clock {
 /** Dice: uniform in [0, 1). */
 export type Random = () => number;
 
+/** What an exchange asks of its runtime. Made once, used by every exchange. */
+export interface Ports {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly quotas: QuotaBank;
+  readonly reporter: Reporter;
+}
+
 /** Who is on the other end of the accepted connection, established before the first request byte. */
 export interface PeerInfo {
   /** Remote address in canonical text form (no zone, no brackets). */
@@ -29,7 +37,10 @@ export interface QuotaBank {
    * A synchronous answer is required of local scope; a promise is allowed for cluster and global scope.
    */
   take(charges: readonly QuotaCharge[], nowUs: number): QuotaAnswer | Promise<QuotaAnswer>;
-  /** Gives back what was taken for something that has ended (unit `concurrent`) or corrects an estimate (unit `bytes`). */
+  /**
+   * Gives back what was taken for something that has ended (unit `concurrent`) or corrects an estimate (unit `bytes`): each charge's cost is
+   * given back; a negative cost is charged, room or not.
+   */
   settle(charges: readonly QuotaCharge[], nowUs: number): void;
 }
 
@@ -39,15 +50,18 @@ export interface QuotaCharge {
   readonly limit: unknown;
   readonly key: string;
   cost: number;
+  /** When it was taken, for `settle`: what has left its window since gives nothing back. Undefined: now. */
+  readonly takenUs?: number;
 }
 
 export interface QuotaAnswer {
   readonly admitted: boolean;
-  /** Per charge, in order: what is left and when more comes back. */
+  /** Per charge, in order: what is left (and, in `resetMs`, when more comes back). An answer is valid until the bank is asked again. */
   readonly remaining: readonly number[];
+  /** Refused: until all limits have room again if nobody else takes it; Infinity when the cost is more than a limit. */
   readonly retryAfterMs: number;
   readonly resetMs: readonly number[];
-  /** Index into the charges of the first limit that refused, or -1. */
+  /** Index into the charges of the limit that refused (of several, the one that takes longest to come back), or -1. */
   readonly refusedBy: number;
   /** True when the store could not answer or has no room and the rule's `onStoreFailure` decided. */
   readonly storeFailed: boolean;

@@ -1,0 +1,463 @@
+/**
+ * The quota filter: charges a request to every quota of its route, all or nothing.
+ *
+ * A bank that answers at once is asked without a promise; a quota in shadow mode is counted after the others have admitted
+ * and never refuses. What a full or silent bank means is the rule's to say (`onStoreFailure`).
+ */
+import type { ErrorCode } from "../error.ts";
+import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
+import type { QuotaKeyPart } from "../ir/index.ts";
+import type { RequestView } from "../match/request.ts";
+import type { PeerInfo, QuotaAnswer, QuotaBank } from "../ports.ts";
+import { Charge } from "../quota/decide.ts";
+import { limitItem, partitionParameter, pushLegacy, retryAfterSeconds } from "../quota/headers.ts";
+import type { CompiledLimit } from "../quota/limit.ts";
+import type { MapBank } from "../quota/map-bank.ts";
+import type { CompiledQuota, LimitSet } from "../quota/plan.ts";
+
+export type QuotaVerdict = QuotaAdmission | QuotaRefusal;
+
+export interface QuotaAdmission {
+  readonly kind: "admitted";
+  /** To add to the response, whatever it is: flat list of names and values. */
+  readonly fields: ReadonlyFieldList;
+  /** To be settled when the request is over; undefined: nothing is held. */
+  readonly held: HeldQuota | undefined;
+  /** Rule of a quota in shadow mode that would have refused. */
+  readonly shadow: string | undefined;
+}
+
+export interface QuotaRefusal {
+  readonly kind: "refused";
+  readonly code: Extract<ErrorCode, "quota_exceeded" | "quota_unavailable" | "denied">;
+  readonly status: number;
+  /** `retry-after`, rate limit fields, `content-type`. */
+  readonly fields: FieldList;
+  readonly body: string;
+  /** `<namespace>/<quota>#<limit>`, or without limit when the quota as a whole refuses. */
+  readonly rule: string;
+  readonly reason: string;
+  /** Infinity: never as it stands. */
+  readonly retryAfterMs: number;
+}
+
+/** What a request holds while it lasts (`concurrent`), or was charged on a guess (`bytes`). */
+export interface HeldQuota {
+  /** Once, when the request is over, with the body bytes that went either way. */
+  settle(requestBytes: number, responseBytes: number): void;
+}
+
+export interface QuotaFilterPorts {
+  readonly bank: QuotaBank;
+  /** Counts what the bank has no room for, where `onStoreFailure` is `local`; this thread's own. */
+  readonly fallback: MapBank;
+  /** Monotonic whole microseconds, the same clock for all who share the bank. */
+  readonly nowUs: () => number;
+}
+
+export const NOTHING_CHARGED: QuotaAdmission = { kind: "admitted", fields: [], held: undefined, shadow: undefined };
+
+export class QuotaFilter {
+  readonly #ports: QuotaFilterPorts;
+  #job = new Job();
+
+  constructor(ports: QuotaFilterPorts) {
+    this.#ports = ports;
+  }
+
+  /**
+   * Charges a request to all quotas that apply to it. The route's list names no quota twice.
+   *
+   * @param bodyBytes declared length of the request body; undefined: unknown. For unit `bytes` it is the first guess.
+   * @returns at once with a bank that answers at once
+   */
+  charge(
+    quotas: readonly CompiledQuota[],
+    request: RequestView,
+    peer: PeerInfo,
+    bodyBytes: number | undefined,
+  ): QuotaVerdict | Promise<QuotaVerdict> {
+    if (quotas.length === 0) return NOTHING_CHARGED;
+    const job = this.#job;
+    job.reset(this.#ports.nowUs());
+    for (const quota of quotas) {
+      if (!quota.applies(request)) continue;
+      const key = quota.key(request, peer);
+      if (key === undefined && quota.policy.whenKeyMissing === "skip") continue;
+      if (key === undefined && quota.policy.whenKeyMissing === "deny") {
+        if (!quota.shadow) return refuseMissingKey(quota);
+        job.shadow = quota.id;
+        quota.meter?.count("shadow_refused");
+        continue;
+      }
+      const weight = quota.cost(request.fields);
+      if (weight === 0) continue;
+      const guess = quota.policy.unit === "bytes" ? Math.max(1, bodyBytes ?? 0) : 1;
+      job.add(quota, quota.limits(key), key ?? "", weight, weight * guess);
+    }
+    return this.#ask(job);
+  }
+
+  #ask(job: Job): QuotaVerdict | Promise<QuotaVerdict> {
+    const charges = job.fill();
+    if (charges.length === 0) return this.#admit(job, undefined);
+    const answer = this.#ports.bank.take(charges, job.nowUs);
+    if (!(answer instanceof Promise)) return this.#decided(job, answer);
+    this.#detach(job);
+    return answer.then((settled) => this.#decided(job, settled));
+  }
+
+  /** A job that waits is its request's own from now on. */
+  #detach(job: Job): void {
+    if (job === this.#job) this.#job = new Job();
+  }
+
+  #decided(job: Job, answer: QuotaAnswer): QuotaVerdict | Promise<QuotaVerdict> {
+    if (answer.admitted) return this.#admit(job, answer);
+    const use = job.useOf(answer.refusedBy);
+    if (answer.storeFailed) return this.#storeFailed(job, use, answer.retryAfterMs);
+    this.#giveBackLocal(job);
+    use.quota.meter?.count("refused");
+    return refuse(use, job.charges[answer.refusedBy] as Charge, answer.retryAfterMs);
+  }
+
+  /** The bank cannot count one of the keys: its rule says what that means, and the rest is asked again without it. */
+  #storeFailed(job: Job, use: Use, retryAfterMs: number): QuotaVerdict | Promise<QuotaVerdict> {
+    const { meter, policy } = use.quota;
+    const { kind } = policy.onStoreFailure;
+    use.place = "nowhere";
+    if (kind === "allow") {
+      meter?.count("store_allowed");
+      return this.#ask(job);
+    }
+    if (kind === "local") {
+      const charges = use.copies(use.set.local, job.nowUs, use.cost);
+      const local = this.#ports.fallback.take(charges, job.nowUs);
+      if (local.admitted) {
+        meter?.count("store_local");
+        use.place = "local";
+        return this.#ask(job);
+      }
+      if (!local.storeFailed) {
+        this.#giveBackLocal(job);
+        meter?.count("refused");
+        return refuse(use, charges[local.refusedBy] as Charge, local.retryAfterMs);
+      }
+    }
+    this.#giveBackLocal(job);
+    meter?.count("store_denied");
+    return refuseUncounted(use, retryAfterMs);
+  }
+
+  #giveBackLocal(job: Job): void {
+    for (let i = 0; i < job.count; i++) {
+      const use = job.use(i);
+      if (use.place === "local") this.#ports.fallback.settle(use.copies(use.set.local, job.nowUs, use.cost), job.nowUs);
+    }
+  }
+
+  #admit(job: Job, answer: QuotaAnswer | undefined): QuotaVerdict | Promise<QuotaVerdict> {
+    const fields = answer === undefined ? NOTHING_CHARGED.fields : describe(job, answer);
+    for (let i = 0; i < job.count; i++) {
+      const use = job.use(i);
+      if (use.place === "bank" && !use.quota.shadow) use.quota.meter?.count("admitted");
+    }
+    return this.#shadows(job, 0, fields);
+  }
+
+  /** Counts the quotas in shadow mode, each by itself and as if it were enforced. */
+  #shadows(job: Job, from: number, fields: ReadonlyFieldList): QuotaVerdict | Promise<QuotaVerdict> {
+    let holds = false;
+    for (let i = from; i < job.count; i++) {
+      const use = job.use(i);
+      if (!use.quota.shadow) continue;
+      const charges = use.copies(use.set.limits, job.nowUs, use.cost);
+      const answer = this.#ports.bank.take(charges, job.nowUs);
+      if (answer instanceof Promise) {
+        this.#detach(job);
+        return answer.then((settled) => {
+          noteShadow(job, use, charges, settled);
+          return this.#shadows(job, i + 1, fields);
+        });
+      }
+      noteShadow(job, use, charges, answer);
+    }
+    for (let i = 0; i < job.count; i++) holds ||= job.use(i).holds;
+    if (!holds && fields.length === 0 && job.shadow === undefined) return NOTHING_CHARGED;
+    return { kind: "admitted", fields, held: holds ? new Held(this.#ports, job) : undefined, shadow: job.shadow };
+  }
+}
+
+/** One quota that applies to the request. */
+class Use {
+  quota: CompiledQuota;
+  set: LimitSet;
+  key: string;
+  /** Cost per unit of what is counted. */
+  weight: number;
+  cost: number;
+  /** Who counts it. */
+  place: "bank" | "local" | "nowhere" = "bank";
+
+  constructor(quota: CompiledQuota, set: LimitSet, key: string, weight: number, cost: number) {
+    this.quota = quota;
+    this.set = set;
+    this.key = key;
+    this.weight = weight;
+    this.cost = cost;
+  }
+
+  /** Has something to settle at the end. */
+  get holds(): boolean {
+    return this.place !== "nowhere" && this.quota.policy.unit !== "requests";
+  }
+
+  /** Charges of its own, not from the pool. */
+  copies(limits: readonly CompiledLimit[], takenUs: number, cost: number): Charge[] {
+    return limits.map((limit) => new Charge(limit, this.key, cost, takenUs));
+  }
+}
+
+/** What one request is charged. One job serves request after request, so that the plain path allocates nothing but keys. */
+class Job {
+  nowUs = 0;
+  count = 0;
+  /** What the bank was last asked. */
+  charges: readonly Charge[] = [];
+  shadow: string | undefined;
+  readonly #uses: Use[] = [];
+  // By number of charges, because a list that is cut and grown again allocates.
+  readonly #lists: Charge[][] = [[]];
+
+  reset(nowUs: number): void {
+    this.nowUs = nowUs;
+    this.count = 0;
+    this.shadow = undefined;
+  }
+
+  use(i: number): Use {
+    return this.#uses[i] as Use;
+  }
+
+  add(quota: CompiledQuota, set: LimitSet, key: string, weight: number, cost: number): void {
+    const use = this.#uses[this.count++];
+    if (use === undefined) this.#uses.push(new Use(quota, set, key, weight, cost));
+    else {
+      use.quota = quota;
+      use.set = set;
+      use.key = key;
+      use.weight = weight;
+      use.cost = cost;
+      use.place = "bank";
+    }
+  }
+
+  /** All charges that can refuse and that the bank is to count. */
+  fill(): readonly Charge[] {
+    let size = 0;
+    for (let i = 0; i < this.count; i++) if (isAsked(this.use(i))) size += this.use(i).set.limits.length;
+    while (this.#lists.length <= size) this.#lists.push([]);
+    const charges = this.#lists[size] as Charge[];
+    let at = 0;
+    for (let i = 0; i < this.count; i++) {
+      const use = this.use(i);
+      if (isAsked(use)) for (const limit of use.set.limits) this.#put(charges, at++, limit, use);
+    }
+    this.charges = charges;
+    return charges;
+  }
+
+  #put(charges: Charge[], at: number, limit: CompiledLimit, use: Use): void {
+    const charge = charges[at];
+    if (charge === undefined) charges.push(new Charge(limit, use.key, use.cost, this.nowUs));
+    else {
+      charge.limit = limit;
+      charge.key = use.key;
+      charge.cost = use.cost;
+      charge.takenUs = this.nowUs;
+    }
+  }
+
+  /** Whose the charge at `index` is. */
+  useOf(index: number): Use {
+    let end = 0;
+    for (let i = 0; i < this.count; i++) {
+      if (isAsked(this.use(i))) end += this.use(i).set.limits.length;
+      if (index < end) return this.use(i);
+    }
+    throw new RangeError(`the bank refused charge ${index} of ${end}`);
+  }
+}
+
+function isAsked(use: Use): boolean {
+  return use.place === "bank" && !use.quota.shadow;
+}
+
+class Held implements HeldQuota {
+  readonly #ports: QuotaFilterPorts;
+  readonly #takenUs: number;
+  readonly #uses: readonly { readonly bank: QuotaBank; readonly charges: readonly Charge[]; readonly weight: number }[];
+
+  constructor(ports: QuotaFilterPorts, job: Job) {
+    const uses = [];
+    for (let i = 0; i < job.count; i++) {
+      const use = job.use(i);
+      if (!use.holds) continue;
+      const bank = use.place === "local" ? ports.fallback : ports.bank;
+      const limits = use.place === "local" ? use.set.local : use.set.limits;
+      // Of a concurrent slot nothing is used up in the end; of bytes all that went.
+      const weight = use.quota.policy.unit === "bytes" ? use.weight : 0;
+      uses.push({ bank, charges: use.copies(limits, job.nowUs, use.cost), weight });
+    }
+    this.#ports = ports;
+    this.#takenUs = job.nowUs;
+    this.#uses = uses;
+  }
+
+  settle(requestBytes: number, responseBytes: number): void {
+    const nowUs = Math.max(this.#takenUs, this.#ports.nowUs());
+    for (const { bank, charges, weight } of this.#uses) {
+      for (const charge of charges) charge.cost -= weight * (requestBytes + responseBytes);
+      bank.settle(charges, nowUs);
+    }
+  }
+}
+
+function noteShadow(job: Job, use: Use, charges: readonly Charge[], answer: QuotaAnswer): void {
+  if (answer.admitted) {
+    use.quota.meter?.count("admitted");
+    return;
+  }
+  use.place = "nowhere";
+  use.quota.meter?.count(answer.storeFailed ? "store_allowed" : "shadow_refused");
+  if (!answer.storeFailed) job.shadow ??= charges[answer.refusedBy]?.limit.rule;
+}
+
+/** The fields that tell an admitted client what is left. */
+function describe(job: Job, answer: QuotaAnswer): ReadonlyFieldList {
+  let fields: FieldList | undefined;
+  let tightest = -1;
+  let at = 0;
+  for (let i = 0; i < job.count; i++) {
+    const use = job.use(i);
+    if (!isAsked(use)) continue;
+    const { limits, policies } = use.set;
+    if (use.quota.draftHeaders && limits.length > 0) {
+      const partition = partitionParameter(use.key);
+      let items = "";
+      for (let l = 0; l < limits.length; l++) {
+        const item = limitItem(limits[l] as CompiledLimit, answer.remaining[at + l] ?? 0, answer.resetMs[at + l] ?? 0, partition);
+        items = l === 0 ? item : `${items}, ${item}`;
+      }
+      fields ??= [];
+      fields.push("ratelimit-policy", policies, "ratelimit", items);
+    }
+    if (use.quota.legacyHeaders) {
+      for (let l = 0; l < limits.length; l++) if (isTighter(answer, at + l, tightest)) tightest = at + l;
+    }
+    at += limits.length;
+  }
+  if (tightest !== -1) {
+    fields ??= [];
+    const { limit } = job.charges[tightest] as Charge;
+    pushLegacy(fields, limit, answer.remaining[tightest] ?? 0, answer.resetMs[tightest] ?? 0);
+  }
+  return fields ?? NOTHING_CHARGED.fields;
+}
+
+/** Less is left of it; of two alike, more comes back later. */
+function isTighter(answer: QuotaAnswer, a: number, b: number): boolean {
+  if (b === -1) return true;
+  const difference = (answer.remaining[a] ?? 0) - (answer.remaining[b] ?? 0);
+  return difference < 0 || (difference === 0 && (answer.resetMs[a] ?? 0) > (answer.resetMs[b] ?? 0));
+}
+
+function refuse(use: Use, charge: Charge, retryAfterMs: number): QuotaRefusal {
+  const { limit } = charge;
+  const never = !Number.isFinite(retryAfterMs);
+  const seconds = retryAfterSeconds(retryAfterMs);
+  const reason = never
+    ? `a cost of ${charge.cost} is more than ${limit.rule} ever admits (${limit.capacity})`
+    : `${limit.rule} is used up; come back in ${seconds} s`;
+  const fields: FieldList = never ? [] : ["retry-after", String(seconds)];
+  if (use.quota.draftHeaders) {
+    const item = limitItem(limit, 0, never ? retryAfterMs : seconds * 1000, partitionParameter(use.key));
+    fields.push("ratelimit-policy", use.set.policies, "ratelimit", item);
+  }
+  if (use.quota.legacyHeaders) pushLegacy(fields, limit, 0, never ? retryAfterMs : seconds * 1000);
+  const detail = { limit: limit.rule.slice(use.quota.id.length + 1), ...(never ? {} : { retryAfterSeconds: seconds }) };
+  return refusal(use.quota, "quota_exceeded", limit.rule, reason, fields, retryAfterMs, detail);
+}
+
+/** No room to count the key, and the rule denies then. */
+function refuseUncounted(use: Use, retryAfterMs: number): QuotaRefusal {
+  const seconds = retryAfterSeconds(retryAfterMs);
+  const reason = `${use.quota.id} cannot be counted now; come back in ${seconds} s`;
+  const detail = { retryAfterSeconds: seconds };
+  return refusal(use.quota, "quota_unavailable", use.quota.id, reason, ["retry-after", String(seconds)], retryAfterMs, detail);
+}
+
+function refuseMissingKey(quota: CompiledQuota): QuotaRefusal {
+  quota.meter?.count("key_missing_denied");
+  const reason = `${quota.id} admits no request without ${quota.policy.key.map(describePart).join(" and ")}`;
+  return refusal(quota, "denied", quota.id, reason, [], Number.POSITIVE_INFINITY, {});
+}
+
+function describePart(part: QuotaKeyPart): string {
+  switch (part.kind) {
+    case "header":
+    case "cookie":
+      return `the ${part.kind} ${part.name}`;
+    case "query":
+      return `the query parameter ${part.name}`;
+    case "pathVariable":
+      return `a path like ${part.template}`;
+    case "clientIp":
+      return "a client address";
+    case "identity":
+      return "a verified identity";
+  }
+}
+
+const PROBLEM_TYPES = {
+  quota_exceeded: {
+    status: 429,
+    type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    title: "Quota exceeded",
+  },
+  quota_unavailable: {
+    status: 503,
+    type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    title: "Quota cannot be counted",
+  },
+  denied: { status: 403, type: "about:blank", title: "Forbidden" },
+};
+
+/** RFC 9457 problem details, unless the quota brings a body of its own; its own status is for what is used up only. */
+function refusal(
+  quota: CompiledQuota,
+  code: QuotaRefusal["code"],
+  rule: string,
+  reason: string,
+  fields: FieldList,
+  retryAfterMs: number,
+  detail: { readonly [member: string]: string | number },
+): QuotaRefusal {
+  const { response } = quota.policy;
+  const problem = PROBLEM_TYPES[code];
+  const status = code === "quota_exceeded" ? response.status : problem.status;
+  const own = code === "quota_exceeded" ? response.body : undefined;
+  const body =
+    own ??
+    JSON.stringify({
+      type: problem.type,
+      title: problem.title,
+      status,
+      detail: reason,
+      quota: quota.id,
+      ...detail,
+      ...(code === "quota_exceeded" ? { "violated-policies": [rule] } : {}),
+    });
+  fields.push("content-type", own === undefined ? "application/problem+json" : "text/plain; charset=utf-8");
+  return { kind: "refused", code, status, fields, body, rule, reason, retryAfterMs };
+}

@@ -1,0 +1,24 @@
+/**
+ * Quotas: what counts against which limit, and what is left.
+ *
+ * Invariant: a limit's stated bound holds for every arrival order and every clock that does not run backwards; a refused
+ * request is charged nothing. The arithmetic is whole numbers over a stretch of a Float64Array and knows neither threads nor
+ * stores: a bank (MapBank here, shared memory on Node) finds the stretch and keeps others off it meanwhile.
+ * It never reads a clock, never evicts a counter that still counts, and never decides what a refusal looks like beyond its fields and body.
+ */
+export { CalendarWindows, TimeZone } from "./calendar-window.ts";
+export { concurrentForget, MAX_LANES } from "./concurrent.ts";
+export { idleAt, isIdle, type Moment, STATE_SIZE } from "./counter.ts";
+export { Charge, decide, type Places, settleOne, Tally } from "./decide.ts";
+export { Fingerprint } from "./fingerprint.ts";
+export { CompiledLimit, type LimitKind } from "./limit.ts";
+export { DEFAULT_MAX_COUNTERS, MapBank, type MapBankOptions } from "./map-bank.ts";
+export {
+  type CompiledQuota,
+  type CompileQuotaOptions,
+  compileQuota,
+  type LimitSet,
+  type QuotaMeter,
+  type QuotaOutcome,
+} from "./plan.ts";
+export { rollingRepair } from "./rolling.ts";

@@ -1,0 +1,131 @@
+/**
+ * Rolling windows, strict: never more than the limit in any span of the window's length.
+ *
+ * Time is cut into sub-buckets of a sixtieth of the window. What was taken counts until its whole sub-bucket has left the
+ * window, so the oldest one counts whole and quota comes back at most a sixtieth of the window late, never early.
+ *
+ * State: [newest sub-bucket, total, sub-bucket width in µs, 61 counts as a ring].
+ * A clock that stands still or runs back stays in the newest sub-bucket.
+ */
+import { type CompiledLimit, RING_SIZE } from "./limit.ts";
+
+const NEWEST = 0;
+const TOTAL = 1;
+const WIDTH = 2;
+const COUNTS = 3;
+
+export const ROLLING_STATE = COUNTS + RING_SIZE;
+
+/** Lets sub-buckets go that have wholly left the window. Afterwards `TOTAL` is what counts at `nowUs`. */
+function advance(limit: CompiledLimit, s: Float64Array, o: number, nowUs: number): void {
+  if (s[o + WIDTH] !== limit.widthUs) changeWidth(limit, s, o, nowUs);
+  const newest = s[o + NEWEST] as number;
+  const current = Math.floor(nowUs / limit.widthUs);
+  if (current <= newest) return;
+  if (current - newest >= RING_SIZE) {
+    s.fill(0, o + COUNTS, o + COUNTS + RING_SIZE);
+    s[o + TOTAL] = 0;
+  } else {
+    let total = s[o + TOTAL] as number;
+    for (let bucket = newest + 1; bucket <= current; bucket++) {
+      const at = o + COUNTS + (bucket % RING_SIZE);
+      total -= s[at] as number;
+      s[at] = 0;
+    }
+    s[o + TOTAL] = total;
+  }
+  s[o + NEWEST] = current;
+}
+
+/**
+ * A window of another length: every count moves to the new sub-bucket that holds the end of its old one (or now, if that is
+ * sooner), so that nothing that still counts is forgotten early. What the old window had let go stays gone.
+ */
+function changeWidth(limit: CompiledLimit, s: Float64Array, o: number, nowUs: number): void {
+  const oldWidth = s[o + WIDTH] as number;
+  if (oldWidth === 0) {
+    s[o + NEWEST] = Math.floor(nowUs / limit.widthUs);
+    s[o + WIDTH] = limit.widthUs;
+    return;
+  }
+  const oldNewest = s[o + NEWEST] as number;
+  const current = Math.max(Math.floor(nowUs / limit.widthUs), Math.floor((oldNewest * oldWidth) / limit.widthUs));
+  const old = s.slice(o + COUNTS, o + COUNTS + RING_SIZE);
+  s.fill(0, o + COUNTS, o + COUNTS + RING_SIZE);
+  s[o + NEWEST] = current;
+  s[o + WIDTH] = limit.widthUs;
+  let total = 0;
+  for (let bucket = Math.max(0, oldNewest - RING_SIZE + 1); bucket <= oldNewest; bucket++) {
+    const count = old[bucket % RING_SIZE] as number;
+    const moved = Math.min(Math.floor(((bucket + 1) * oldWidth - 1) / limit.widthUs), current);
+    if (count === 0 || moved <= current - RING_SIZE) continue;
+    const at = o + COUNTS + (moved % RING_SIZE);
+    s[at] = (s[at] as number) + count;
+    total += count;
+  }
+  s[o + TOTAL] = total;
+}
+
+/** Units left at `nowUs`; negative after a limit was lowered or more was settled than was left. */
+export function rollingRoom(limit: CompiledLimit, s: Float64Array, o: number, nowUs: number): number {
+  advance(limit, s, o, nowUs);
+  return limit.amount - (s[o + TOTAL] as number);
+}
+
+/** Counts `cost` in the newest sub-bucket, allowed or not. After `rollingRoom` at the same time. */
+export function rollingTake(s: Float64Array, o: number, cost: number): void {
+  const at = o + COUNTS + ((s[o + NEWEST] as number) % RING_SIZE);
+  s[at] = (s[at] as number) + cost;
+  s[o + TOTAL] = (s[o + TOTAL] as number) + cost;
+}
+
+/**
+ * Gives back `cost` that was taken at `takenUs`, from the oldest sub-buckets first and never from one younger than the
+ * taking: room may come back late that way, never twice. What has left the window already gives nothing back.
+ */
+export function rollingGiveBack(limit: CompiledLimit, s: Float64Array, o: number, cost: number, takenUs: number): void {
+  const newest = s[o + NEWEST] as number;
+  const last = Math.min(newest, Math.floor(takenUs / limit.widthUs));
+  let left = cost;
+  for (let bucket = Math.max(0, newest - RING_SIZE + 1); bucket <= last && left > 0; bucket++) {
+    const at = o + COUNTS + (bucket % RING_SIZE);
+    const part = Math.min(left, s[at] as number);
+    s[at] = (s[at] as number) - part;
+    left -= part;
+  }
+  s[o + TOTAL] = (s[o + TOTAL] as number) - (cost - left);
+}
+
+/** Microseconds until `cost` fits, if nobody else takes anything. */
+export function rollingWaitUs(limit: CompiledLimit, s: Float64Array, o: number, cost: number, nowUs: number): number {
+  const need = (s[o + TOTAL] as number) + cost - limit.amount;
+  return need <= 0 ? 0 : untilFreedUs(limit, s, o, need, nowUs);
+}
+
+/** Microseconds until anything at all comes back; 0: nothing is used. */
+export function rollingMoreUs(limit: CompiledLimit, s: Float64Array, o: number, nowUs: number): number {
+  return (s[o + TOTAL] as number) === 0 ? 0 : untilFreedUs(limit, s, o, 1, nowUs);
+}
+
+function untilFreedUs(limit: CompiledLimit, s: Float64Array, o: number, need: number, nowUs: number): number {
+  const newest = s[o + NEWEST] as number;
+  let bucket = Math.max(0, newest - RING_SIZE + 1);
+  let freed = 0;
+  for (; bucket < newest; bucket++) {
+    freed += s[o + COUNTS + (bucket % RING_SIZE)] as number;
+    if (freed >= need) break;
+  }
+  return (bucket + RING_SIZE) * limit.widthUs - nowUs;
+}
+
+/** When the counter is as good as new. */
+export function rollingIdleUs(s: Float64Array, o: number): number {
+  return ((s[o + NEWEST] as number) + RING_SIZE) * (s[o + WIDTH] as number);
+}
+
+/** Works the total out anew from the counts, after a writer died half way. */
+export function rollingRepair(s: Float64Array, o: number): void {
+  let total = 0;
+  for (let at = o + COUNTS; at < o + COUNTS + RING_SIZE; at++) total += s[at] as number;
+  s[o + TOTAL] = total;
+}
