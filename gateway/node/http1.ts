@@ -1,0 +1,689 @@
+/**
+ * One HTTP/1.1 client connection: its bytes become exchanges, one at a time and in order, and the exchanges' steps become bytes.
+ *
+ *     head ──► exchange ──► head ──► …          keep-alive; a pipelined request waits in the parser
+ *                  ├──────► linger ──► closed    the last answer is on its way, the rest of the request is read and dropped
+ *                  └──────► tunnel ──► closed    CONNECT: the bytes belong to somebody else
+ *
+ * The plain path has no promise, no timer and no closure in it, and one write each way.
+ */
+import type { Socket } from "node:net";
+import {
+  type Exchange,
+  type ExchangeEnd,
+  MeshError,
+  type PeerInfo,
+  type RelayStep,
+  type RequestHead,
+  type RespondStep,
+  type ResponseHead,
+  type SendStep,
+  type Step,
+  unreachable,
+  type WaitStep,
+} from "../core/index.ts";
+import type { HttpSettings } from "../core/ir/index.ts";
+import {
+  CHUNK_END,
+  CONTINUE,
+  chunkHeader,
+  type HeadEvent,
+  lastChunk,
+  type ProtocolError,
+  type RequestEvent,
+  RequestParser,
+  type RequestParserSettings,
+  responseFraming,
+  type WireFraming,
+  writeResponseHead,
+} from "../wire/index.ts";
+import type { Timed } from "./deadlines.ts";
+import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import type { Outbox } from "./outbox.ts";
+import { hasBody, RequestSender } from "./sender.ts";
+import { Tunnel } from "./tunnel.ts";
+import type { UpstreamConnection } from "./upstream/connection.ts";
+import type { UpstreamThread } from "./upstream/pool.ts";
+import type { UpstreamFailure, UpstreamUser } from "./upstream/user.ts";
+
+/** What all connections of one thread share. */
+export interface HttpThread extends UpstreamThread {
+  readonly outbox: Outbox;
+  /** Told of what should never happen. */
+  problem(error: unknown): void;
+}
+
+/** What the connections of one listener share; replaced as a whole when settings change. */
+export interface HttpListener {
+  readonly factory: ExchangeFactory;
+  readonly parser: RequestParserSettings;
+  readonly settings: HttpSettings;
+  /** Answers say `Connection: close`. */
+  readonly draining: boolean;
+  /** Bytes that made no request were answered with `status`. */
+  refused(info: ConnectionInfo, status: number, reason: string): void;
+  /** A connection is gone. */
+  closed(connection: ServerConnection): void;
+}
+
+/** After the last answer the client gets this long to read it before the connection is torn down. */
+const LINGER_MS = 2000;
+/** An answered request's unread body is read up to this, so that the connection can live on. */
+const MAX_DISCARD_BYTES = 64 * 1024;
+/** While draining, a keep-alive connection that has been quiet this long is closed. */
+const DRAIN_QUIET_MS = 1000;
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+type Phase = "head" | "exchange" | "linger" | "tunnel" | "closed";
+
+export class ServerConnection implements UpstreamUser, Timed {
+  deadlineMs = NEVER;
+  filedMs = 0;
+  place = -1;
+
+  readonly #socket: Socket;
+  readonly #thread: HttpThread;
+  readonly #info: ConnectionInfo;
+  readonly #parser: RequestParser;
+  readonly #sender: RequestSender;
+  readonly #writing = { keepAlive: true, method: "", minor: 1 as 0 | 1 };
+  readonly #end = { outcome: "complete" as ExchangeEnd["outcome"], requestBytes: 0, responseBytes: 0 };
+  #listener: HttpListener;
+  #phase: Phase = "head";
+  #exchange: Exchange | undefined;
+  #tunnel: Tunnel | undefined;
+  #pumping = false;
+  #paused = false;
+
+  // The current request.
+  /** The client lets the connection live on, and so do we. */
+  #keepAlive = true;
+  #expectContinue = false;
+  #requestDone = false;
+  /** What comes of the request's body is dropped. */
+  #discarding = false;
+  #responseStarted = false;
+  #responseDone = false;
+  /** Content-Length of the request; 0 when it has none. */
+  #declaredBytes = 0;
+  #framing: WireFraming = "none";
+
+  // Monotonic milliseconds.
+  #activeMs: number;
+  #headerDeadlineMs = NEVER;
+  #requestDeadlineMs = NEVER;
+  #exchangeDeadlineMs = NEVER;
+
+  constructor(socket: Socket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
+    this.#socket = socket;
+    this.#listener = listener;
+    this.#thread = thread;
+    this.#info = info;
+    this.#parser = new RequestParser(listener.parser);
+    this.#sender = new RequestSender(thread, thread.outbox, this);
+    this.#activeMs = thread.clock.now();
+    socket.on("data", (bytes: Uint8Array) => this.#read(bytes));
+    socket.on("drain", () => this.#drained());
+    socket.on("end", () => this.#clientEnded());
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.#closed());
+    this.#schedule();
+  }
+
+  get peer(): PeerInfo {
+    return this.#info.peer;
+  }
+
+  /** The listener's settings have changed: they hold from the next request on. */
+  relisten(listener: HttpListener): void {
+    this.#listener = listener;
+  }
+
+  /** Ends as soon as that loses nothing: a request in flight is answered first, an idle connection gets a moment to send one more. */
+  drain(): void {
+    if (this.#phase === "head" && this.#parser.idle) this.#schedule();
+  }
+
+  /** Closes at once, whatever is in flight. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  // --- bytes of the client
+
+  #read(bytes: Uint8Array): void {
+    if (this.#phase === "linger" || this.#phase === "closed") return;
+    if (this.#phase === "tunnel" && this.#responseStarted) {
+      this.#tunnel?.clientBytes(bytes);
+      return;
+    }
+    this.#parser.feed(bytes);
+    if (this.#pumping || !this.#wants()) {
+      this.#pause();
+      return;
+    }
+    this.#pump();
+  }
+
+  /** Somebody can do something with the parser's next event. */
+  #wants(): boolean {
+    if (this.#phase === "head") return !this.#socket.writableNeedDrain;
+    if (this.#phase !== "exchange" || this.#requestDone) return false;
+    return this.#discarding || this.#sender.open;
+  }
+
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (this.#wants()) {
+        const event = this.#parser.next();
+        if (event.kind === "need") {
+          this.#starved();
+          break;
+        }
+        this.#told(event);
+      }
+    } catch (error) {
+      this.#broken(error);
+    }
+    this.#pumping = false;
+    this.#thread.outbox.flush();
+    this.#regulate();
+  }
+
+  #told(event: Exclude<RequestEvent, { kind: "need" }>): void {
+    switch (event.kind) {
+      case "head":
+        this.#begin(event);
+        return;
+      case "body":
+        this.#requestBody(event.bytes);
+        return;
+      case "end":
+        this.#requestEnd(event.trailers);
+        return;
+      case "error":
+        this.#refuse(event.error);
+        return;
+      default:
+        unreachable(event);
+    }
+  }
+
+  /** All bytes are used up: an unfinished head gets its deadline. */
+  #starved(): void {
+    if (this.#phase !== "head" || this.#parser.idle || this.#headerDeadlineMs !== NEVER) return;
+    this.#headerDeadlineMs = this.#thread.clock.now() + this.#listener.settings.headerTimeoutMs;
+    this.#schedule();
+  }
+
+  /** Reads on or stops reading, as there is use for more. A finished request alone does not stop it: that would cost two system calls per request. */
+  #regulate(): void {
+    if (this.#wants()) {
+      if (this.#paused) this.#resume();
+    } else if (this.#phase === "exchange" && !this.#requestDone) {
+      this.#pause();
+    }
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  #resume(): void {
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  #drained(): void {
+    if (this.#phase === "tunnel") this.#tunnel?.clientDrained();
+    if (this.#phase === "exchange" && this.#responseStarted) this.#sender.connection?.socket.resume();
+    if (this.#phase === "head") this.#pump();
+  }
+
+  // --- the request
+
+  #begin(event: HeadEvent<RequestHead>): void {
+    const { head } = event;
+    const { settings } = this.#listener;
+    const now = this.#thread.clock.now();
+    this.#phase = "exchange";
+    this.#activeMs = now;
+    this.#headerDeadlineMs = NEVER;
+    this.#exchangeDeadlineMs = NEVER;
+    this.#requestDeadlineMs = settings.requestTimeoutMs === 0 ? NEVER : now + settings.requestTimeoutMs;
+    this.#keepAlive = event.keepAlive;
+    this.#expectContinue = event.expectContinue;
+    this.#requestDone = false;
+    this.#responseStarted = false;
+    this.#responseDone = false;
+    this.#writing.method = head.method;
+    this.#writing.minor = event.minor;
+    this.#end.requestBytes = 0;
+    this.#end.responseBytes = 0;
+    this.#sender.reset(hasBody(head), settings.maxReplayBytes);
+    this.#declaredBytes = head.body.kind === "length" ? head.body.bytes : 0;
+    // Without content only its end is to come, and nobody has to have room for that.
+    this.#discarding = !hasBody(head);
+    this.#exchange = this.#listener.factory.open(event, this.#info);
+    this.#carry(this.#exchange.start());
+    this.#schedule();
+  }
+
+  #requestBody(bytes: Uint8Array): void {
+    this.#end.requestBytes += bytes.length;
+    this.#activeMs = this.#thread.clock.now();
+    if (!this.#discarding) this.#sender.body(bytes);
+    else if (this.#responseDone && this.#end.requestBytes > MAX_DISCARD_BYTES) this.#finish("complete");
+  }
+
+  #requestEnd(trailers: readonly string[] | undefined): void {
+    this.#requestDone = true;
+    this.#requestDeadlineMs = NEVER;
+    this.#sender.end(trailers);
+    if (this.#responseDone) this.#finish("complete");
+  }
+
+  /** The bytes make no request, or no end of this one. */
+  #refuse(error: ProtocolError): void {
+    if (this.#responseStarted) {
+      this.#abort("protocol_error");
+      return;
+    }
+    this.#answerPlainly(error.status, `${error.code}: ${error.message}`, "protocol_error");
+  }
+
+  // --- steps
+
+  #carry(first: Step): void {
+    let step: Step | undefined = first;
+    while (step !== undefined) step = this.#carryOne(step);
+  }
+
+  #carryOne(step: Step): Step | undefined {
+    switch (step.kind) {
+      case "send":
+        return this.#send(step);
+      case "relay":
+        this.#relay(step);
+        return undefined;
+      case "respond":
+        this.#respond(step);
+        return undefined;
+      case "sleep":
+        this.#exchangeDeadlineMs = step.deadlineMs;
+        return undefined;
+      case "wait":
+        this.#wait(step);
+        return undefined;
+      case "tunnel":
+        this.#phase = "tunnel";
+        this.#pause();
+        this.#tunnel = new Tunnel(this.#socket, this.#thread, step, this.#listener.settings, this);
+        return undefined;
+      case "drop":
+        this.#abort("protocol_error");
+        return undefined;
+      default:
+        return unreachable(step);
+    }
+  }
+
+  #send(step: SendStep): Step | undefined {
+    this.#exchangeDeadlineMs = step.deadlineMs ?? NEVER;
+    const failure = this.#sender.send(step);
+    if (failure !== undefined) return this.#exchange?.failed(this.#sender.failureOf(failure));
+    if (this.#expectContinue) {
+      // RFC 9110 10.1.1: whoever answers for the origin may give the go-ahead itself; the origin never sees the expectation.
+      this.#expectContinue = false;
+      this.#thread.outbox.text(this.#socket, CONTINUE);
+    }
+    return undefined;
+  }
+
+  #wait(step: WaitStep): void {
+    const exchange = this.#exchange;
+    this.#exchangeDeadlineMs = step.deadlineMs ?? NEVER;
+    const settled = (): void => {
+      if (exchange === undefined || this.#exchange !== exchange || this.#phase !== "exchange") return;
+      this.#exchangeDeadlineMs = NEVER;
+      this.#proceed(() => exchange.resumed());
+    };
+    step.until.then(settled, settled);
+  }
+
+  /** Takes a step outside of the pump. */
+  #proceed(next: () => Step): void {
+    try {
+      this.#carry(next());
+    } catch (error) {
+      this.#broken(error);
+    }
+    this.#thread.outbox.flush();
+    this.#schedule();
+    this.#continue();
+  }
+
+  /** After something outside of the pump: whatever the parser still holds may be wanted now. */
+  #continue(): void {
+    if (this.#paused || !this.#parser.idle) this.#pump();
+  }
+
+  #respond(step: RespondStep): void {
+    const { head, body } = step;
+    this.#exchangeDeadlineMs = NEVER;
+    if (!this.#requestDone) {
+      // A short rest of the body is read and dropped; a client that waits for a go-ahead, or has much to send, loses the connection.
+      if (this.#expectContinue || this.#declaredBytes - this.#end.requestBytes > MAX_DISCARD_BYTES) this.#keepAlive = false;
+      this.#discarding = true;
+    }
+    if (step.close) this.#keepAlive = false;
+    this.#startResponse(head);
+    if (this.#framing !== "none" && body.length > 0) this.#responseBytes(typeof body === "string" ? Buffer.from(body) : body);
+    this.#responseOver(undefined);
+  }
+
+  #relay(step: RelayStep): void {
+    this.#exchangeDeadlineMs = step.deadlineMs ?? NEVER;
+    this.#startResponse(step.head);
+  }
+
+  // --- the response
+
+  #startResponse(head: ResponseHead): void {
+    const writing = this.#writing;
+    if (this.#listener.draining) this.#keepAlive = false;
+    this.#framing = responseFraming(head.status, head.body, writing);
+    if (this.#framing === "close") this.#keepAlive = false;
+    writing.keepAlive = this.#keepAlive;
+    this.#thread.outbox.text(this.#socket, writeResponseHead(head, writing));
+    this.#responseStarted = true;
+  }
+
+  #responseBytes(bytes: Uint8Array): void {
+    const { outbox } = this.#thread;
+    this.#end.responseBytes += bytes.length;
+    if (this.#framing === "chunked") outbox.text(this.#socket, chunkHeader(bytes.length));
+    outbox.bytes(this.#socket, bytes);
+    if (this.#framing === "chunked") outbox.text(this.#socket, CHUNK_END);
+  }
+
+  #responseOver(trailers: readonly string[] | undefined): void {
+    if (this.#framing === "chunked") this.#thread.outbox.text(this.#socket, lastChunk(trailers));
+    this.#responseDone = true;
+    if (this.#requestDone || !this.#keepAlive) this.#finish("complete");
+    else this.#discarding = true;
+  }
+
+  /** Both messages are over as far as they will be. */
+  #finish(outcome: ExchangeEnd["outcome"]): void {
+    this.#tellFinished(outcome);
+    this.#requestDeadlineMs = NEVER;
+    this.#exchangeDeadlineMs = NEVER;
+    this.#activeMs = this.#thread.clock.now();
+    if (this.#keepAlive && this.#requestDone) this.#phase = "head";
+    else this.#linger();
+    this.#schedule();
+  }
+
+  #tellFinished(outcome: ExchangeEnd["outcome"]): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#end.outcome = outcome;
+    exchange?.finished(this.#end);
+  }
+
+  /**
+   * RFC 9112 9.6: the writing side closes first. Closing both at once while the client is still sending would reset the connection and
+   * could take the answer away from under the client.
+   */
+  #linger(): void {
+    this.#phase = "linger";
+    this.#sender.abort();
+    this.#thread.outbox.flush();
+    this.#socket.end();
+    this.#resume();
+  }
+
+  /** Neither message can be made whole: the connection goes, so that nobody takes a part for the whole. */
+  #abort(outcome: ExchangeEnd["outcome"]): void {
+    this.#phase = "closed";
+    this.#sender.abort();
+    this.#tellFinished(outcome);
+    this.#thread.outbox.flush();
+    // Without a length or chunks an orderly close would be the end of the body.
+    if (this.#responseStarted && this.#framing === "close") this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
+  }
+
+  /** An answer about bytes that no exchange could decide about. */
+  #answerPlainly(status: number, text: string, outcome: ExchangeEnd["outcome"]): void {
+    this.#sender.abort();
+    if (this.#phase === "head") {
+      this.#writing.method = "";
+      this.#writing.minor = 1;
+      this.#requestDone = false;
+      this.#end.requestBytes = 0;
+      this.#end.responseBytes = 0;
+      this.#listener.refused(this.#info, status, text);
+    }
+    this.#phase = "exchange";
+    this.#keepAlive = false;
+    const body = Buffer.from(`${text}\n`);
+    this.#startResponse({
+      status,
+      fields: ["content-type", "text/plain", "date", new Date(this.#thread.clock.unixMs()).toUTCString()],
+      body: { kind: "length", bytes: body.length },
+    });
+    if (this.#framing !== "none") this.#responseBytes(body);
+    this.#responseDone = true;
+    this.#finish(outcome);
+  }
+
+  /** Something threw: a bug, or a field that must not be written. This request fails; nothing else does. */
+  #broken(error: unknown): void {
+    this.#thread.problem(error);
+    try {
+      if (this.#phase === "exchange" && !this.#responseStarted) {
+        this.#answerPlainly(500, error instanceof MeshError ? error.message : "internal error", "protocol_error");
+      } else {
+        this.#abort("protocol_error");
+      }
+    } catch (second) {
+      this.#thread.problem(second);
+      this.#phase = "closed";
+      this.#socket.destroy();
+    }
+  }
+
+  // --- the attempt (UpstreamUser)
+
+  connectionReady(connection: UpstreamConnection): void {
+    this.#sender.connected(connection);
+    this.#continue();
+  }
+
+  responseInterim(head: ResponseHead): void {
+    // A go-ahead was given here already; RFC 9110 15.2: HTTP/1.0 knows no 1xx.
+    if (head.status === 100 || this.#writing.minor === 0 || this.#responseStarted) return;
+    this.#thread.outbox.text(this.#socket, writeResponseHead(head, this.#writing));
+  }
+
+  responseHead(event: HeadEvent<ResponseHead>): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    try {
+      if (event.connectionOptions !== undefined) dropNamed(event.head.fields, event.connectionOptions);
+      const step = exchange.responded(event.head);
+      if (step.kind !== "relay") this.#sender.cancel();
+      this.#carry(step);
+    } catch (error) {
+      this.#broken(error);
+    }
+    this.#schedule();
+  }
+
+  responseBody(bytes: Uint8Array): void {
+    if (this.#framing !== "none" && this.#phase === "exchange") this.#responseBytes(bytes);
+  }
+
+  responseFlush(): void {
+    this.#activeMs = this.#thread.clock.now();
+    this.#thread.outbox.flush();
+    if (this.#socket.writableNeedDrain) this.#sender.connection?.socket.pause();
+  }
+
+  responseEnd(trailers: readonly string[] | undefined): void {
+    this.#sender.released();
+    if (this.#phase !== "exchange") return;
+    try {
+      this.#responseOver(trailers);
+    } catch (error) {
+      this.#broken(error);
+    }
+    this.#thread.outbox.flush();
+    this.#continue();
+  }
+
+  requestDrained(): void {
+    this.#pump();
+  }
+
+  upstreamFailed(failure: UpstreamFailure): void {
+    if (this.#responseStarted) {
+      this.#sender.released();
+      this.#abort("upstream_cut");
+      return;
+    }
+    if (this.#sender.again(failure)) return;
+    this.#sender.released();
+    const exchange = this.#exchange;
+    if (exchange !== undefined) this.#proceed(() => exchange.failed(this.#sender.failureOf(failure)));
+  }
+
+  // --- the tunnel (TunnelOwner)
+
+  tunnelDialled(head: ResponseHead): void {
+    this.#writing.keepAlive = true;
+    this.#thread.outbox.text(this.#socket, writeResponseHead(head, this.#writing));
+    this.#thread.outbox.flush();
+    this.#responseStarted = true;
+    const early = this.#parser.rest();
+    if (early.length > 0) this.#tunnel?.clientBytes(early);
+    this.#resume();
+  }
+
+  tunnelFailed(failure: UpstreamFailure): void {
+    this.#tunnel = undefined;
+    this.#phase = "exchange";
+    const exchange = this.#exchange;
+    if (exchange !== undefined) this.#proceed(() => exchange.failed(this.#sender.failureOf(failure)));
+  }
+
+  tunnelEnded(outcome: ExchangeEnd["outcome"], requestBytes: number, responseBytes: number): void {
+    this.#end.requestBytes = requestBytes;
+    this.#end.responseBytes = responseBytes;
+    this.#tunnel = undefined;
+    this.#phase = "closed";
+    this.#tellFinished(outcome);
+  }
+
+  // --- time and the end
+
+  #schedule(): void {
+    this.#thread.deadlines.set(this, this.#nextDeadlineMs());
+  }
+
+  #nextDeadlineMs(): number {
+    const { settings, draining } = this.#listener;
+    switch (this.#phase) {
+      case "head":
+        if (this.#headerDeadlineMs !== NEVER) return this.#headerDeadlineMs;
+        return this.#activeMs + (draining ? DRAIN_QUIET_MS : settings.idleTimeoutMs);
+      case "exchange": {
+        const first = Math.min(this.#exchangeDeadlineMs, this.#requestDeadlineMs);
+        if (settings.streamIdleTimeoutMs === 0) return first;
+        return Math.min(first, this.#activeMs + settings.streamIdleTimeoutMs);
+      }
+      case "linger":
+        return this.#activeMs + LINGER_MS;
+      default:
+        return NEVER;
+    }
+  }
+
+  expired(nowMs: number): void {
+    if (this.#phase === "linger") {
+      this.#socket.destroy();
+      return;
+    }
+    // Activity moves deadlines without filing them anew.
+    if (this.#nextDeadlineMs() <= nowMs) {
+      if (this.#phase === "head") this.#expiredHead();
+      else if (this.#phase === "exchange") this.#expiredExchange(nowMs);
+      this.#thread.outbox.flush();
+    }
+    this.#schedule();
+  }
+
+  #expiredHead(): void {
+    if (this.#headerDeadlineMs === NEVER) {
+      this.#linger();
+      return;
+    }
+    this.#headerDeadlineMs = NEVER;
+    this.#answerPlainly(408, "request_timeout: the request's head did not come in time", "timeout");
+  }
+
+  #expiredExchange(nowMs: number): void {
+    const exchange = this.#exchange;
+    if (exchange !== undefined && this.#exchangeDeadlineMs <= nowMs) {
+      this.#exchangeDeadlineMs = NEVER;
+      if (this.#responseStarted) {
+        this.#abort("timeout");
+        return;
+      }
+      this.#sender.cancel();
+      this.#proceed(() => exchange.timer());
+      return;
+    }
+    if (this.#responseStarted) this.#abort("timeout");
+    else if (this.#requestDone) this.#answerPlainly(504, "upstream_timeout: nothing moved for too long", "timeout");
+    else this.#answerPlainly(408, "request_timeout: the request's body did not come in time", "timeout");
+  }
+
+  #clientEnded(): void {
+    switch (this.#phase) {
+      case "tunnel":
+        this.#tunnel?.clientEnded();
+        return;
+      case "exchange":
+        // Whoever stops sending while waiting for an answer has gone: nothing else tells before the answer is written.
+        this.#abort("client_gone");
+        return;
+      default:
+        this.#socket.end();
+    }
+  }
+
+  #closed(): void {
+    this.#thread.deadlines.remove(this);
+    if (this.#phase === "tunnel") this.#tunnel?.clientClosed();
+    this.#phase = "closed";
+    this.#sender.abort();
+    this.#tellFinished("client_gone");
+    this.#listener.closed(this);
+  }
+}
+
+/** Removes the fields that Connection named: they were for this hop (RFC 9110 7.6.1). */
+function dropNamed(fields: string[], options: readonly string[]): void {
+  for (const option of options) {
+    if (option === "close" || option === "keep-alive") continue;
+    for (let i = fields.length - 2; i >= 0; i -= 2) if (fields[i] === option) fields.splice(i, 2);
+  }
+}

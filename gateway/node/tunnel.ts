@@ -1,0 +1,168 @@
+/**
+ * CONNECT: bytes moved both ways between a client and one connection of its own.
+ *
+ *     dialling ──► inspecting ──► open ──► closed
+ *
+ * Nothing of the client's is forwarded before `inspect` has agreed. Each side can end its direction alone (half-close).
+ */
+import { connect, type Socket } from "node:net";
+import type { ErrorCode, ExchangeEnd, ResponseHead, TunnelStep } from "../core/index.ts";
+import type { HttpSettings } from "../core/ir/index.ts";
+import type { Timed } from "./deadlines.ts";
+import type { UpstreamThread } from "./upstream/pool.ts";
+import type { UpstreamFailure } from "./upstream/user.ts";
+
+export interface TunnelOwner {
+  /** Connected: answer with this head, then hand over what the client sends. */
+  tunnelDialled(head: ResponseHead): void;
+  /** Not connected; nothing was sent. */
+  tunnelFailed(failure: UpstreamFailure): void;
+  /** Over. Called once, after `tunnelDialled`. */
+  tunnelEnded(outcome: ExchangeEnd["outcome"], requestBytes: number, responseBytes: number): void;
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+export class Tunnel implements Timed {
+  deadlineMs = NEVER;
+  filedMs = 0;
+  place = -1;
+
+  readonly #client: Socket;
+  readonly #thread: UpstreamThread;
+  readonly #step: TunnelStep;
+  readonly #idleMs: number;
+  readonly #owner: TunnelOwner;
+  readonly #origin: Socket;
+  #state: "dialling" | "inspecting" | "open" | "closed" = "dialling";
+  /** The client's bytes that were looked at and not yet forwarded. */
+  #held: Buffer = Buffer.alloc(0);
+  #clientEnded = false;
+  #error: (Error & { code?: string }) | undefined;
+  #requestBytes = 0;
+  #responseBytes = 0;
+
+  constructor(client: Socket, thread: UpstreamThread, step: TunnelStep, settings: HttpSettings, owner: TunnelOwner) {
+    this.#client = client;
+    this.#thread = thread;
+    this.#step = step;
+    this.#owner = owner;
+    this.#idleMs = settings.streamIdleTimeoutMs === 0 ? NEVER : settings.streamIdleTimeoutMs;
+    const { endpoint, pool } = step.target;
+    this.#origin = connect({ host: endpoint.address, port: endpoint.port, noDelay: true, allowHalfOpen: true });
+    this.#origin.once("connect", () => this.#connected());
+    this.#origin.on("data", (bytes: Buffer) => this.#originBytes(bytes));
+    this.#origin.on("drain", () => this.#client.resume());
+    this.#origin.on("end", () => this.#originEnded());
+    this.#origin.on("error", (error) => {
+      this.#error = error;
+    });
+    this.#origin.on("close", () => this.#originClosed());
+    thread.deadlines.set(this, thread.clock.now() + pool.connectTimeoutMs);
+  }
+
+  clientBytes(bytes: Uint8Array): void {
+    if (this.#state === "inspecting") this.#inspect(bytes);
+    else if (this.#state === "open") this.#forward(bytes);
+  }
+
+  clientDrained(): void {
+    if (this.#state === "open") this.#origin.resume();
+  }
+
+  clientEnded(): void {
+    this.#clientEnded = true;
+    if (this.#state === "open") this.#origin.end();
+    else this.#close("client_gone");
+  }
+
+  clientClosed(): void {
+    this.#close(this.#clientEnded ? "complete" : "client_gone");
+  }
+
+  expired(): void {
+    if (this.#state === "dialling") {
+      const { connectTimeoutMs } = this.#step.target.pool;
+      this.#failed("upstream_connect_timeout", `no connection within ${connectTimeoutMs} ms`);
+    } else {
+      this.#close("timeout");
+    }
+  }
+
+  #connected(): void {
+    if (this.#state !== "dialling") return;
+    const { opaque, inspectDeadlineMs, head } = this.#step;
+    this.#state = opaque === true ? "open" : "inspecting";
+    // Until the client's first bytes are agreed to, the origin is not listened to either.
+    if (this.#state === "inspecting") this.#origin.pause();
+    if (this.#state === "open") this.#active();
+    else this.#thread.deadlines.set(this, inspectDeadlineMs ?? this.#thread.clock.now() + this.#idleMs);
+    this.#owner.tunnelDialled(head);
+  }
+
+  #inspect(bytes: Uint8Array): void {
+    this.#held = this.#held.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#held, bytes]);
+    const verdict = this.#step.inspect(this.#held);
+    if (verdict.kind === "more") return;
+    if (verdict.kind === "deny") {
+      this.#close("protocol_error");
+      return;
+    }
+    const held = this.#held;
+    this.#held = Buffer.alloc(0);
+    this.#state = "open";
+    this.#forward(held);
+    this.#origin.resume();
+  }
+
+  #forward(bytes: Uint8Array): void {
+    this.#requestBytes += bytes.length;
+    this.#active();
+    if (!this.#origin.write(bytes)) this.#client.pause();
+  }
+
+  #originBytes(bytes: Buffer): void {
+    if (this.#state !== "open") return;
+    this.#responseBytes += bytes.length;
+    this.#active();
+    if (!this.#client.write(bytes)) this.#origin.pause();
+  }
+
+  #originEnded(): void {
+    if (this.#state === "open") this.#client.end();
+    else if (this.#state === "inspecting") this.#close("upstream_cut");
+  }
+
+  #originClosed(): void {
+    if (this.#state === "dialling") {
+      const code = this.#error?.code ?? "";
+      const dns = code === "ENOTFOUND" || code.startsWith("EAI_");
+      this.#failed(dns ? "dns_failure" : "upstream_connect", this.#error?.message ?? "closed");
+      return;
+    }
+    this.#close(this.#error === undefined ? "complete" : "upstream_cut");
+  }
+
+  #active(): void {
+    this.#thread.deadlines.set(this, this.#thread.clock.now() + this.#idleMs);
+  }
+
+  #failed(code: ErrorCode, reason: string): void {
+    this.#state = "closed";
+    this.#thread.deadlines.remove(this);
+    this.#origin.destroy();
+    this.#owner.tunnelFailed({ code, reason, neverSent: true, stale: false });
+  }
+
+  #close(outcome: ExchangeEnd["outcome"]): void {
+    if (this.#state === "closed") return;
+    const dialled = this.#state !== "dialling";
+    this.#state = "closed";
+    this.#thread.deadlines.remove(this);
+    this.#origin.destroy();
+    // What was written is still delivered when both sides ended in order.
+    if (outcome === "complete") this.#client.end();
+    else this.#client.destroy();
+    if (dialled) this.#owner.tunnelEnded(outcome, this.#requestBytes, this.#responseBytes);
+  }
+}
