@@ -215,7 +215,9 @@ export class DistributionServer {
         if (message.value.snapshot) this.#apply(session, { kind: "ack", snapshot: ref(message.value.snapshot) });
         return;
       case "nack": {
-        const { snapshot, code, problems, partlyInForce } = message.value;
+        const { code, problems, partlyInForce } = message.value;
+        // A manifest that could not even be read has no version to name: the answer is about what was offered last.
+        const snapshot = message.value.snapshot ? ref(message.value.snapshot) : offeredTo(session.state);
         if (snapshot === undefined) return;
         const detail = { code, problems: problems.map(({ name, reason }) => ({ name, reason })) };
         this.#options.log("snapshot refused", {
@@ -223,7 +225,7 @@ export class DistributionServer {
           version: `${snapshot.epoch}.${snapshot.version}`,
           ...detail,
         });
-        this.#apply(session, { kind: "nack", snapshot: ref(snapshot), detail, partlyInForce });
+        this.#apply(session, { kind: "nack", snapshot, detail, partlyInForce });
         return;
       }
       case undefined:
@@ -286,6 +288,10 @@ export class DistributionServer {
 
 function ref(id: { readonly epoch: bigint; readonly version: bigint }): SnapshotRef {
   return { epoch: Number(id.epoch), version: Number(id.version) };
+}
+
+function offeredTo(state: SessionState): SnapshotRef | undefined {
+  return state.kind === "offered" ? state.offered : undefined;
 }
 
 function send(stream: Stream, message: SubscribeResponse["message"]): void {

@@ -96,6 +96,12 @@ export class ControlStore {
     for (const hash of present) if (!snapshot.chunks.has(hash)) await rm(join(this.#chunks, hash), { force: true });
   }
 
+  /** Forgets everything. */
+  async reset(): Promise<void> {
+    for (const name of await readdir(this.#directory)) await rm(join(this.#directory, name), { recursive: true, force: true });
+    await mkdir(this.#chunks, { recursive: true, mode: 0o700 });
+  }
+
   async #read(name: string): Promise<Uint8Array | undefined> {
     try {
       const file = join(this.#directory, name);
@@ -118,7 +124,6 @@ export class ControlStore {
   async #write(name: string, bytes: Uint8Array): Promise<void> {
     const file = join(this.#directory, name);
     const part = `${file}.part`;
-    await mkdir(this.#chunks, { recursive: true, mode: 0o700 });
     const handle = await open(part, "w", 0o600);
     try {
       await handle.writeFile(bytes);

@@ -219,6 +219,8 @@ export declare const AckSchema: GenMessage<Ack>;
  */
 export declare type Nack = Message<"tidegate.distribute.v1.Nack"> & {
   /**
+   * Absent when the manifest could not even be read: the answer is about what was offered last.
+   *
    * @generated from field: tidegate.distribute.v1.SnapshotId snapshot = 1;
    */
   snapshot?: SnapshotId | undefined;
