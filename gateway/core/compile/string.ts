@@ -27,7 +27,7 @@ export class RegexCache {
   readonly #previous: ReadonlyMap<string, RE2JS> | undefined;
 
   constructor(previous: RegexCache | undefined) {
-    this.#previous = previous?.#built;
+    this.#previous = previous === undefined ? undefined : previous.#built;
   }
 
   /** The compiled regex, or undefined after an issue was added. */

@@ -1,0 +1,64 @@
+/**
+ * IR → tables, once per snapshot. Either every part compiles, or nothing is returned but the issues: what was in force stays in force.
+ */
+import type { Listener, Snapshot, SnapshotVersion } from "../ir/index.ts";
+import { fail, type Issue, ok, type Result } from "../result.ts";
+import { compileClusters } from "./clusters.ts";
+import { compileRouteTable, HostTableBuilder, type RouteCompiler } from "./routes.ts";
+import { RegexCache } from "./string.ts";
+import type { CompiledListener, CompiledRouteTable, CompiledServer, Tables } from "./tables.ts";
+
+/**
+ * @param previous the tables in force: their endpoints (with counts and connection pools) and regexes are taken over by name.
+ * Nothing in them is changed, so a trial compilation may be thrown away.
+ */
+export function compile(snapshot: Snapshot, version: SnapshotVersion, previous: Tables | undefined): Result<Tables> {
+  const issues: Issue[] = [];
+  const quotaIds = new Set<string>();
+  for (const [i, quota] of snapshot.quotas.entries()) {
+    if (quotaIds.has(quota.id)) issues.push({ path: `quotas[${i}].id`, problem: `a second quota ${quota.id}; ids are unique` });
+    quotaIds.add(quota.id);
+  }
+  const clusters = compileClusters(snapshot.clusters, snapshot.endpoints, previous?.clusters, issues);
+  const to: RouteCompiler = { regexes: new RegexCache(previous?.regexes), issues, clusters, quotaIds };
+  const routeTables = new Map<string, CompiledRouteTable>();
+  for (const [i, table] of snapshot.routeTables.entries()) {
+    if (routeTables.has(table.name))
+      issues.push({ path: `routeTables[${i}].name`, problem: `a second route table ${table.name}; names are unique` });
+    routeTables.set(table.name, compileRouteTable(table, `routeTables[${i}]`, to));
+  }
+  const listeners = new Map<string, CompiledListener>();
+  for (const [i, listener] of snapshot.listeners.entries()) {
+    if (listeners.has(listener.name))
+      issues.push({ path: `listeners[${i}].name`, problem: `a second listener ${listener.name}; names are unique` });
+    listeners.set(listener.name, compileListener(listener, `listeners[${i}]`, routeTables, issues));
+  }
+  if (issues.length > 0) return fail(issues);
+  return ok({ version, settings: snapshot.settings, listeners, routeTables, clusters, regexes: to.regexes });
+}
+
+function compileListener(
+  source: Listener,
+  path: string,
+  routeTables: ReadonlyMap<string, CompiledRouteTable>,
+  issues: Issue[],
+): CompiledListener {
+  const servers = new HostTableBuilder<CompiledServer>();
+  if (source.protocol === "http" && source.servers.length !== 1) {
+    issues.push({
+      path: `${path}.servers`,
+      problem: `an http listener has exactly one server, this one has ${source.servers.length}`,
+    });
+  }
+  for (const [i, server] of source.servers.entries()) {
+    const at = `${path}.servers[${i}]`;
+    const routes = routeTables.get(server.routeTable);
+    if (routes === undefined) {
+      issues.push({ path: `${at}.routeTable`, problem: `there is no route table ${server.routeTable} in this snapshot` });
+      continue;
+    }
+    const names = source.protocol === "http" ? ["*"] : server.serverNames;
+    for (const [j, name] of names.entries()) servers.add(name, { source: server, routes }, `${at}.serverNames[${j}]`, issues);
+  }
+  return { source, servers: servers.table };
+}

@@ -1,0 +1,238 @@
+/** Route tables: virtual hosts by name, routes behind a path index, actions with everything that is the same for all requests worked out. */
+import { NO_BODY } from "../http/message.ts";
+import type {
+  CorsPolicy,
+  DirectResponseAction,
+  ForwardAction,
+  Mirror,
+  Rewrite,
+  Route,
+  RouteAction,
+  RouteTable,
+  VirtualHost,
+} from "../ir/index.ts";
+import type { HostTable } from "../match/host.ts";
+import { type Issue, unreachable } from "../result.ts";
+import { compileRetry } from "../retry/policy.ts";
+import type { ClusterMap } from "./clusters.ts";
+import { compileHeaderOps, type HeaderEdit, joinEdits } from "./headers.ts";
+import { compileMatch } from "./match.ts";
+import { buildPathTree, type Candidate } from "./route-index.ts";
+import { compileString, type StringCompiler } from "./string.ts";
+import type {
+  CompiledAction,
+  CompiledCors,
+  CompiledDestination,
+  CompiledDirect,
+  CompiledMirror,
+  CompiledRewrite,
+  CompiledRoute,
+  CompiledRouteTable,
+  CompiledVirtualHost,
+} from "./tables.ts";
+
+/** What compiling routes looks up and where it reports. */
+export interface RouteCompiler extends StringCompiler {
+  readonly clusters: ClusterMap;
+  readonly quotaIds: ReadonlySet<string>;
+}
+
+export function compileRouteTable(table: RouteTable, path: string, to: RouteCompiler): CompiledRouteTable {
+  checkQuotas(table.quotas, `${path}.quotas`, to);
+  const hosts = new HostTableBuilder<CompiledVirtualHost>();
+  for (const [i, host] of table.virtualHosts.entries()) {
+    const hostPath = `${path}.virtualHosts[${i}]`;
+    const compiled = compileVirtualHost(host, hostPath, to);
+    for (const [j, domain] of host.domains.entries()) hosts.add(domain, compiled, `${hostPath}.domains[${j}]`, to.issues);
+  }
+  return { source: table, hosts: hosts.table };
+}
+
+/** Collects names of the forms `a.b`, `*.b` and `*`. */
+export class HostTableBuilder<T> {
+  readonly #exact = new Map<string, T>();
+  readonly #suffix = new Map<string, T>();
+  #any: T | undefined;
+
+  add(name: string, value: T, path: string, issues: Issue[]): void {
+    const known = name === "*" ? this.#any : name.startsWith("*.") ? this.#suffix.get(name.slice(1)) : this.#exact.get(name);
+    if (known !== undefined) issues.push({ path, problem: `${name} is taken already; a name may stand once` });
+    else if (name.includes("*", name.startsWith("*.") || name === "*" ? 1 : 0)) {
+      issues.push({ path, problem: `${name} has a wildcard elsewhere than as its first label` });
+    } else if (name !== name.toLowerCase())
+      issues.push({ path, problem: `${name} has upper-case letters; hosts are lower case` });
+    else if (name === "*") this.#any = value;
+    else if (name.startsWith("*.")) this.#suffix.set(name.slice(1), value);
+    else this.#exact.set(name, value);
+  }
+
+  get table(): HostTable<T> {
+    return { exact: this.#exact, suffix: this.#suffix, any: this.#any };
+  }
+}
+
+function compileVirtualHost(host: VirtualHost, path: string, to: RouteCompiler): CompiledVirtualHost {
+  checkQuotas(host.quotas, `${path}.quotas`, to);
+  const ids = new Set<string>();
+  const candidates: Candidate<CompiledRoute>[] = [];
+  const routes = host.routes.map((route, i) => {
+    const compiled = compileRoute(route, `${path}.routes[${i}]`, to);
+    if (ids.has(route.id))
+      to.issues.push({
+        path: `${path}.routes[${i}].id`,
+        problem: `a second route ${route.id}; ids are unique within a virtual host`,
+      });
+    ids.add(route.id);
+    if (route.matches.length === 0) candidates.push({ order: candidates.length, route: compiled, match: undefined });
+    for (const [j, match] of route.matches.entries()) {
+      const test = compileMatch(match, `${path}.routes[${i}](${route.id}).matches[${j}]`, to);
+      candidates.push({ order: candidates.length, route: compiled, match: test });
+    }
+    return compiled;
+  });
+  return { source: host, routes, index: buildPathTree(candidates) };
+}
+
+function compileRoute(route: Route, at: string, to: RouteCompiler): CompiledRoute {
+  const path = `${at}(${route.id})`;
+  checkQuotas(route.quotas, `${path}.quotas`, to);
+  const requestEdit = compileHeaderOps(route.requestHeaders, `${path}.requestHeaders`, to.issues);
+  const responseEdit = compileHeaderOps(route.responseHeaders, `${path}.responseHeaders`, to.issues);
+  return {
+    source: route,
+    action: compileAction(route.action, requestEdit, responseEdit, `${path}.action`, to),
+    responseEdit,
+    cors: route.cors === undefined ? undefined : compileCors(route.cors, `${path}.cors`, to),
+    fault: route.fault,
+  };
+}
+
+function checkQuotas(ids: readonly string[], path: string, to: RouteCompiler): void {
+  for (const [i, id] of ids.entries()) {
+    if (!to.quotaIds.has(id)) to.issues.push({ path: `${path}[${i}]`, problem: `there is no quota ${id} in this snapshot` });
+  }
+}
+
+function compileAction(
+  action: RouteAction,
+  requestEdit: HeaderEdit | undefined,
+  responseEdit: HeaderEdit | undefined,
+  path: string,
+  to: RouteCompiler,
+): CompiledAction {
+  switch (action.kind) {
+    case "forward":
+      return {
+        kind: "forward",
+        destinations: compileDestinations(action, requestEdit, responseEdit, path, to),
+        rewrite: compileRewrite(action.rewrite, `${path}.rewrite`, to),
+        timeoutMs: action.timeoutMs,
+        retry: compileRetry(action.retry),
+        mirrors: compileMirrors(action.mirrors, to.clusters),
+      };
+    case "redirect":
+      return { kind: "redirect", source: action };
+    case "direct":
+      return compileDirect(action, path, to.issues);
+    default:
+      return unreachable(action);
+  }
+}
+
+function compileMirrors(mirrors: readonly Mirror[], clusters: ClusterMap): readonly CompiledMirror[] {
+  return mirrors.flatMap((mirror): CompiledMirror[] => {
+    // A mirror nobody can reach is no reason to refuse anything: the copy is lost, as any copy may be.
+    const cluster = clusters.get(mirror.cluster);
+    return cluster === undefined || mirror.percent <= 0 ? [] : [{ cluster, percent: mirror.percent }];
+  });
+}
+
+function compileDestinations(
+  action: ForwardAction,
+  requestEdit: HeaderEdit | undefined,
+  responseEdit: HeaderEdit | undefined,
+  path: string,
+  to: RouteCompiler,
+): readonly CompiledDestination[] {
+  const total = action.destinations.reduce((sum, destination) => sum + destination.weight, 0);
+  if (action.destinations.length === 0 || !(total > 0)) {
+    to.issues.push({ path: `${path}.destinations`, problem: "no destination has a weight; give at least one a positive weight" });
+  }
+  let sum = 0;
+  return action.destinations.map((destination, i) => {
+    const at = `${path}.destinations[${i}]`;
+    sum += destination.weight;
+    return {
+      name: destination.cluster,
+      cluster: to.clusters.get(destination.cluster),
+      upTo: i === action.destinations.length - 1 ? 1 : sum / total,
+      authority: action.rewrite?.authority ?? destination.authority,
+      requestEdit: joinEdits(compileHeaderOps(destination.requestHeaders, `${at}.requestHeaders`, to.issues), requestEdit),
+      responseEdit: joinEdits(compileHeaderOps(destination.responseHeaders, `${at}.responseHeaders`, to.issues), responseEdit),
+    };
+  });
+}
+
+function compileRewrite(rewrite: Rewrite | undefined, path: string, to: RouteCompiler): CompiledRewrite | undefined {
+  if (rewrite?.path === undefined && rewrite?.pathRegex === undefined) return undefined;
+  const regex = rewrite.pathRegex;
+  const pattern = regex === undefined ? undefined : to.regexes.get(regex.match, `${path}.pathRegex.match`, to.issues);
+  return {
+    path: rewrite.path,
+    regex: regex === undefined || pattern === undefined ? undefined : { pattern, substitution: regex.substitution },
+  };
+}
+
+function compileDirect(action: DirectResponseAction, path: string, issues: Issue[]): CompiledDirect {
+  const body = directBody(action, path, issues);
+  const bodiless = action.status < 200 || action.status === 204 || action.status === 304;
+  if (bodiless && body.length > 0)
+    issues.push({ path: `${path}.body`, problem: `a response with status ${action.status} has no body (RFC 9110 6.4.1)` });
+  if (bodiless || body.length === 0) {
+    return {
+      kind: "direct",
+      status: action.status,
+      fields: [],
+      body: "",
+      framing: bodiless ? NO_BODY : { kind: "length", bytes: 0 },
+    };
+  }
+  return {
+    kind: "direct",
+    status: action.status,
+    fields: [
+      "content-type",
+      typeof action.body === "object" && "text" in action.body ? "text/plain; charset=utf-8" : "application/octet-stream",
+    ],
+    body,
+    framing: { kind: "length", bytes: body.length },
+  };
+}
+
+function directBody(action: DirectResponseAction, path: string, issues: Issue[]): Uint8Array {
+  if (action.body === undefined) return new Uint8Array(0);
+  if ("text" in action.body) return new TextEncoder().encode(action.body.text);
+  try {
+    return Uint8Array.from(atob(action.body.base64), (char) => char.charCodeAt(0));
+  } catch {
+    issues.push({ path: `${path}.body.base64`, problem: "not base64 (RFC 4648 4)" });
+    return new Uint8Array(0);
+  }
+}
+
+function compileCors(cors: CorsPolicy, path: string, to: RouteCompiler): CompiledCors {
+  const credentials = cors.allowCredentials ? ["access-control-allow-credentials", "true"] : [];
+  const listed = (name: string, values: readonly string[]) => (values.length === 0 ? [] : [name, values.join(", ")]);
+  return {
+    anyOrigin: cors.allowOrigins.some((origin) => origin.kind === "exact" && origin.value === "*"),
+    origins: cors.allowOrigins.map((origin, i) => compileString(origin, false, `${path}.allowOrigins[${i}]`, to)),
+    unmatchedPreflights: cors.unmatchedPreflights,
+    preflight: [
+      ...credentials,
+      ...listed("access-control-allow-methods", cors.allowMethods),
+      ...listed("access-control-allow-headers", cors.allowHeaders),
+      ...(cors.maxAgeS === undefined ? [] : ["access-control-max-age", String(cors.maxAgeS)]),
+    ],
+    actual: [...credentials, ...listed("access-control-expose-headers", cors.exposeHeaders)],
+  };
+}

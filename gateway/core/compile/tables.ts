@@ -1,0 +1,129 @@
+/** What a snapshot becomes: immutable tables that requests are held against. Only endpoints and counters inside live on. */
+import type { RE2JS } from "re2js";
+import type { BodyKind, FieldList } from "../http/message.ts";
+import type {
+  Fault,
+  Listener,
+  ListenerServer,
+  RedirectAction,
+  Route,
+  RouteTable,
+  Settings,
+  SnapshotVersion,
+  VirtualHost,
+} from "../ir/index.ts";
+import type { HostTable } from "../match/host.ts";
+import type { ClusterMap, CompiledCluster } from "./clusters.ts";
+import type { HeaderEdit } from "./headers.ts";
+import type { PathNode } from "./route-index.ts";
+import type { RegexCache, StringTest } from "./string.ts";
+
+export interface Tables {
+  readonly version: SnapshotVersion;
+  readonly settings: Settings;
+  /** By name. */
+  readonly listeners: ReadonlyMap<string, CompiledListener>;
+  readonly routeTables: ReadonlyMap<string, CompiledRouteTable>;
+  readonly clusters: ClusterMap;
+  readonly regexes: RegexCache;
+}
+
+export interface CompiledListener {
+  readonly source: Listener;
+  /** By SNI name; a plain listener has its one server under `*`. */
+  readonly servers: HostTable<CompiledServer>;
+}
+
+export interface CompiledServer {
+  readonly source: ListenerServer;
+  readonly routes: CompiledRouteTable;
+}
+
+export interface CompiledRouteTable {
+  readonly source: RouteTable;
+  readonly hosts: HostTable<CompiledVirtualHost>;
+}
+
+export interface CompiledVirtualHost {
+  readonly source: VirtualHost;
+  readonly index: PathNode<CompiledRoute>;
+  /** In list order. */
+  readonly routes: readonly CompiledRoute[];
+}
+
+export interface CompiledRoute {
+  readonly source: Route;
+  readonly action: CompiledAction;
+  /** For responses made here; a forwarded one has its destination's. */
+  readonly responseEdit: HeaderEdit | undefined;
+  readonly cors: CompiledCors | undefined;
+  readonly fault: Fault | undefined;
+}
+
+export type CompiledAction = CompiledForward | CompiledRedirect | CompiledDirect;
+
+export interface CompiledForward {
+  readonly kind: "forward";
+  readonly destinations: readonly CompiledDestination[];
+  readonly rewrite: CompiledRewrite | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly retry: CompiledRetry | undefined;
+  readonly mirrors: readonly CompiledMirror[];
+}
+
+export interface CompiledDestination {
+  /** Name in the configuration; it may be missing from the snapshot. */
+  readonly name: string;
+  readonly cluster: CompiledCluster | undefined;
+  /** Share of this destination and those before it, in (0, 1]; the last one's is 1. */
+  readonly upTo: number;
+  /** Authority to send; undefined: the client's. */
+  readonly authority: string | undefined;
+  /** The destination's operations, then the route's: where both touch a field, the route's stand. */
+  readonly requestEdit: HeaderEdit | undefined;
+  readonly responseEdit: HeaderEdit | undefined;
+}
+
+export interface CompiledRewrite {
+  readonly path: string | undefined;
+  readonly regex: { readonly pattern: RE2JS; readonly substitution: string } | undefined;
+}
+
+export interface CompiledRetry {
+  readonly attempts: number;
+  /** Union of the bits in retry/policy.ts. */
+  readonly on: number;
+  readonly statusCodes: ReadonlySet<number>;
+  readonly perTryTimeoutMs: number | undefined;
+  readonly backoffBaseMs: number;
+  readonly backoffMaxMs: number;
+  readonly nonIdempotent: boolean;
+}
+
+export interface CompiledMirror {
+  readonly cluster: CompiledCluster;
+  readonly percent: number;
+}
+
+export interface CompiledRedirect {
+  readonly kind: "redirect";
+  readonly source: RedirectAction;
+}
+
+export interface CompiledDirect {
+  readonly kind: "direct";
+  readonly status: number;
+  readonly fields: Readonly<FieldList>;
+  readonly body: string | Uint8Array;
+  readonly framing: BodyKind;
+}
+
+export interface CompiledCors {
+  readonly anyOrigin: boolean;
+  readonly origins: readonly StringTest[];
+  readonly unmatchedPreflights: "forward" | "ignore";
+  /** Fields of an answered preflight besides the origin's own; flat. */
+  readonly preflight: readonly string[];
+  /** Fields of any other response besides the origin's own; flat. */
+  readonly actual: readonly string[];
+}

@@ -1,0 +1,52 @@
+/**
+ * Core: what a request means. Given tables compiled from a verified snapshot, it decides where each request goes, what is changed, refused, repeated,
+ * and what the client hears; runtimes carry that out.
+ *
+ * Invariant: the same tables, request, clock and dice give the same steps, on every runtime. A request is held against one snapshot from start to end.
+ * Never: I/O, timers, a runtime's names, the wall clock for anything but calendars and dates; parsing or building anything per request that
+ * could have been compiled.
+ *
+ * How a runtime drives it:
+ * 1. `compile(snapshot, version, tables)` beside the traffic; on success one assignment swaps the tables.
+ * 2. Per connection: the listener by name; `findHost(listener.servers, sni)` for TLS, `listener.servers.any` without. Per request, out of the tables in
+ *    force at that moment: `createExchange(tables, listener, server, headEvent, peer, ports)`.
+ * 3. `start()`, then steps as step.ts says, `finished()` exactly once. The fields of a step's head belong to the driver.
+ *    - `respond`: an unread request body with `close: false` is to be read and thrown away; a HEAD answer has its length in the head and no body.
+ *    - `Expect` goes upstream as it came; whether the driver says 100 itself or waits for the origin's is its own affair.
+ */
+export { compile } from "./compile/compile.ts";
+export type { CompiledListener, CompiledServer, Tables } from "./compile/tables.ts";
+export { type Culprit, type ErrorCode, MeshError } from "./error.ts";
+export {
+  type BodyKind,
+  type FieldList,
+  field,
+  fieldJoined,
+  NO_BODY,
+  type ReadonlyFieldList,
+  type RequestHead,
+  type ResponseHead,
+  type Scheme,
+  STREAM_BODY,
+} from "./http/message.ts";
+export { findHost, hostOf } from "./match/host.ts";
+export type { Clock, PeerInfo, Ports, QuotaAnswer, QuotaBank, QuotaCharge, Random, Reporter, RequestRecord } from "./ports.ts";
+export { createExchange, type IncomingRequest } from "./proxy.ts";
+export { respondError } from "./respond.ts";
+export type {
+  AttemptFailure,
+  DropStep,
+  Exchange,
+  ExchangeEnd,
+  MirrorSend,
+  RelayStep,
+  RespondStep,
+  SendStep,
+  SleepStep,
+  Step,
+  TunnelStep,
+  TunnelVerdict,
+  UpstreamEndpoint,
+  UpstreamTarget,
+  WaitStep,
+} from "./step.ts";
