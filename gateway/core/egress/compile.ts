@@ -1,7 +1,8 @@
 /** EgressConfig → tables, once per snapshot. Whatever cannot be enforced as written is an issue, and then there are no tables at all. */
 import type { EgressConfig, EgressPolicy, EgressPrincipal, EgressRule, EgressUser } from "../ir/index.ts";
+import type { CompiledQuota } from "../quota/plan.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
-import { type Cidr, parseCidr } from "./address.ts";
+import { type Cidr, parseAddress, parseCidr } from "./address.ts";
 import { type Host, parseHost } from "./name.ts";
 import { compilePath, type PathMatcher } from "./path.ts";
 
@@ -48,7 +49,8 @@ export interface CompiledRule {
   readonly methods: ReadonlySet<string> | undefined;
   readonly paths: readonly PathMatcher[] | undefined;
   readonly openings: readonly AddressOpening[];
-  readonly quotas: readonly string[];
+  /** In the order they are charged. */
+  readonly quotas: readonly CompiledQuota[];
 }
 
 /** Special-purpose addresses that one rule opens, on these ports only. */
@@ -91,20 +93,29 @@ export function covering<T>(table: HostTable<T>, host: Host): readonly (readonly
   return found;
 }
 
-/** Every problem of the configuration at once, or its tables. */
-export function compileEgress(config: EgressConfig): Result<EgressTables> {
-  return new Compiler(config).run();
+/**
+ * Every problem of the configuration at once, or its tables.
+ *
+ * @param quotas the snapshot's quotas by id; rules name theirs
+ */
+export function compileEgress(
+  config: EgressConfig,
+  quotas: ReadonlyMap<string, CompiledQuota> = new Map(),
+): Result<EgressTables> {
+  return new Compiler(config, quotas).run();
 }
 
 class Compiler {
   readonly #config: EgressConfig;
+  readonly #quotaById: ReadonlyMap<string, CompiledQuota>;
   readonly #issues: Issue[] = [];
   readonly #allow = new TableBuilder<CompiledRule>();
   readonly #deny = new TableBuilder<CompiledDeny>();
   #order = 0;
 
-  constructor(config: EgressConfig) {
+  constructor(config: EgressConfig, quotas: ReadonlyMap<string, CompiledQuota>) {
     this.#config = config;
+    this.#quotaById = quotas;
   }
 
   run(): Result<EgressTables> {
@@ -201,8 +212,18 @@ class Compiler {
       methods: rule.methods.length > 0 ? new Set(rule.methods) : undefined,
       paths: rule.paths.length > 0 ? this.#paths(rule, place) : undefined,
       openings: this.#openings(rule, id, place),
-      quotas: rule.quotas,
+      quotas: this.#quotas(rule.quotas, `${place}.quotas`),
     };
+  }
+
+  #quotas(ids: readonly string[], path: string): readonly CompiledQuota[] {
+    const quotas: CompiledQuota[] = [];
+    for (const [index, id] of ids.entries()) {
+      const quota = this.#quotaById.get(id);
+      if (quota === undefined) this.#issue(`${path}[${index}]`, `there is no quota ${id} in this snapshot`);
+      else quotas.push(quota);
+    }
+    return quotas;
   }
 
   #ports(ports: readonly number[], path: string): ReadonlySet<number> {
@@ -266,6 +287,10 @@ class Compiler {
     for (const [index, entry] of this.#config.staticHosts.entries()) {
       const parsed = parseHost(entry.host);
       if (!parsed.ok) this.#issue(`staticHosts[${index}].host`, parsed.error.text);
+      for (const [at, { address }] of entry.endpoints.entries()) {
+        if (parseAddress(address) === undefined)
+          this.#issue(`staticHosts[${index}].endpoints[${at}].address`, "not an IP address");
+      }
       hosts.set(
         entry.host,
         entry.endpoints.map(({ address, port }) => ({ address, port })),

@@ -5,6 +5,8 @@
  * nothing allows is denied, unless a policy in mode `report` names the caller: then it passes and is listed. Addresses are judged apart
  * ({@link decideAddresses}) and in every mode.
  */
+
+import type { CompiledQuota } from "../quota/plan.ts";
 import { formatAddress, type IpAddress, inCidr, parseAddress, unmapped } from "./address.ts";
 import { classifyAddress } from "./address-class.ts";
 import {
@@ -47,7 +49,7 @@ export interface EgressAllow {
   /** What the tunnel has to carry; `any`: nothing is known about it (mode `report`). */
   readonly protocol: "https" | "http" | "tls" | "tcp" | "any";
   readonly openings: readonly AddressOpening[];
-  readonly quotas: readonly string[];
+  readonly quotas: readonly CompiledQuota[];
   /** The policy's mode: in `report` a tunnel that carries something else is listed, not cut. */
   readonly mode: "enforce" | "report";
   /** What enforcing would have said; undefined when it would have let this pass too. */
@@ -60,7 +62,10 @@ export type EgressDenyCode =
   | "no_rule"
   | "path_not_canonical"
   | "address_forbidden"
-  | "no_address";
+  | "no_address"
+  | "quota_exceeded"
+  | "quota_unavailable"
+  | "denied";
 
 export interface EgressDenial {
   readonly kind: "deny";
@@ -95,7 +100,7 @@ export function decide(tables: EgressTables, caller: EgressCaller, request: Egre
 }
 
 const NO_OPENINGS: readonly AddressOpening[] = [];
-const NO_QUOTAS: readonly string[] = [];
+const NO_QUOTAS: readonly CompiledQuota[] = [];
 
 /** True when any of the callers' proofs fits. */
 export function isNamed(callers: Callers, caller: EgressCaller): boolean {

@@ -2,14 +2,15 @@
  * One request through the forward proxy, absolute-form or CONNECT:
  *
  *     target ─► credentials ─► decide ─► resolve ─► every address ─► quotas ─► dial ─► relay
- *                  (wait)                 (wait)                     (wait)     └────► tunnel ─► ClientHello
+ *                 (wait)                 (wait)                      (wait)      └───► tunnel ─► ClientHello
  *
  * Each request is decided afresh, the second one of a kept-alive connection like the first. Redirects are relayed, never followed.
  */
-import type { RequestHead, ResponseHead } from "../http/message.ts";
+import type { QuotaVerdict } from "../filter/quota.ts";
+import type { ReadonlyFieldList, RequestHead, ResponseHead } from "../http/message.ts";
 import { NO_BODY } from "../http/message.ts";
+import type { RequestView } from "../match/request.ts";
 import type { PeerInfo } from "../ports.ts";
-import { ERROR_FACES } from "../respond.ts";
 import { unreachable } from "../result.ts";
 import type { AttemptFailure, Exchange, ExchangeEnd, RespondStep, Step, TunnelVerdict, WaitStep } from "../step.ts";
 import { formatAddress } from "./address.ts";
@@ -28,7 +29,8 @@ import { requestFields, responseFields } from "./forward.ts";
 import { type HelloProblem, helloProblem, isInspected, MAX_HELLO_BYTES } from "./hello.ts";
 import { parseConnectAuthority, parseHostPort } from "./name.ts";
 import { pathOf } from "./path.ts";
-import type { CredentialVerdict, EgressDecisionRecord, EgressPorts, EgressSnapshot, Resolution } from "./ports.ts";
+import type { CredentialVerdict, EgressPorts, EgressSnapshot, Resolution } from "./ports.ts";
+import { decisionRecord, type Outcome, requestRecord, type Told, UNFINISHED } from "./records.ts";
 import {
   CREDENTIALS_OVERLOAD,
   CREDENTIALS_THROTTLED,
@@ -36,6 +38,9 @@ import {
   INTERNAL,
   NOT_A_PROXY_REQUEST,
   notCanonical,
+  notInForce,
+  overQuota,
+  QUOTA_TOO_LATE,
   type Refusal,
   refusalStep,
   resolvedTooLate,
@@ -56,7 +61,7 @@ export interface ProxyRequest {
   readonly peer: PeerInfo;
 }
 
-type Waiting = "nothing" | "credentials" | "resolution";
+type Waiting = "nothing" | "credentials" | "resolution" | "quotas";
 
 export class EgressExchange implements Exchange {
   readonly #snapshot: EgressSnapshot;
@@ -71,12 +76,14 @@ export class EgressExchange implements Exchange {
   #user: string | undefined;
   #verdict: CredentialVerdict | "absent" | "malformed" = "absent";
   #resolution: Resolution | undefined;
+  #quota: QuotaVerdict | undefined;
   #allow: EgressAllow | undefined;
   #addresses: readonly CheckedAddress[] = [];
   #dialled = -1;
   #endpointActive: { active: number } | undefined;
   #holdsTunnel = false;
   #recorded = false;
+  #over = false;
   #refusal: Refusal | undefined;
   #status = 0;
   #sentMs: number | undefined;
@@ -95,9 +102,9 @@ export class EgressExchange implements Exchange {
     const { head, peer } = this.#request;
     // First of all, so that whatever happens next cannot log or forward a password.
     const presented = takeCredentials(head.fields);
-    const problem = this.#readTarget();
+    const { tables, closed } = this.#snapshot;
+    const problem = closed === undefined ? this.#readTarget() : notInForce(closed);
     if (problem !== undefined) return this.#refuse(problem);
-    const { tables } = this.#snapshot;
     if (presented.kind === "malformed") this.#verdict = "malformed";
     if (presented.kind !== "basic" || !tables.wantsUsers) return this.#decide();
     const { user, password } = presented;
@@ -118,6 +125,8 @@ export class EgressExchange implements Exchange {
         return this.#decide();
       case "resolution":
         return this.#resolved();
+      case "quotas":
+        return this.#charged();
       case "nothing":
         return this.#refuse(INTERNAL);
       default:
@@ -133,6 +142,8 @@ export class EgressExchange implements Exchange {
         return this.#refuse(CREDENTIALS_OVERLOAD);
       case "resolution":
         return this.#refuse(resolvedTooLate(this.#hostText()));
+      case "quotas":
+        return this.#refuse(QUOTA_TOO_LATE);
       case "nothing":
         return this.#refuse(unreached(this.#hostText(), NO_ANSWER));
       default:
@@ -160,11 +171,13 @@ export class EgressExchange implements Exchange {
   }
 
   finished(end: ExchangeEnd): void {
+    this.#over = true;
     if (this.#endpointActive !== undefined) this.#endpointActive.active -= 1;
     this.#endpointActive = undefined;
     if (this.#holdsTunnel) this.#ports.tunnels.release(this.#request.peer);
     this.#holdsTunnel = false;
-    if (!this.#recorded) this.#record("deny", "unfinished", undefined, UNFINISHED[end.outcome]);
+    if (this.#quota?.kind === "admitted") this.#quota.held?.settle(end.requestBytes, end.responseBytes);
+    this.#record({ verdict: "deny", code: "unfinished", rule: undefined, reason: UNFINISHED[end.outcome] });
     this.#report(end);
   }
 
@@ -269,6 +282,46 @@ export class EgressExchange implements Exchange {
       return this.#refuse({ error: "denied", code: checked.code, rule: allow.rule ?? allow.policy, reason: checked.reason });
     }
     this.#addresses = checked.addresses;
+    if (allow.quotas.length === 0) return this.#dial();
+    const verdict = this.#ports.quotas.charge(
+      allow.quotas,
+      this.#view(target),
+      this.#quotaPeer(),
+      declaredBytes(this.#request.head),
+    );
+    if (!(verdict instanceof Promise)) {
+      this.#quota = verdict;
+      return this.#charged();
+    }
+    const until = verdict.then((settled) => {
+      this.#quota = settled;
+      // Nobody is left to use what was taken.
+      if (this.#over && settled.kind === "admitted") settled.held?.settle(0, 0);
+    });
+    return this.#wait("quotas", until, this.#ports.limits.quotaTimeoutMs);
+  }
+
+  #view(target: EgressRequest): RequestView {
+    const { head } = this.#request;
+    const query = head.target.length > target.path.length ? head.target.slice(target.path.length + 1) : "";
+    const { method, scheme, authority, fields } = head;
+    return { method, scheme, authority, path: target.path, query, fields, servicePort: target.port };
+  }
+
+  /** A proved proxy user is the identity that quotas count by, where the connection has none. */
+  #quotaPeer(): PeerInfo {
+    const { peer } = this.#request;
+    return this.#user === undefined || peer.principal !== undefined ? peer : { ...peer, principal: this.#user };
+  }
+
+  #charged(): Step {
+    const verdict = this.#quota;
+    const allow = this.#allow;
+    if (verdict === undefined || allow === undefined) return this.#refuse(INTERNAL);
+    if (verdict.kind === "admitted") return this.#dial();
+    const { code, rule, reason } = verdict;
+    if (allow.mode === "enforce") return this.#refuse(overQuota(verdict));
+    this.#allow = { ...allow, reported: { kind: "deny", code, rule, reason, credentialsMayHelp: false } };
     return this.#dial();
   }
 
@@ -317,7 +370,7 @@ export class EgressExchange implements Exchange {
     return {
       kind: "tunnel",
       target,
-      head: { status: 200, fields: [], body: NO_BODY },
+      head: { status: 200, fields: [...this.#quotaFields()], body: NO_BODY },
       opaque,
       inspect: (bytes) => this.#inspect(bytes, allow),
       inspectDeadlineMs: opaque ? undefined : this.#ports.clock.now() + this.#ports.limits.helloTimeoutMs,
@@ -336,8 +389,12 @@ export class EgressExchange implements Exchange {
       return ALLOW;
     }
     this.#refusal = { error: "denied", code: problem.code, rule: allow.rule, reason: problem.reason };
-    this.#record("deny", problem.code, allow.rule, problem.reason);
+    this.#record({ verdict: "deny", code: problem.code, rule: allow.rule, reason: problem.reason });
     return { kind: "deny", reason: problem.reason, farewell: problem.alert };
+  }
+
+  #quotaFields(): ReadonlyFieldList {
+    return this.#quota?.kind === "admitted" ? this.#quota.fields : [];
   }
 
   #wait(what: Waiting, until: Promise<void>, timeoutMs: number): WaitStep {
@@ -355,77 +412,51 @@ export class EgressExchange implements Exchange {
     const step = refusalStep(refusal, head.fields, { realm: tables.realm, version: shown, close });
     this.#refusal = refusal;
     this.#status = step.head.status;
-    this.#record("deny", refusal.code, refusal.rule, refusal.reason);
+    this.#record({ verdict: "deny", code: refusal.code, rule: refusal.rule, reason: refusal.reason });
     return step;
   }
 
   #recordAllow(allow: EgressAllow, problem: HelloProblem | undefined): void {
-    const would = problem === undefined ? allow.reported : { code: problem.code, rule: allow.rule, reason: problem.reason };
-    if (would === undefined) this.#record("allow", "allowed", allow.rule, "allowed by this rule");
-    else this.#record("report", "allowed", allow.rule ?? allow.policy, "allowed because its policy only reports", would);
+    const { rule } = allow;
+    const would = problem === undefined ? allow.reported : { code: problem.code, rule, reason: problem.reason };
+    if (would === undefined) {
+      this.#record({ verdict: "allow", code: "allowed", rule, reason: "allowed by this rule" });
+      return;
+    }
+    const wouldDeny = { code: would.code, rule: would.rule, reason: would.reason };
+    const reason = "allowed because its policy only reports";
+    this.#record({ verdict: "report", code: "allowed", rule: rule ?? allow.policy, reason, wouldDeny });
   }
 
-  #record(
-    verdict: EgressDecisionRecord["verdict"],
-    code: string,
-    rule: string | undefined,
-    reason: string,
-    would?: { readonly code: string; readonly rule: string | undefined; readonly reason: string },
-  ): void {
+  /** The first outcome is the decision; what comes of it later is the access log's. */
+  #record(outcome: Outcome): void {
     if (this.#recorded) return;
     this.#recorded = true;
-    const { head, peer, listener } = this.#request;
-    const dialled = this.#addresses[this.#dialled];
-    this.#ports.decisions.decided({
-      unixMs: this.#ports.clock.unixMs(),
-      snapshotVersion: this.#snapshot.version,
-      listener,
-      client: peer.address,
-      user: this.#user,
-      kind: this.#isConnect ? "connect" : "http",
-      method: head.method,
-      authority: head.authority,
-      verdict,
-      code,
-      rule,
-      reason,
-      wouldDeny: would === undefined ? undefined : { code: would.code, rule: would.rule, reason: would.reason },
-      address:
-        dialled === undefined
-          ? undefined
-          : `${dialled.address.family === 6 ? `[${dialled.text}]` : dialled.text}:${dialled.port}`,
-      openedBy: dialled?.openedBy,
-      status: this.#status,
-    });
+    this.#ports.decisions.decided(decisionRecord(this.#told(), outcome));
   }
 
   #report(end: ExchangeEnd): void {
-    const { head, peer, listener, protocol } = this.#request;
-    const dialled = this.#addresses[this.#dialled];
-    this.#ports.reporter.request({
-      snapshotVersion: this.#snapshot.version,
-      listener,
-      method: head.method,
-      authority: head.authority,
-      target: head.target,
-      scheme: head.scheme,
-      protocol,
-      peer,
-      fields: head.fields,
-      routeId: this.#allow?.rule,
-      clusterName: dialled === undefined ? undefined : `outbound|${dialled.port}||${this.#hostText()}`,
-      endpoint: dialled === undefined ? undefined : `${dialled.text}:${dialled.port}`,
-      status: this.#status,
-      flags: (this.#refusal && ERROR_FACES[this.#refusal.error].flag) ?? "-",
-      rule: this.#refusal?.rule ?? this.#allow?.rule,
-      reason: this.#refusal?.reason,
+    const record = requestRecord(this.#told(), {
+      host: this.#hostText(),
+      rule: this.#allow?.rule,
+      refusal: this.#refusal,
       attempts: this.#dialled + 1,
       startedMs: this.#startedMs,
-      requestBytes: end.requestBytes,
-      responseBytes: end.responseBytes,
-      durationMs: this.#ports.clock.now() - this.#startedMs,
       upstreamMs: this.#upstreamMs,
+      end,
     });
+    this.#ports.reporter.request(record);
+  }
+
+  #told(): Told {
+    return {
+      snapshot: this.#snapshot,
+      ports: this.#ports,
+      request: this.#request,
+      user: this.#user,
+      dialled: this.#addresses[this.#dialled],
+      status: this.#status,
+    };
   }
 
   #hostText(): string {
@@ -446,10 +477,7 @@ const PROXY_STATUS: AttemptFailure = {
   replayable: false,
 };
 
-const UNFINISHED: { readonly [outcome in ExchangeEnd["outcome"]]: string } = {
-  complete: "the client closed the tunnel before its ClientHello",
-  client_gone: "the client left before it was decided",
-  upstream_cut: "the host closed the connection before it was decided",
-  timeout: "no decision in time: the ClientHello did not come",
-  protocol_error: "the request broke off before it was decided",
-};
+function declaredBytes(head: RequestHead): number | undefined {
+  if (head.body.kind === "stream") return undefined;
+  return head.body.kind === "length" ? head.body.bytes : 0;
+}

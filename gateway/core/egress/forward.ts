@@ -7,13 +7,18 @@ const OWN_PREFIX = "x-tidegate-";
 
 /** Request fields for the origin, with Via as a proxy has to add it (RFC 9110 7.6.3). `Host` is written from the authority that was judged. */
 export function requestFields(fields: ReadonlyFieldList, connectionOptions: readonly string[] | undefined): FieldList {
-  const kept = endToEnd(fields, connectionOptions, isOwn);
+  const kept = endToEnd(fields, connectionOptions, isNotForOrigins);
   kept.push("via", "1.1 tidegate");
   return kept;
 }
 
 export function responseFields(fields: ReadonlyFieldList): FieldList {
   return endToEnd(fields, optionsOf(fields), isNotForClients);
+}
+
+/** The go-ahead for `Expect` is given here (RFC 9110 10.1.1). */
+function isNotForOrigins(name: string): boolean {
+  return name === "expect" || isOwn(name);
 }
 
 function isOwn(name: string): boolean {

@@ -1,5 +1,6 @@
 /** What an egress exchange asks of its runtime, and what it tells. */
 
+import type { QuotaFilter } from "../filter/quota.ts";
 import type { EgressUser, PoolSettings } from "../ir/index.ts";
 import type { Clock, PeerInfo, Reporter } from "../ports.ts";
 import type { EgressTables } from "./compile.ts";
@@ -8,6 +9,8 @@ import type { EgressTables } from "./compile.ts";
 export interface EgressSnapshot {
   readonly version: string;
   readonly tables: EgressTables;
+  /** Why nothing at all is allowed now, whatever the tables say; undefined: they are in force. */
+  readonly closed: string | undefined;
   /** Tell the snapshot's version in answers. */
   readonly explainHeaders: boolean;
 }
@@ -19,6 +22,7 @@ export interface EgressPorts {
   readonly readClientHello: ClientHelloReader;
   readonly decisions: DecisionLog;
   readonly tunnels: TunnelGate;
+  readonly quotas: QuotaFilter;
   readonly reporter: Reporter;
   readonly limits: EgressLimits;
 }
@@ -30,6 +34,8 @@ export interface EgressLimits {
   readonly credentialTimeoutMs: number;
   /** From the tunnel's 200 to a whole ClientHello. */
   readonly helloTimeoutMs: number;
+  /** How long a quota kept elsewhere may take to answer. */
+  readonly quotaTimeoutMs: number;
   readonly pool: PoolSettings;
 }
 
@@ -38,6 +44,7 @@ export const DEFAULT_EGRESS_LIMITS: EgressLimits = {
   resolveTimeoutMs: 5_000,
   credentialTimeoutMs: 5_000,
   helloTimeoutMs: 10_000,
+  quotaTimeoutMs: 1_000,
   pool: {
     connectTimeoutMs: 10_000,
     idleTimeoutMs: 30_000,
@@ -102,7 +109,7 @@ export interface EgressDecisionRecord {
   readonly unixMs: number;
   readonly snapshotVersion: string;
   readonly listener: string;
-  readonly client: string;
+  readonly peer: PeerInfo;
   /** Proxy user, only once proved. */
   readonly user: string | undefined;
   readonly kind: "http" | "connect";

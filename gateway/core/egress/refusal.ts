@@ -1,6 +1,7 @@
 /** Answers of the egress gateway itself: which rule, and why, in the fields and in the body. */
 import type { ErrorCode } from "../error.ts";
-import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
+import type { QuotaRefusal } from "../filter/quota.ts";
+import type { ReadonlyFieldList } from "../http/message.ts";
 import { respondError } from "../respond.ts";
 import type { AttemptFailure, RespondStep } from "../step.ts";
 import type { NameProblem } from "./name.ts";
@@ -15,7 +16,9 @@ export interface Refusal {
   /** One sentence for people. */
   readonly reason: string;
   /** Further fields, such as Retry-After. */
-  readonly fields?: FieldList;
+  readonly fields?: ReadonlyFieldList;
+  /** Instead of the sentence about the error. */
+  readonly body?: string;
 }
 
 export interface RefusalSettings {
@@ -39,7 +42,14 @@ export function refusalStep(refusal: Refusal, request: ReadonlyFieldList, settin
     fields.push("proxy-authenticate", `Basic realm="${quotable(settings.realm)}", charset="UTF-8"`);
   }
   if (refusal.fields !== undefined) fields.push(...refusal.fields);
-  return step;
+  return refusal.body === undefined || step.body.length === 0 ? step : withBody(step, refusal.body);
+}
+
+/** A body from elsewhere stands in for the sentence; its own content-type came with the fields. gRPC clients read none. */
+function withBody(step: RespondStep, text: string): RespondStep {
+  const body = new TextEncoder().encode(text);
+  const fields = step.head.fields.slice(2);
+  return { ...step, head: { ...step.head, fields, body: { kind: "length", bytes: body.length } }, body };
 }
 
 /** ASCII that may stand in a field: what comes from configuration can hold anything. */
@@ -58,6 +68,10 @@ export const NOT_A_PROXY_REQUEST: Refusal = {
   code: "not_a_proxy_request",
   reason: "this is a forward proxy: send the whole URI (GET http://host/path) or CONNECT host:port",
 };
+/** The section's time is over and its fail mode is `closed`, or there never was one. */
+export function notInForce(why: string): Refusal {
+  return { error: "denied", code: "not_in_force", reason: why };
+}
 export const HTTPS_IN_THE_CLEAR: Refusal = {
   error: "not_supported",
   code: "https_in_the_clear",
@@ -75,6 +89,18 @@ export const CREDENTIALS_THROTTLED: Refusal = {
   reason: "too many wrong proxy credentials from this address lately",
   fields: ["retry-after", "60"],
 };
+
+export const QUOTA_TOO_LATE: Refusal = {
+  error: "quota_unavailable",
+  code: "quota_timeout",
+  reason: "the quota did not answer in time",
+};
+
+/** The quota's own answer: status, fields and body are its rule's to say. */
+export function overQuota(verdict: QuotaRefusal): Refusal {
+  const { code, status, rule, reason, fields, body } = verdict;
+  return { error: code, status, code, rule, reason, fields, body };
+}
 
 /** A spelling that nobody should send is 403 like every decision; what is no host:port at all is 400. */
 export function notCanonical(problem: NameProblem): Refusal {
