@@ -1,0 +1,150 @@
+/** EgressPolicy objects → what an egress gateway decides by. What does not work yet is left out so that less gets out, never more. */
+import type {
+  EgressConfig,
+  EgressPolicy,
+  EgressPrincipal,
+  EgressRule,
+  EgressUser,
+  Listener,
+} from "../../gateway/core/ir/index.ts";
+import type { EgressAllowRule } from "../config/kinds/native/egress-policy.ts";
+import type { MeshConfigSpec } from "../config/kinds/native/mesh-config.ts";
+import { compareText, isIpLiteral, isWildcard, type Registry, type Service } from "../registry/index.ts";
+import type { EgressPolicyResource } from "./objects.ts";
+import { egressQuotas } from "./quota-policy.ts";
+import type { QuotaTargets } from "./quota-targets.ts";
+import { objectKey, type Status } from "./status.ts";
+
+export interface EgressContext {
+  readonly mesh: MeshConfigSpec;
+  /** The pool's own: what it may see. */
+  readonly namespace: string;
+  readonly registry: Registry;
+  readonly quotas: QuotaTargets;
+  readonly users: readonly EgressUser[];
+  readonly status: Status;
+}
+
+/** `policies` in order of precedence. */
+export function egressConfig(policies: readonly EgressPolicyResource[], context: EgressContext): EgressConfig {
+  return {
+    policies: policies.map((policy) => egressPolicy(policy, context)),
+    staticHosts: staticHosts(context),
+    users: [...context.users].sort((a, b) => compareText(a.name, b.name)),
+    realm: context.mesh.proxyUsers.realm,
+  };
+}
+
+/** The listener of the forward proxy: absolute form and CONNECT. */
+export function forwardProxyListener(bind: string, port: number): Listener {
+  return { name: `${bind}:${port}`, bind, port, servicePort: port, protocol: "forward-proxy", servers: [], origins: [] };
+}
+
+function egressPolicy(policy: EgressPolicyResource, context: EgressContext): EgressPolicy {
+  const { spec, metadata } = policy;
+  context.status.programmed(policy);
+  if (spec.mode === "learn") {
+    context.status.report("unsupported", policy, "spec.mode", "learn proposes no rules yet; until then it acts like report");
+  }
+  return {
+    id: objectKey(policy),
+    origin: { kind: policy.kind, namespace: metadata.namespace, name: metadata.name },
+    namespace: metadata.namespace,
+    floor: metadata.namespace === context.mesh.rootNamespace,
+    from: principals(policy, context.status),
+    mode: spec.mode === "enforce" ? "enforce" : "report",
+    allow: spec.allow.flatMap((rule, index) => egressRule(policy, rule, `spec.allow[${index}]`, context)),
+    deny: spec.deny.map(({ hosts, ports, reason }) => ({ hosts: hosts.map(bracketed), ports, reason })),
+  };
+}
+
+function principals(policy: EgressPolicyResource, status: Status): readonly EgressPrincipal[] {
+  return policy.spec.from.flatMap((principal, index): EgressPrincipal[] => {
+    switch (principal.kind) {
+      case "proxyUser":
+        return [{ kind: "proxyUser", name: principal.value }];
+      case "ipBlock":
+        return [{ kind: "ipBlock", cidr: principal.value }];
+      default: {
+        const message = `${principal.kind} is not supported yet; this caller is left out. Use proxyUser or ipBlock`;
+        status.report("unsupported", policy, `spec.from[${index}].${principal.kind}`, message);
+        return [];
+      }
+    }
+  });
+}
+
+function egressRule(policy: EgressPolicyResource, rule: EgressAllowRule, path: string, context: EgressContext): EgressRule[] {
+  const { status, quotas, mesh } = context;
+  const missing = rule.originate === undefined ? (rule.inject.length > 0 ? "inject" : undefined) : "originate";
+  if (missing !== undefined) {
+    status.report(
+      "unsupported",
+      policy,
+      `${path}.${missing}`,
+      `${missing} is not supported yet; the rule ${rule.name} is left out`,
+    );
+    return [];
+  }
+  const own = egressQuotas(policy, rule, path, mesh);
+  for (const quota of own) quotas.add(quota);
+  return [
+    {
+      name: rule.name,
+      hosts: rule.hosts.map(bracketed),
+      ports: rule.ports,
+      protocol: rule.protocol,
+      methods: rule.methods,
+      paths: rule.paths,
+      addresses: rule.addresses,
+      quotas: [...own.map(({ id }) => id), ...quotas.ofEgressRule(objectKey(policy), rule.name)],
+    },
+  ];
+}
+
+/** IPv6 literals stand in brackets, as in an authority (RFC 3986 3.2.2). */
+function bracketed(host: string): string {
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+}
+
+/** Names with addresses of their own, which are never looked up. */
+function staticHosts(context: EgressContext): EgressConfig["staticHosts"] {
+  const { registry, namespace, status } = context;
+  return registry.services.flatMap((service) => {
+    if (isWildcard(service.host) || registry.find(service.host, namespace) !== service) return [];
+    const endpoints = service.resolution === "static" ? staticEndpoints(service, status) : ownAddresses(service);
+    if (endpoints.length === 0) return [];
+    for (const { ref } of service.declarations) status.programmedRef(ref);
+    return [{ host: service.host, endpoints }];
+  });
+}
+
+type StaticEndpoint = EgressConfig["staticHosts"][number]["endpoints"][number];
+
+/** With resolution NONE the declared addresses are where the name is. */
+function ownAddresses(service: Service): readonly StaticEndpoint[] {
+  if (service.resolution !== "none") return [];
+  return [...service.addresses]
+    .filter(isIpLiteral)
+    .sort(compareText)
+    .map((address) => ({ address }));
+}
+
+/** A port of its own is only told where it differs from the one that is asked for, which needs a service with a single port. */
+function staticEndpoints(service: Service, status: Status): readonly StaticEndpoint[] {
+  const [first, ...more] = service.ports;
+  if (first === undefined) return [];
+  if (more.length > 0 && service.ports.some(({ number, endpoints }) => endpoints.some((endpoint) => endpoint.port !== number))) {
+    const [declaration] = service.declarations;
+    const message = `${service.host} has several ports with target ports; the egress gateway connects to the port that was asked for`;
+    if (declaration !== undefined) status.reportOn("unsupported", declaration, "spec.ports", message);
+  }
+  const found = new Map<string, StaticEndpoint>();
+  for (const port of service.ports) {
+    for (const { address, port: target } of port.endpoints) {
+      if (more.length > 0 || target === port.number) found.set(address, { address });
+      else found.set(`${address} ${target}`, { address, port: target });
+    }
+  }
+  return [...found.entries()].sort(([a], [b]) => compareText(a, b)).map(([, endpoint]) => endpoint);
+}

@@ -1,0 +1,244 @@
+/**
+ * Gateways → listeners. Servers of all Gateways that select a pool are merged in the order of precedence of their Gateways: plain HTTP
+ * servers share a port and its route table, HTTPS servers share a port and are told apart by SNI, and whoever comes later and does not fit
+ * is left out, with a conflict on both objects.
+ */
+import type { HttpsRedirect, Listener, ListenerServer, ServerTls, TlsVersion } from "../../gateway/core/ir/index.ts";
+import type { GatewayServer, GatewayServerTls } from "../config/kinds/istio/gateway.ts";
+import { compareHosts, compareText, covers } from "../registry/index.ts";
+import type { GatewayResource } from "./objects.ts";
+import { objectKey, type Status } from "./status.ts";
+import type { LocatedPool } from "./types.ts";
+
+/** One server of one Gateway, with its place on the pool. */
+export interface BoundServer {
+  readonly gateway: GatewayResource;
+  readonly spec: GatewayServer;
+  /** `spec.servers[i]`. */
+  readonly path: string;
+  readonly bind: string;
+  readonly port: number;
+  readonly protocol: "http" | "https";
+}
+
+/** Servers that share a bind address and port. */
+export interface PlannedListener {
+  readonly name: string;
+  readonly bind: string;
+  readonly port: number;
+  readonly servicePort: number;
+  readonly protocol: "http" | "https";
+  readonly servers: readonly BoundServer[];
+}
+
+/** Servers that share a route table. */
+export interface PlannedTable {
+  readonly name: string;
+  readonly servicePort: number;
+  readonly servers: readonly BoundServer[];
+}
+
+/** Gateways in order of precedence → listeners, by name. */
+export function planListeners(
+  gateways: readonly GatewayResource[],
+  pool: LocatedPool,
+  status: Status,
+): readonly PlannedListener[] {
+  const planned = new Map<string, Draft>();
+  for (const gateway of gateways) {
+    gateway.spec.servers.forEach((spec, index) => {
+      const server = bindServer(gateway, spec, `spec.servers[${index}]`, pool, status);
+      if (server !== undefined && !meetsForwardProxy(server, pool, status)) place(server, planned, status);
+    });
+  }
+  return [...planned.values()].sort((a, b) => compareText(a.name, b.name));
+}
+
+interface Draft extends PlannedListener {
+  readonly servers: BoundServer[];
+  /** TLS only: which server answers to a name. */
+  readonly names: Map<string, BoundServer>;
+}
+
+function bindServer(
+  gateway: GatewayResource,
+  spec: GatewayServer,
+  path: string,
+  pool: LocatedPool,
+  status: Status,
+): BoundServer | undefined {
+  const protocol = servedProtocol(spec);
+  if (protocol === undefined || spec.bind?.startsWith("unix:")) {
+    status.report("unsupported", gateway, path, whyNotServed(spec));
+    return undefined;
+  }
+  const port = pool.ports[spec.port.number] ?? spec.port.number;
+  return { gateway, spec, path, bind: spec.bind ?? pool.bind, port, protocol };
+}
+
+function servedProtocol(spec: GatewayServer): "http" | "https" | undefined {
+  if (spec.port.protocol === "HTTP") return "http";
+  const tls = spec.tls;
+  const files = tls?.serverCertificate !== undefined && tls.privateKey !== undefined;
+  return spec.port.protocol === "HTTPS" && tls?.mode === "SIMPLE" && files ? "https" : undefined;
+}
+
+function whyNotServed(spec: GatewayServer): string {
+  const { protocol, number } = spec.port;
+  if (spec.bind?.startsWith("unix:")) return "Unix sockets are not supported yet; bind an IP address";
+  if (protocol !== "HTTP" && protocol !== "HTTPS")
+    return `protocol ${protocol} is not supported yet; port ${number} stays closed`;
+  if (spec.tls?.mode !== "SIMPLE")
+    return `tls.mode ${spec.tls?.mode ?? "PASSTHROUGH"} is not supported yet; port ${number} stays closed. Use SIMPLE`;
+  return `certificates from secrets are not supported yet; port ${number} stays closed. Use serverCertificate and privateKey files`;
+}
+
+/** The forward proxy's port is the pool's own. */
+function meetsForwardProxy(server: BoundServer, pool: LocatedPool, status: Status): boolean {
+  if (pool.role !== "egress" || server.port !== pool.forwardProxyPort) return false;
+  if (server.bind !== pool.bind && !isAny(server.bind) && !isAny(pool.bind)) return false;
+  status.report(
+    "conflict",
+    server.gateway,
+    server.path,
+    `port ${server.port} is the forward proxy's in pool ${pool.name}; use another port`,
+  );
+  return true;
+}
+
+function place(server: BoundServer, planned: Map<string, Draft>, status: Status): void {
+  const name = `${server.bind}:${server.port}`;
+  const draft = planned.get(name);
+  const rival = draft ?? [...planned.values()].find((other) => overlaps(other, server));
+  const clash = rival === undefined ? undefined : whyNotTogether(rival, server, draft !== undefined);
+  if (rival !== undefined && clash !== undefined) {
+    const first = rival.servers[0];
+    if (first !== undefined) status.conflict(first.gateway, first.path, server.gateway, server.path, clash);
+    return;
+  }
+  const { bind, port, protocol } = server;
+  const target: Draft = draft ?? {
+    name,
+    bind,
+    port,
+    protocol,
+    servicePort: server.spec.port.number,
+    servers: [],
+    names: new Map(),
+  };
+  if (protocol === "https" && !claimNames(target, server, status)) return;
+  target.servers.push(server);
+  planned.set(name, target);
+}
+
+/** All addresses and one address of the same port cannot both be bound. */
+function overlaps(other: Draft, server: BoundServer): boolean {
+  return other.port === server.port && isAny(other.bind) !== isAny(server.bind);
+}
+
+function whyNotTogether(rival: Draft, server: BoundServer, sameBind: boolean): string | undefined {
+  const declared = server.spec.port.number;
+  if (!sameBind) return `port ${server.port} on ${rival.bind}, which overlaps ${server.bind},`;
+  if (rival.protocol !== server.protocol) return `port ${declared} with protocol ${rival.protocol}, not ${server.protocol},`;
+  if (rival.servicePort !== declared) return `bound port ${server.port}, for ${rival.servicePort} and for ${declared},`;
+  return undefined;
+}
+
+function isAny(bind: string): boolean {
+  return bind === "0.0.0.0" || bind === "::";
+}
+
+/** TLS is picked by name before anything is read, so one name can have only one server on a port: the later server is left out. */
+function claimNames(draft: Draft, server: BoundServer, status: Status): boolean {
+  const names = serverNames(server);
+  const taken = names.find((name) => draft.names.has(name));
+  const owner = taken === undefined ? undefined : draft.names.get(taken);
+  if (owner !== undefined) {
+    status.conflict(
+      owner.gateway,
+      owner.path,
+      server.gateway,
+      server.path,
+      `host ${taken} for TLS on port ${server.spec.port.number}`,
+    );
+    return false;
+  }
+  for (const name of names) draft.names.set(name, server);
+  return true;
+}
+
+function serverNames(server: BoundServer): readonly string[] {
+  return [...new Set(server.spec.hosts.map(({ host }) => host))].sort(compareHosts);
+}
+
+/** Plain HTTP: one table for the port. HTTPS: one for each server. */
+export function tablesOf(listener: PlannedListener): readonly PlannedTable[] {
+  const { name, servicePort, servers } = listener;
+  if (listener.protocol === "http") return [{ name, servicePort, servers }];
+  return servers.map((server) => ({ name: httpsTableName(listener, server), servicePort, servers: [server] }));
+}
+
+function httpsTableName(listener: PlannedListener, server: BoundServer): string {
+  return `${listener.name}/${objectKey(server.gateway)}/${serverLabel(server)}`;
+}
+
+/** The server's or its port's name where there is one: stable when servers before it come and go. */
+function serverLabel({ spec, path }: BoundServer): string {
+  return spec.name || spec.port.name || path.slice("spec.servers[".length, -1);
+}
+
+export function listenerOf(listener: PlannedListener): Listener {
+  const { name, bind, port, servicePort, protocol } = listener;
+  const origins = listener.servers.map(({ gateway, path }) => ({
+    kind: gateway.kind,
+    namespace: gateway.metadata.namespace,
+    name: gateway.metadata.name,
+    path,
+  }));
+  const servers = protocol === "http" ? [plainServer(listener)] : listener.servers.map((server) => tlsServer(listener, server));
+  return { name, bind, port, servicePort, protocol, servers, origins };
+}
+
+function plainServer(listener: PlannedListener): ListenerServer {
+  return { name: listener.name, serverNames: ["*"], routeTable: listener.name };
+}
+
+function tlsServer(listener: PlannedListener, server: BoundServer): ListenerServer {
+  const table = httpsTableName(listener, server);
+  const base = { name: table, serverNames: serverNames(server), routeTable: table };
+  return server.spec.tls === undefined ? base : { ...base, tls: serverTls(server.spec.tls) };
+}
+
+function serverTls(tls: GatewayServerTls): ServerTls {
+  return {
+    mode: "simple",
+    certificateFile: tls.serverCertificate ?? "",
+    privateKeyFile: tls.privateKey ?? "",
+    minVersion: tlsVersion(tls.minProtocolVersion, "TLSv1.2"),
+    maxVersion: tlsVersion(tls.maxProtocolVersion, "TLSv1.3"),
+    cipherSuites: tls.cipherSuites,
+  };
+}
+
+/** RFC 8996 retired TLS 1.0 and 1.1: whoever asks for them gets 1.2. */
+function tlsVersion(version: GatewayServerTls["minProtocolVersion"], automatic: TlsVersion): TlsVersion {
+  if (version === "TLS_AUTO") return automatic;
+  return version === "TLSV1_3" ? "TLSv1.3" : "TLSv1.2";
+}
+
+/**
+ * Where plain HTTP for `host` is sent by `httpsRedirect`: to the same Gateway's HTTPS server, the one for that host if there is one. The port
+ * is the one clients can reach, so it is the bound one, and 443 is not written.
+ */
+export function httpsRedirect(
+  server: BoundServer,
+  host: string,
+  listeners: readonly PlannedListener[],
+): HttpsRedirect | undefined {
+  if (server.spec.tls?.httpsRedirect !== true) return undefined;
+  const targets = listeners
+    .flatMap((listener) => listener.servers)
+    .filter((other) => other.protocol === "https" && other.gateway === server.gateway);
+  const target = targets.find((other) => serverNames(other).some((name) => covers(name, host))) ?? targets[0];
+  return target === undefined || target.port === 443 ? { status: 301 } : { status: 301, port: target.port };
+}

@@ -1,0 +1,211 @@
+/** Which quotas apply where: targets of Quota objects, found once and asked for while tables are made. */
+import type { QuotaPolicy } from "../../gateway/core/ir/index.ts";
+import type { MeshConfigSpec } from "../config/kinds/native/mesh-config.ts";
+import type { QuotaTarget } from "../config/kinds/native/quota.ts";
+import { compareText, covers, patternsOver, type Registry, resolveShortName } from "../registry/index.ts";
+import type { ObjectSet, QuotaResource, VirtualServiceResource } from "./objects.ts";
+import { quotaPolicy } from "./quota-policy.ts";
+import { virtualServiceHosts } from "./scope.ts";
+import { objectKey, type Status } from "./status.ts";
+
+interface Entry {
+  readonly quota: QuotaResource;
+  readonly policy: QuotaPolicy;
+  /** Place in the order of precedence, which is the order of charging. */
+  readonly rank: number;
+}
+
+export class QuotaTargets {
+  /** `VirtualService ns/name`, `VirtualService ns/name#route`, `Gateway ns/name`, `Service host`, `EgressRule ns/name#rule` … → entries. */
+  readonly #byTarget = new Map<string, Entry[]>();
+  readonly #byHost = new Map<string, Entry[]>();
+  readonly #used = new Map<string, QuotaPolicy>();
+  readonly #rootNamespace: string;
+  readonly #status: Status;
+
+  constructor(objects: ObjectSet, registry: Registry, mesh: MeshConfigSpec, status: Status) {
+    this.#rootNamespace = mesh.rootNamespace;
+    this.#status = status;
+    const known = new KnownTargets(objects, registry);
+    objects.quotas.forEach((quota, rank) => {
+      const policy = quotaPolicy(quota, mesh, status);
+      if (policy !== undefined) this.#place({ quota, policy, rank }, known);
+    });
+  }
+
+  #place(entry: Entry, known: KnownTargets): void {
+    const { quota } = entry;
+    let placed = 0;
+    const missing: [path: string, message: string][] = [];
+    quota.spec.targets.forEach((target, index) => {
+      const path = `spec.targets[${index}]`;
+      const found = known.find(target, quota);
+      if (found.kind === "unknown") missing.push([path, found.message]);
+      else if (found.namespace !== undefined && !this.#mayLimit(quota, found.namespace))
+        missing.push([path, this.#foreign(found.namespace)]);
+      else {
+        placed++;
+        const map = target.kind === "Host" ? this.#byHost : this.#byTarget;
+        const entries = map.get(found.key) ?? [];
+        if (!entries.includes(entry)) entries.push(entry);
+        map.set(found.key, entries);
+      }
+    });
+    const severity = placed === 0 ? "error" : "warning";
+    for (const [path, message] of missing) this.#status.report(severity, quota, path, message);
+  }
+
+  /** Nobody slows down another namespace's traffic, apart from the root namespace, which may limit everybody's. */
+  #mayLimit(quota: QuotaResource, namespace: string): boolean {
+    const own = quota.metadata.namespace;
+    return own === namespace || own === this.#rootNamespace;
+  }
+
+  #foreign(namespace: string): string {
+    return `the target belongs to namespace ${namespace}; put the Quota there, or into the root namespace ${this.#rootNamespace}`;
+  }
+
+  /** Quotas of a route, through its VirtualService, its name, or a service that it forwards to. */
+  ofRoute(virtualService: VirtualServiceResource, routeName: string, services: readonly string[]): readonly string[] {
+    if (this.#byTarget.size === 0) return [];
+    const whole = `VirtualService ${objectKey(virtualService)}`;
+    const keys = routeName === "" ? [whole] : [whole, `${whole}#${routeName}`];
+    return this.#use([...keys, ...services.map((host) => `Service ${host}`)].flatMap((key) => this.#byTarget.get(key) ?? []));
+  }
+
+  ofGateway(gatewayKey: string): readonly string[] {
+    return this.#use(this.#byTarget.get(`Gateway ${gatewayKey}`) ?? []);
+  }
+
+  ofEgressRule(policyKey: string, rule: string): readonly string[] {
+    const whole = `EgressRule ${policyKey}`;
+    return this.#use([whole, `${whole}#${rule}`].flatMap((key) => this.#byTarget.get(key) ?? []));
+  }
+
+  /** Hosts that quotas name, most of them exact. */
+  get hosts(): readonly string[] {
+    return [...this.#byHost.keys()];
+  }
+
+  /** Quotas of a domain that objects of these namespaces serve. */
+  ofDomain(domain: string, namespaces: ReadonlySet<string>): readonly string[] {
+    if (this.#byHost.size === 0) return [];
+    const entries = [...patternsOver(domain)].flatMap((pattern) => this.#byHost.get(pattern) ?? []);
+    return this.#use(entries.filter((entry) => this.#mayServe(entry, domain, namespaces)));
+  }
+
+  #mayServe({ quota }: Entry, domain: string, namespaces: ReadonlySet<string>): boolean {
+    if ([...namespaces].some((namespace) => this.#mayLimit(quota, namespace))) return true;
+    const owners = [...namespaces].sort(compareText).join(", ");
+    this.#status.report("error", quota, "spec.targets", `host ${domain}: ${this.#foreign(owners)}`);
+    return false;
+  }
+
+  #use(entries: readonly Entry[]): readonly string[] {
+    if (entries.length === 0) return [];
+    const ordered = [...new Set(entries)].sort((a, b) => a.rank - b.rank);
+    for (const { policy, quota } of ordered) {
+      this.#used.set(policy.id, policy);
+      this.#status.programmed(quota);
+    }
+    return ordered.map(({ policy }) => policy.id);
+  }
+
+  /** Takes in a policy that is not a Quota object's. */
+  add(policy: QuotaPolicy): void {
+    this.#used.set(policy.id, policy);
+  }
+
+  /** Those that something in the snapshot names. */
+  used(): readonly QuotaPolicy[] {
+    return [...this.#used.values()].sort((a, b) => compareText(a.id, b.id));
+  }
+}
+
+type FoundTarget =
+  | { readonly kind: "known"; readonly key: string; readonly namespace: string | undefined }
+  | { readonly kind: "unknown"; readonly message: string };
+
+/** What a target may name, over the whole set: an object that another pool serves is known too. */
+class KnownTargets {
+  readonly #gateways: ReadonlySet<string>;
+  readonly #routes: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #rules: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #objects: ObjectSet;
+  readonly #registry: Registry;
+  #hosts: ReadonlySet<string> | undefined;
+
+  constructor(objects: ObjectSet, registry: Registry) {
+    this.#objects = objects;
+    this.#registry = registry;
+    this.#gateways = new Set(objects.gateways.map(objectKey));
+    this.#routes = new Map(
+      objects.virtualServices.map((item) => [objectKey(item), new Set(item.spec.http.map(({ name }) => name))]),
+    );
+    this.#rules = new Map(
+      objects.egressPolicies.map((item) => [objectKey(item), new Set(item.spec.allow.map(({ name }) => name))]),
+    );
+  }
+
+  find(target: QuotaTarget, quota: QuotaResource): FoundTarget {
+    const namespace = target.namespace ?? quota.metadata.namespace;
+    const name = `${namespace}/${target.name}`;
+    switch (target.kind) {
+      case "VirtualService":
+        return part("VirtualService", name, namespace, this.#routes.get(name), target.route, "route");
+      case "EgressRule":
+        return part("EgressRule", name, namespace, this.#rules.get(name), target.rule, "rule", "EgressPolicy");
+      case "Gateway":
+        return this.#gateways.has(name) ? known(`Gateway ${name}`, namespace) : unknown(`there is no Gateway ${name}`);
+      case "Host":
+        return this.#serves(target.name)
+          ? known(target.name, undefined)
+          : unknown(`no VirtualService or Gateway serves host ${target.name}`);
+      case "Service":
+        return this.#service(resolveShortName(target.name, namespace), namespace);
+    }
+  }
+
+  #service(host: string, namespace: string): FoundTarget {
+    const service = this.#registry.find(host, namespace);
+    return service === undefined
+      ? unknown(`no service ${host} is known in namespace ${namespace}`)
+      : known(`Service ${host}`, service.namespace);
+  }
+
+  #serves(host: string): boolean {
+    this.#hosts ??= new Set([
+      ...this.#objects.virtualServices.flatMap(virtualServiceHosts),
+      ...this.#objects.gateways.flatMap(({ spec }) => spec.servers.flatMap(({ hosts }) => hosts.map((item) => item.host))),
+    ]);
+    for (const pattern of patternsOver(host)) if (this.#hosts.has(pattern)) return true;
+    return host.startsWith("*") && [...this.#hosts].some((served) => covers(host, served));
+  }
+}
+
+function known(key: string, namespace: string | undefined): FoundTarget {
+  return { kind: "known", key, namespace };
+}
+
+function unknown(message: string): FoundTarget {
+  return { kind: "unknown", message };
+}
+
+/** A target that is an object, or a named part of it. */
+function part(
+  kind: string,
+  name: string,
+  namespace: string,
+  parts: ReadonlySet<string> | undefined,
+  wanted: string | undefined,
+  word: string,
+  objectKind = kind,
+): FoundTarget {
+  if (parts === undefined) return unknown(`there is no ${objectKind} ${name}`);
+  if (wanted === undefined) return known(`${kind} ${name}`, namespace);
+  if (parts.has(wanted)) return known(`${kind} ${name}#${wanted}`, namespace);
+  const names = [...parts].filter((item) => item !== "").join(", ");
+  return unknown(
+    `${objectKind} ${name} has no ${word} named ${wanted}; ${names === "" ? "none has a name" : `there are ${names}`}`,
+  );
+}

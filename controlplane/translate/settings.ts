@@ -1,0 +1,24 @@
+/** MeshConfig → what gateways go by. */
+import type { Settings } from "../../gateway/core/ir/index.ts";
+import type { MeshConfigSpec } from "../config/kinds/native/mesh-config.ts";
+
+export function settingsOf(mesh: MeshConfigSpec): Settings {
+  const { http, accessLog } = mesh;
+  return {
+    http: {
+      maxRequestLineBytes: http.maxRequestLine,
+      maxHeaderBytes: http.maxHeaders,
+      maxHeaderCount: http.maxHeaderCount,
+      maxRequestBodyBytes: http.maxRequestBody,
+      headerTimeoutMs: http.headerTimeout,
+      idleTimeoutMs: http.idleTimeout,
+      streamIdleTimeoutMs: http.streamIdleTimeout,
+      requestTimeoutMs: http.requestTimeout,
+      drainTimeoutMs: http.drainTimeout,
+      maxReplayBytes: http.maxReplay,
+    },
+    numTrustedProxies: mesh.numTrustedProxies,
+    accessLog: { enabled: accessLog.enabled, path: accessLog.path },
+    explainHeaders: mesh.explainHeaders,
+  };
+}

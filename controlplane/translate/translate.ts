@@ -1,0 +1,51 @@
+/** Configuration and registry → the snapshot of one gateway pool. */
+import type { RouteTable, Snapshot } from "../../gateway/core/ir/index.ts";
+import { Clusters } from "./clusters.ts";
+import { DestinationRules } from "./destination-rules.ts";
+import { egressConfig, forwardProxyListener } from "./egress.ts";
+import { listenerOf, planListeners, tablesOf } from "./listeners.ts";
+import { groupObjects } from "./objects.ts";
+import { QuotaTargets } from "./quota-targets.ts";
+import { bindVirtualServices, selectGateways } from "./scope.ts";
+import { settingsOf } from "./settings.ts";
+import { Status } from "./status.ts";
+import { routeTable } from "./tables.ts";
+import type { LocatedPool, TranslateInput, Translation } from "./types.ts";
+
+/** Pure: the same input, in any order of objects, gives the same bytes as JSON. It never throws on accepted objects. */
+export function translate(input: TranslateInput): Translation {
+  const { registry, mesh } = input;
+  const status = new Status();
+  const pool: LocatedPool = { ...input.pool, namespace: input.pool.namespace ?? mesh.rootNamespace };
+  const objects = groupObjects(input.config);
+  const quotas = new QuotaTargets(objects, registry, mesh, status);
+  const rules = new DestinationRules(objects.destinationRules, pool, mesh.rootNamespace, status);
+  const clusters = new Clusters(registry, rules, pool, status);
+  const gateways = selectGateways(objects.gateways, pool);
+  const listeners = planListeners(gateways, pool, status);
+  const bindings = bindVirtualServices(objects.virtualServices, objects.gateways, pool, status);
+  const context = { clusters, quotas, pool, status, bindings, listeners };
+  const routeTables: RouteTable[] = listeners.flatMap(tablesOf).map((table) => routeTable(table, context));
+  const proxyPort = pool.role === "egress" ? pool.forwardProxyPort : undefined;
+  const egress =
+    pool.role === "egress"
+      ? egressConfig(objects.egressPolicies, {
+          mesh,
+          namespace: pool.namespace,
+          registry,
+          quotas,
+          users: input.proxyUsers ?? [],
+          status,
+        })
+      : undefined;
+  const snapshot: Snapshot = {
+    settings: settingsOf(mesh),
+    listeners: [...listeners.map(listenerOf), ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)])],
+    routeTables,
+    clusters: clusters.list(),
+    endpoints: clusters.endpoints(),
+    quotas: quotas.used(),
+    egress,
+  };
+  return { snapshot, problems: status.problems(), programmed: status.programmedRefs() };
+}
