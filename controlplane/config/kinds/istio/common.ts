@@ -42,16 +42,41 @@ export const stringMatch = z.strictObject(matchShape).transform((input, ctx) => 
 /** The same; `{}` means presence. */
 export const presenceMatch = z.strictObject(matchShape).transform((input, ctx) => readMatch(input, true, ctx));
 
-/** Header operations; names parsed to lower case, apart from pseudo-headers' colon. */
-const pseudoOrHeaderName = z.string().transform((name, ctx): string => {
-  if (/^:?[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) return name.toLowerCase();
-  ctx.addIssue(`"${name}" is not a header name; letters, digits and !#$%&'*+-.^_\`|~ are allowed (RFC 9110 5.1)`);
-  return z.NEVER;
-});
+const FIELD_NAME = /^:?[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/**
+ * A map by header name (field names, pseudo-headers, and what `alsoName` takes), parsed to lower case. Names that differ in case only are one
+ * field (RFC 9110 5.1), so two of them are refused.
+ */
+export function byHeaderName<Value extends z.ZodType>(value: Value, alsoName: (name: string) => boolean = () => false) {
+  return z
+    .record(z.string(), value)
+    .default({} as Record<string, z.output<Value>>)
+    .transform((input, ctx): { readonly [name: string]: z.output<Value> } => {
+      const result: Record<string, z.output<Value>> = {};
+      for (const [written, item] of Object.entries(input)) {
+        const name = alsoName(written) ? written : written.toLowerCase();
+        if (!alsoName(written) && !FIELD_NAME.test(written)) {
+          ctx.addIssue({
+            code: "custom",
+            path: [written],
+            message: `"${written}" is not a header name; letters, digits and !#$%&'*+-.^_\`|~ are allowed (RFC 9110 5.1)`,
+          });
+        } else if (Object.hasOwn(result, name)) {
+          ctx.addIssue({
+            code: "custom",
+            path: [written],
+            message: `"${written}" is there already in another spelling; header names have no case`,
+          });
+        } else result[name] = item as z.output<Value>;
+      }
+      return result;
+    });
+}
 
 const headerOperations = z.strictObject({
-  set: z.record(pseudoOrHeaderName, headerValue).default({}),
-  add: z.record(pseudoOrHeaderName, headerValue).default({}),
+  set: byHeaderName(headerValue),
+  add: byHeaderName(headerValue),
   remove: z.array(headerName).default([]),
 });
 export type HeaderOperations = z.output<typeof headerOperations>;

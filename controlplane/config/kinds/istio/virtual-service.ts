@@ -2,8 +2,17 @@
 import { z } from "zod";
 import { ipOrCidr, routeHost } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
-import { duration, httpStatus, isToken, labels, objectName, percentNumber, portNumber, regex } from "../scalars.ts";
-import { exportTo, headers, ISTIO_GROUP, ISTIO_VERSIONS, percentage, presenceMatch, stringMatch } from "./common.ts";
+import { duration, httpStatus, labels, objectName, percentNumber, portNumber, regex } from "../scalars.ts";
+import {
+  byHeaderName,
+  exportTo,
+  headers,
+  ISTIO_GROUP,
+  ISTIO_VERSIONS,
+  percentage,
+  presenceMatch,
+  stringMatch,
+} from "./common.ts";
 
 /** Largest body of a direct response, bytes (as Istio). */
 export const MAX_DIRECT_BODY_BYTES = 1024 * 1024;
@@ -18,13 +27,8 @@ export const destination = z.strictObject({
 });
 export type Destination = z.output<typeof destination>;
 
-/** A header to match: a field name, a pseudo-header, or a verified claim `@request.auth.claims.x`. */
-const matchedHeader = z.string().transform((name, ctx): string => {
-  if (name.startsWith("@request.auth.") || isToken(name.replace(/^:/, "")))
-    return name.startsWith("@") ? name : name.toLowerCase();
-  ctx.addIssue(`"${name}" is not a header name; letters, digits and !#$%&'*+-.^_\`|~ are allowed (RFC 9110 5.1)`);
-  return z.NEVER;
-});
+/** Besides fields and pseudo-headers: a verified claim, `@request.auth.claims.x`. */
+const matchedHeaders = byHeaderName(presenceMatch, (name) => name.startsWith("@request.auth."));
 
 /** `http[].match[]`; Quota's `match` has the same shape. All present conditions must hold. */
 export const httpMatch = z.strictObject({
@@ -33,8 +37,8 @@ export const httpMatch = z.strictObject({
   scheme: stringMatch.optional(),
   method: stringMatch.optional(),
   authority: stringMatch.optional(),
-  headers: z.record(matchedHeader, presenceMatch).default({}).meta({ description: "{} means presence" }),
-  withoutHeaders: z.record(matchedHeader, presenceMatch).default({}),
+  headers: matchedHeaders.meta({ description: "{} means presence" }),
+  withoutHeaders: matchedHeaders,
   queryParams: z.record(z.string(), presenceMatch).default({}),
   ignoreUriCase: z.boolean().default(false).meta({ description: "For uri exact and prefix only" }),
   port: portNumber.optional(),

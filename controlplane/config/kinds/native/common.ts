@@ -112,7 +112,10 @@ function readPer(input: LimitInput, complain: (field: string, message: string) =
   return { per: 0 };
 }
 
-function readLimit(input: LimitInput, index: number, complain: (field: string, message: string) => void): Limit {
+/** A limit whose name may still be missing. */
+type Unnamed = Omit<Limit, "name"> & { readonly name: string | undefined };
+
+function readLimit(input: LimitInput, complain: (field: string, message: string) => void): Unnamed {
   const given = UNITS.filter((unit) => input[unit] !== undefined);
   const unit = given[0] ?? "requests";
   if (given.length !== 1) {
@@ -123,7 +126,7 @@ function readLimit(input: LimitInput, index: number, complain: (field: string, m
         : `${given.join(" and ")} exclude one another; keep one of them`,
     );
   }
-  const base = { name: input.name ?? `limit-${index + 1}`, unit, amount: input[unit] ?? 0, window: input.window };
+  const base = { name: input.name, unit, amount: input[unit] ?? 0, window: input.window };
   if (unit === "concurrent") {
     for (const field of ["per", "burst", "timeZone"] as const) {
       if (input[field] !== undefined) complain(field, `${field} has no meaning for concurrent requests; remove it`);
@@ -143,22 +146,27 @@ function readLimit(input: LimitInput, index: number, complain: (field: string, m
   };
 }
 
+const limit = limitInput.transform(
+  (input, ctx): Unnamed =>
+    readLimit(input, (field, message) => {
+      ctx.addIssue({ code: "custom", path: field === "" ? [] : [field], message });
+    }),
+);
+
 /** A list of limits with every default filled in and names that differ. */
-export const limits = z.array(limitInput).transform((inputs, ctx): readonly Limit[] => {
+export const limits = z.array(limit).transform((unnamed, ctx): readonly Limit[] => {
   const names = new Map<string, number>();
-  return inputs.map((input, index) => {
-    const limit = readLimit(input, index, (field, message) => {
-      ctx.addIssue({ code: "custom", path: field === "" ? [index] : [index, field], message });
-    });
-    const before = names.get(limit.name);
+  return unnamed.map((item, index) => {
+    const name = item.name ?? `limit-${index + 1}`;
+    const before = names.get(name);
     if (before !== undefined) {
       ctx.addIssue({
         code: "custom",
         path: [index, "name"],
-        message: `the limit "${limit.name}" is defined already at index ${before}; names must differ`,
+        message: `the limit "${name}" is defined already at index ${before}; names must differ`,
       });
     }
-    names.set(limit.name, before ?? index);
-    return limit;
+    names.set(name, before ?? index);
+    return { ...item, name };
   });
 });

@@ -1,0 +1,367 @@
+/**
+ * What the schemas know and the mesh cannot do yet. Each rule names a field and says what becomes of it: a part that only tunes is left out;
+ * an object whose meaning would change without the field (which requests match, where they go, how safe it is) is refused.
+ */
+import type { FieldPath, Json } from "./documents.ts";
+import type { KindName } from "./kinds/index.ts";
+
+export interface UnsupportedRule {
+  /** Field pattern: `spec.servers[].port.protocol`; `[]` any index, `{}` any key. */
+  readonly field: string;
+  /** Whether a value is one that does not work; default: any. `around` is the value that holds the field. */
+  readonly when?: (value: Json, around: JsonMap) => boolean;
+  /** What is left out: the field itself, or a part around it by its pattern. `object`: the whole object is refused. `nothing`: it only has no effect. */
+  readonly effect: "field" | "object" | "nothing" | { readonly drop: string; readonly name: string };
+  /** What is asked for: `protocol MONGO`. Default: the field's last name. */
+  readonly what?: (value: Json) => string;
+  /** What holds instead, when a field is left out. */
+  readonly instead?: string;
+}
+
+type JsonMap = { readonly [key: string]: Json };
+
+const text = (value: Json): string => (typeof value === "string" ? value : JSON.stringify(value));
+const oneOf =
+  (...values: readonly string[]) =>
+  (value: Json): boolean =>
+    typeof value === "string" && values.includes(value.toUpperCase());
+const isTrue = (value: Json): boolean => value === true;
+const isUnixSocket = (value: Json): boolean => typeof value === "string" && value.startsWith("unix://");
+const named =
+  (label: string) =>
+  (value: Json): string =>
+    `${label} ${text(value)}`;
+
+/** Protocols and client certificates of servers, secrets instead of files. */
+function gatewayRules(): readonly UnsupportedRule[] {
+  const server = { drop: "spec.servers[]", name: "the server" };
+  const tls = (field: string, when?: UnsupportedRule["when"]): UnsupportedRule => ({
+    field: `spec.servers[].tls.${field}`,
+    effect: server,
+    what: () => `tls.${field}`,
+    ...(when ? { when } : {}),
+  });
+  const withTls = (around: JsonMap): boolean =>
+    ["HTTPS", "TLS"].includes(text(mapAt(around, "port")["protocol"] ?? "").toUpperCase());
+  return [
+    {
+      field: "spec.servers[].port.protocol",
+      when: oneOf("MONGO", "TCP", "TLS", "HTTP2", "GRPC", "GRPC-WEB"),
+      effect: server,
+      what: named("protocol"),
+    },
+    { field: "spec.servers[].port.targetPort", effect: "field", instead: "the pool's port map decides" },
+    { field: "spec.servers[].bind", when: isUnixSocket, effect: server, what: () => "a Unix socket" },
+    { field: "spec.servers[].defaultEndpoint", effect: server },
+    {
+      field: "spec.servers[].tls",
+      when: (value, around) => withTls(around) && mapOf(value)["mode"] === undefined,
+      effect: server,
+      what: () => "tls without mode (PASSTHROUGH)",
+    },
+    tlsMode(server),
+    ...["caCertificates", "caCrl", "credentialName", "credentialNames", "caCertCredentialName", "tlsCertificates"].map((field) =>
+      tls(field),
+    ),
+    ...["subjectAltNames", "verifyCertificateSpki", "verifyCertificateHash"].map((field) => tls(field)),
+    tls("insecureSkipVerify", isTrue),
+    {
+      field: "spec.servers[].tls.minProtocolVersion",
+      when: oneOf("TLSV1_0", "TLSV1_1"),
+      effect: "field",
+      what: named("minProtocolVersion"),
+      instead: "TLS 1.2 is the lowest",
+    },
+    {
+      field: "spec.servers[].tls.maxProtocolVersion",
+      when: oneOf("TLSV1_0", "TLSV1_1"),
+      effect: server,
+      what: named("maxProtocolVersion"),
+    },
+  ];
+}
+
+function tlsMode(server: { readonly drop: string; readonly name: string }): UnsupportedRule {
+  const modes = oneOf("PASSTHROUGH", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL");
+  return { field: "spec.servers[].tls.mode", when: modes, effect: server, what: named("mode") };
+}
+
+/** Conditions of a match that nobody can tell yet: without them more would match. */
+function matchRules(match: string): readonly UnsupportedRule[] {
+  const claim = (value: Json): boolean => Object.keys(mapOf(value)).some((name) => name.startsWith("@request.auth."));
+  const claims = (field: string): UnsupportedRule => ({
+    field: `${match}.${field}`,
+    when: claim,
+    effect: "object",
+    what: () => "matching on @request.auth claims",
+  });
+  return [
+    { field: `${match}.sourceLabels`, effect: "object", what: () => "matching on sourceLabels" },
+    { field: `${match}.sourceNamespace`, effect: "object", what: () => "matching on sourceNamespace" },
+    { field: `${match}.statPrefix`, effect: "field" },
+    claims("headers"),
+    claims("withoutHeaders"),
+  ];
+}
+
+const UNKNOWN_RETRY_CONDITIONS = ["envoy-ratelimited", "retriable-headers", "http3-post-connect-failure"];
+
+function virtualServiceRules(): readonly UnsupportedRule[] {
+  const onlyL4 = (_: Json, around: JsonMap): boolean => !Array.isArray(around["http"]) || around["http"].length === 0;
+  const l4 = (field: string): readonly UnsupportedRule[] => [
+    { field: `spec.${field}`, when: onlyL4, effect: "object", what: () => `${field} routing` },
+    { field: `spec.${field}`, when: (value, around) => !onlyL4(value, around), effect: "field", what: () => `${field} routing` },
+  ];
+  const mesh = "the gateway mesh (sidecars)";
+  return [
+    { field: "spec.gateways[]", when: oneOf("MESH"), effect: "nothing", what: () => mesh },
+    {
+      field: "spec.hosts",
+      when: (_, around) => around["gateways"] === undefined,
+      effect: "nothing",
+      what: () => `${mesh}, which holds where no gateways are listed,`,
+    },
+    ...matchRules("spec.http[].match[]"),
+    ...l4("tls"),
+    ...l4("tcp"),
+    { field: "spec.http[].delegate", effect: "object" },
+    { field: "spec.http[].retries.retryRemoteLocalities", effect: "field" },
+    {
+      field: "spec.http[].retries.retryIgnorePreviousHosts",
+      when: (value) => value === false,
+      effect: "field",
+      what: () => "retryIgnorePreviousHosts: false",
+      instead: "hosts that were tried are skipped",
+    },
+    {
+      field: "spec.http[].retries.retryOn",
+      when: (value) =>
+        UNKNOWN_RETRY_CONDITIONS.some((condition) =>
+          text(value)
+            .split(/\s*,\s*/)
+            .includes(condition),
+        ),
+      effect: "field",
+      what: (value) => `${UNKNOWN_RETRY_CONDITIONS.filter((condition) => text(value).includes(condition)).join(", ")} in retryOn`,
+      instead: "the default conditions hold",
+    },
+    { field: "spec.http[].fault.delay.exponentialDelay", effect: { drop: "spec.http[].fault.delay", name: "the delay" } },
+    { field: "spec.http[].fault.abort.grpcStatus", effect: { drop: "spec.http[].fault.abort", name: "the abort" } },
+    { field: "spec.http[].fault.abort.http2Error", effect: { drop: "spec.http[].fault.abort", name: "the abort" } },
+  ];
+}
+
+/** What a traffic policy asks for; the same at the top, per port and per subset. */
+function trafficRules(policy: string): readonly UnsupportedRule[] {
+  const spread = "requests are spread by simple, or LEAST_REQUEST";
+  const tunes = (field: string, instead?: string): UnsupportedRule => ({
+    field: `${policy}.${field}`,
+    effect: "field",
+    ...(instead ? { instead } : {}),
+  });
+  const refuse = (field: string): UnsupportedRule => ({ field: `${policy}.${field}`, effect: "object", what: () => field });
+  return [
+    { field: `${policy}.loadBalancer.simple`, when: oneOf("PASSTHROUGH"), effect: "object", what: named("loadBalancer") },
+    tunes("loadBalancer.consistentHash", spread),
+    tunes("loadBalancer.localityLbSetting", "all endpoints share"),
+    tunes("loadBalancer.warmupDurationSecs"),
+    tunes("loadBalancer.warmup"),
+    tunes("connectionPool.tcp.tcpKeepalive"),
+    tunes("connectionPool.tcp.maxConnectionDuration"),
+    tunes("connectionPool.http.http2MaxRequests"),
+    tunes("connectionPool.http.maxRetries", "retryBudget limits retries"),
+    tunes("connectionPool.http.maxConcurrentStreams"),
+    {
+      field: `${policy}.connectionPool.http.h2UpgradePolicy`,
+      when: oneOf("UPGRADE"),
+      effect: "field",
+      instead: "HTTP/1.1 is spoken",
+    },
+    { field: `${policy}.connectionPool.http.useClientProtocol`, when: isTrue, effect: "field", instead: "HTTP/1.1 is spoken" },
+    tunes("outlierDetection"),
+    { field: `${policy}.tls.mode`, when: oneOf("MUTUAL", "ISTIO_MUTUAL"), effect: "object", what: named("client tls mode") },
+    ...["tls.clientCertificate", "tls.privateKey", "tls.credentialName", "tls.caCrl"].map(refuse),
+  ];
+}
+
+function destinationRuleRules(): readonly UnsupportedRule[] {
+  const whole = (policy: string): readonly UnsupportedRule[] => [
+    ...trafficRules(policy),
+    ...trafficRules(`${policy}.portLevelSettings[]`),
+    { field: `${policy}.tunnel`, effect: "object" },
+    { field: `${policy}.proxyProtocol`, effect: "object" },
+  ];
+  return [
+    ...whole("spec.trafficPolicy"),
+    ...whole("spec.subsets[].trafficPolicy"),
+    { field: "spec.workloadSelector", effect: "object" },
+  ];
+}
+
+function serviceEntryRules(): readonly UnsupportedRule[] {
+  const endpoint = { drop: "spec.endpoints[]", name: "the endpoint" };
+  return [
+    { field: "spec.addresses", effect: "field", instead: "the service is known by its hosts" },
+    { field: "spec.resolution", when: oneOf("DNS_ROUND_ROBIN", "DYNAMIC_DNS"), effect: "object", what: named("resolution") },
+    {
+      field: "spec.ports[].protocol",
+      when: oneOf("HTTP2", "GRPC", "GRPC-WEB"),
+      effect: { drop: "spec.ports[]", name: "the port" },
+      what: named("protocol"),
+    },
+    { field: "spec.subjectAltNames", effect: "object", what: () => "subjectAltNames of a ServiceEntry" },
+    { field: "spec.endpoints[].address", when: isUnixSocket, effect: endpoint, what: () => "a Unix socket" },
+    { field: "spec.endpoints[].network", effect: endpoint },
+    { field: "spec.endpoints[].serviceAccount", effect: "field" },
+  ];
+}
+
+function quotaRules(): readonly UnsupportedRule[] {
+  return [
+    { field: "spec.scope", when: oneOf("CLUSTER", "GLOBAL"), effect: "object", what: named("scope") },
+    { field: "spec.key[].jwtClaim", effect: "object", what: () => "a jwtClaim key" },
+    ...matchRules("spec.match[]"),
+  ];
+}
+
+function egressRules(): readonly UnsupportedRule[] {
+  const caller = { drop: "spec.from[]", name: "the caller" };
+  const rule = { drop: "spec.allow[]", name: "the rule" };
+  return [
+    { field: "spec.from[].serviceAccount", effect: caller, what: () => "identity by serviceAccount" },
+    { field: "spec.from[].edgeService", effect: caller, what: () => "identity by edgeService" },
+    { field: "spec.mode", when: oneOf("LEARN"), effect: "field", what: named("mode"), instead: "the policy is enforced" },
+    { field: "spec.allow[].originate", effect: rule },
+    { field: "spec.allow[].inject", effect: rule },
+  ];
+}
+
+/** Every rule, by kind. */
+export const UNSUPPORTED: { readonly [Kind in KindName]: readonly UnsupportedRule[] } = {
+  Gateway: gatewayRules(),
+  VirtualService: virtualServiceRules(),
+  DestinationRule: destinationRuleRules(),
+  ServiceEntry: serviceEntryRules(),
+  WorkloadEntry: [
+    { field: "spec.address", when: isUnixSocket, effect: "object", what: () => "a Unix socket" },
+    { field: "spec.network", effect: "object" },
+    { field: "spec.serviceAccount", effect: "field" },
+  ],
+  Quota: quotaRules(),
+  EgressPolicy: egressRules(),
+  MeshConfig: [
+    {
+      field: "spec.outboundTrafficPolicy",
+      when: oneOf("ALLOW_ANY"),
+      effect: "field",
+      what: named("outboundTrafficPolicy"),
+      instead: "REGISTRY_ONLY holds",
+    },
+    { field: "spec.redis", effect: "field" },
+  ],
+};
+
+export interface UnsupportedPart {
+  readonly path: FieldPath;
+  readonly message: string;
+  /** Whether the whole object is refused. */
+  readonly refused: boolean;
+}
+
+export interface Pruned {
+  readonly parts: readonly UnsupportedPart[];
+  /** The spec without the parts that are left out. */
+  readonly spec: Json;
+}
+
+/** Finds what does not work yet in a valid spec, and takes out what can be taken out. */
+export function pruneUnsupported(kind: KindName, spec: Json): Pruned {
+  const parts: UnsupportedPart[] = [];
+  const drops: FieldPath[] = [];
+  for (const rule of UNSUPPORTED[kind]) {
+    for (const { path, value, around } of select(spec, rule.field)) {
+      if (isUnset(value) || (rule.when && !rule.when(value, around))) continue;
+      const drop = droppedPath(rule, path);
+      if (drop) drops.push(drop);
+      parts.push({ path, message: describe(rule, path, value), refused: rule.effect === "object" });
+    }
+  }
+  return { parts, spec: without(spec, drops) };
+}
+
+/** Empty lists and maps say what leaving the field out says. */
+function isUnset(value: Json): boolean {
+  return value !== null && typeof value === "object" && Object.keys(value).length === 0;
+}
+
+function droppedPath(rule: UnsupportedRule, path: FieldPath): FieldPath | undefined {
+  if (rule.effect === "field") return path;
+  if (typeof rule.effect === "string") return undefined;
+  return path.slice(0, steps(rule.effect.drop).length);
+}
+
+function describe(rule: UnsupportedRule, path: FieldPath, value: Json): string {
+  const what = rule.what ? rule.what(value) : String(path.at(-1));
+  const instead = rule.instead ? `; ${rule.instead}` : "";
+  switch (rule.effect) {
+    case "object":
+      return `${what} is not supported yet, so the object is refused`;
+    case "field":
+      return `${what} is not supported yet and is left out${instead}`;
+    case "nothing":
+      return `${what} is not supported yet and has no effect${instead}`;
+    default:
+      return `${what} is not supported yet, so ${rule.effect.name} is left out${instead}`;
+  }
+}
+
+/** `spec.servers[].tls` → ["servers", "[]", "tls"], below spec. */
+function steps(pattern: string): readonly string[] {
+  return pattern.replaceAll("[]", ".[]").replaceAll("{}", ".{}").split(".").slice(1);
+}
+
+interface Selected {
+  readonly path: FieldPath;
+  readonly value: Json;
+  readonly around: JsonMap;
+}
+
+function select(spec: Json, pattern: string): readonly Selected[] {
+  let found: readonly Selected[] = [{ path: [], value: spec, around: {} }];
+  for (const step of steps(pattern)) found = found.flatMap((at) => descend(at, step));
+  return found;
+}
+
+function descend({ path, value, around }: Selected, step: string): readonly Selected[] {
+  if (Array.isArray(value)) {
+    return step === "[]" ? value.map((item: Json, index) => ({ path: [...path, index], value: item, around })) : [];
+  }
+  const map = mapOf(value);
+  if (step === "{}") return Object.entries(map).map(([key, item]) => ({ path: [...path, key], value: item, around: map }));
+  const item = map[step];
+  return item === undefined ? [] : [{ path: [...path, step], value: item, around: map }];
+}
+
+function mapOf(value: Json): JsonMap {
+  return value !== null && typeof value === "object" && !Array.isArray(value) ? (value as JsonMap) : {};
+}
+
+function mapAt(map: JsonMap, key: string): JsonMap {
+  return mapOf(map[key] ?? null);
+}
+
+function without(spec: Json, drops: readonly FieldPath[]): Json {
+  if (drops.length === 0) return spec;
+  const gone = new Set(drops.map((path) => JSON.stringify(path)));
+  const copy = (value: Json, path: FieldPath): Json => {
+    if (Array.isArray(value)) {
+      return value.flatMap((item: Json, index) =>
+        gone.has(JSON.stringify([...path, index])) ? [] : [copy(item, [...path, index])],
+      );
+    }
+    if (value === null || typeof value !== "object") return value;
+    const kept = Object.entries(value).filter(([key]) => !gone.has(JSON.stringify([...path, key])));
+    return Object.fromEntries(kept.map(([key, item]) => [key, copy(item, [...path, key])]));
+  };
+  return copy(spec, []);
+}
