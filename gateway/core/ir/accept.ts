@@ -26,7 +26,8 @@ export interface HeldSnapshot {
 }
 
 export interface AcceptContext extends VerifyContext {
-  readonly gatewayId: string;
+  /** Undefined: no gateway asks (a publisher, a tool), and rollouts are not looked at. */
+  readonly gatewayId: string | undefined;
   /** What is in force; undefined: nothing yet. */
   readonly held: HeldSnapshot | undefined;
 }
@@ -71,13 +72,14 @@ export async function acceptVerified(
   context: AcceptContext,
 ): Promise<AcceptOutcome> {
   const { manifest, payloadHash } = verified;
-  const { held, purpose } = context;
+  const { held, purpose, gatewayId } = context;
   const order = refuseOrder(manifest, payloadHash, context);
   if (order !== undefined) return { kind: "refused", refusal: order.error };
   if (held !== undefined && held.manifest.epoch === manifest.epoch && held.manifest.version === manifest.version) {
     return { kind: "repeated" };
   }
-  if (purpose === "update" && held !== undefined && !isRolledOut(manifest.rollout, context.gatewayId, context.nowS)) {
+  const staged = purpose === "update" && held !== undefined && gatewayId !== undefined;
+  if (staged && !isRolledOut(manifest.rollout, gatewayId, context.nowS)) {
     return { kind: "deferred", notBefore: manifest.rollout.notBefore };
   }
   const read = await readChunks(manifest, chunks, held);

@@ -31,6 +31,7 @@ export {
   type AcceptedState,
   chunkRefs,
   DEFAULT_SNAPSHOT_LIMITS,
+  peekManifest,
   type SnapshotLimits,
   type VerifiedManifest,
   type VerifyContext,

@@ -171,5 +171,6 @@ export function decodeBase64url(text: string): Uint8Array | undefined {
 
 /** SHA-256, base64url. */
 export async function sha256(bytes: Uint8Array): Promise<string> {
-  return base64url.encode(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
+  // No shared memory comes here; the two runtimes' types differ in whether they ask.
+  return base64url.encode(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>)));
 }

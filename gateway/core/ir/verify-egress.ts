@@ -27,7 +27,7 @@ function allowsNothing(config: EgressConfig | undefined): boolean {
 function isNarrower(held: EgressConfig | undefined, next: EgressConfig | undefined): boolean {
   if (next === undefined || allowsNothing(next)) return true;
   if (held === undefined) return false;
-  return fits(CONFIG, held, next) && keepsQuotas(held, next);
+  return fits(CONFIG, held, next) && keepsFirstMatch(held, next);
 }
 
 /** For each field: is `next` at most as permissive as `held`? */
@@ -70,8 +70,8 @@ const RULE: Comparison<EgressRule> = {
 
 const DENY: Comparison<EgressDeny> = {
   hosts: (held, next) =>
-    next.length === 0 || (held.length > 0 && held.every((host) => next.some((pattern) => coversHost(pattern, host)))),
-  ports: (held, next) => next.length === 0 || (held.length > 0 && subset(next, held)),
+    (held.length > 0 || next.length === 0) && held.every((host) => next.some((pattern) => coversHost(pattern, host))),
+  ports: (held, next) => (held.length === 0) === (next.length === 0) && subset(next, held),
   reason: whatever,
 };
 
@@ -110,13 +110,12 @@ function narrowsPolicies(held: readonly EgressPolicy[], next: readonly EgressPol
 }
 
 /**
- * A rule with a quota that goes, or is changed, may leave its requests to another rule without that quota. That is narrower only if every rule
- * that stays keeps its place and none for the same hosts lacks the quota.
+ * Of the rules that fit a request the first one decides about quotas, what a tunnel may carry, and whether that is enforced. So the
+ * rules that stay keep their order, and where one goes or is changed no rule that stays for the same hosts may be laxer in these.
  */
-function keepsQuotas(held: EgressConfig, next: EgressConfig): boolean {
-  const before = rulesOf(held);
-  const after = rulesOf(next);
-  if (before.every(({ rule }) => rule.quotas.length === 0)) return true;
+function keepsFirstMatch(held: EgressConfig, next: EgressConfig): boolean {
+  const before = placedRules(held);
+  const after = placedRules(next);
   let from = 0;
   for (const { policy, rule } of after) {
     const at = before.findIndex((known, i) => i >= from && known.policy === policy && fits(RULE, known.rule, rule));
@@ -124,16 +123,24 @@ function keepsQuotas(held: EgressConfig, next: EgressConfig): boolean {
     from = at;
   }
   const kept = new Set(after.map(canonical));
-  return before.every(
-    (known) =>
-      known.rule.quotas.length === 0 ||
-      kept.has(canonical(known)) ||
-      after.every(({ rule }) => subset(rule.quotas, known.rule.quotas) || !hostsMeet(rule.hosts, known.rule.hosts)),
-  );
+  return before.every((known) => kept.has(canonical(known)) || !after.some((placed) => isLaxer(known, placed)));
 }
 
-function rulesOf(config: EgressConfig): readonly { readonly policy: string; readonly rule: EgressRule }[] {
-  return config.policies.flatMap((policy) => policy.allow.map((rule) => ({ policy: policy.id, rule })));
+interface PlacedRule {
+  readonly policy: string;
+  readonly from: EgressPolicy["from"];
+  readonly mode: EgressPolicy["mode"];
+  readonly rule: EgressRule;
+}
+
+function placedRules(config: EgressConfig): readonly PlacedRule[] {
+  return config.policies.flatMap(({ id, from, mode, allow }) => allow.map((rule) => ({ policy: id, from, mode, rule })));
+}
+
+function isLaxer(gone: PlacedRule, stays: PlacedRule): boolean {
+  if (!hostsMeet(gone.rule.hosts, stays.rule.hosts)) return false;
+  const asStrict = stays.mode === "enforce" || stays.mode === gone.mode;
+  return !(asStrict && stays.rule.protocol === gone.rule.protocol && subset(stays.rule.quotas, gone.rule.quotas));
 }
 
 function hostsMeet(a: readonly string[], b: readonly string[]): boolean {

@@ -8,7 +8,7 @@ import { type ManifestDocument, manifestDocument } from "./decode/manifest.ts";
 import type { ChunkKind, ChunkRef, Manifest } from "./manifest.ts";
 import { CHUNK_SECTION, MANIFEST_TYP, READER_VERSION, SECTIONS } from "./manifest.ts";
 import { countSigners, requireUnexpired, type TrustRoot } from "./trust.ts";
-import { openEnvelope, parseJson, sha256 } from "./trust-jws.ts";
+import { openEnvelope, parseJson, readEnvelope, sha256 } from "./trust-jws.ts";
 import { type Refusal, refuse } from "./trust-refusal.ts";
 
 /** What a reader takes at most; everything is compared before it is parsed. */
@@ -112,6 +112,19 @@ export async function verifyManifest(jws: Uint8Array, context: VerifyContext): P
       rootHash: root.hash,
     },
   });
+}
+
+/** What a signed manifest says of itself, with nothing verified but form and sizes: to show it, never to act on it. */
+export async function peekManifest(
+  jws: Uint8Array,
+  limits: SnapshotLimits,
+): Promise<Result<{ readonly manifest: Manifest; readonly payloadHash: string; readonly kids: readonly string[] }, Refusal>> {
+  const envelope = readEnvelope(jws, MANIFEST_TYP, { maxBytes: limits.maxManifestBytes, maxSignatures: limits.maxSignatures });
+  if (!envelope.ok) return envelope;
+  const { payload, signatures } = envelope.value;
+  const manifest = readManifest(payload, limits);
+  if (!manifest.ok) return manifest;
+  return ok({ manifest: manifest.value, payloadHash: await sha256(payload), kids: signatures.map(({ kid }) => kid) });
 }
 
 type Refused = ReturnType<typeof refuse> | undefined;

@@ -1,0 +1,101 @@
+/**
+ * Snapshot → chunks. Deterministic and local: the same content gives the same bytes, and a change of one route or endpoint
+ * changes the one small chunk it is in. Resources are spread by the hash of their name over a tree that splits where it is full, so
+ * no chunk depends on what happens elsewhere.
+ */
+import { createHash } from "node:crypto";
+import type { ChunkKind, ChunkRef, RouteTable, Section, Snapshot, VirtualHost } from "../../gateway/core/ir/index.ts";
+import { CHUNK_SECTION } from "../../gateway/core/ir/index.ts";
+
+/** A shard above this is split, unless it is a single resource. */
+export const SHARD_TARGET_BYTES = 65_536;
+/** Endpoints change most often, so theirs are smaller. */
+export const ENDPOINT_SHARD_TARGET_BYTES = 16_384;
+
+export interface Chunk {
+  readonly ref: ChunkRef;
+  readonly bytes: Uint8Array;
+}
+
+/** All chunks of a snapshot, sorted by kind and name. */
+export function chunkSnapshot(snapshot: Snapshot): readonly Chunk[] {
+  const chunks = [
+    makeChunk("settings", "all", [canonicalJson(snapshot.settings)]),
+    ...named("listeners", snapshot.listeners, (item) => item.name, SHARD_TARGET_BYTES),
+    ...snapshot.routeTables.flatMap(tableChunks),
+    ...named("clusters", snapshot.clusters, (item) => item.name, SHARD_TARGET_BYTES),
+    ...named("endpoints", snapshot.endpoints, (item) => item.cluster, ENDPOINT_SHARD_TARGET_BYTES),
+    ...named("quotas", snapshot.quotas, (item) => item.id, SHARD_TARGET_BYTES),
+    ...(snapshot.egress === undefined ? [] : [makeChunk("egress", "all", [canonicalJson(snapshot.egress)])]),
+  ];
+  return chunks.sort((a, b) => compare(a.ref.kind, b.ref.kind) || compare(a.ref.name, b.ref.name));
+}
+
+/** The chunk list of one section, as its manifest entry shows it. */
+export function sectionRefs(chunks: readonly Chunk[], section: Section): readonly ChunkRef[] {
+  return chunks.filter(({ ref }) => CHUNK_SECTION[ref.kind] === section).map(({ ref }) => ref);
+}
+
+interface Leaf {
+  readonly json: string;
+  readonly name: string;
+  readonly digest: string;
+}
+
+function named<T>(kind: ChunkKind, items: readonly T[], nameOf: (item: T) => string, target: number): Chunk[] {
+  const leaves = items.map((item) => leaf(nameOf(item), canonicalJson(item)));
+  return shards(leaves, target).map(([prefix, part]) => makeChunk(kind, prefix, jsonOf(part)));
+}
+
+/** A table's virtual hosts are spread, each piece a table of the same name; a table without any is one piece. */
+function tableChunks(table: RouteTable): Chunk[] {
+  const leaves = table.virtualHosts.map((host: VirtualHost) => leaf(host.name, canonicalJson(host)));
+  const parts = leaves.length === 0 ? ([["all", []]] as const) : shards(leaves, SHARD_TARGET_BYTES);
+  const head = `{"name":${JSON.stringify(table.name)},"quotas":${canonicalJson(table.quotas)},"virtualHosts":[`;
+  return parts.map(([prefix, part]) => makeChunk("routes", `${table.name}/${prefix}`, [`${head}${jsonOf(part).join(",")}]}`]));
+}
+
+function leaf(name: string, json: string): Leaf {
+  return { json, name, digest: createHash("sha256").update(name).digest("hex") };
+}
+
+/** Splits by one more hex digit of the digest until a shard is small enough; returns `[prefix, leaves]` for those that hold something. */
+function shards(leaves: readonly Leaf[], target: number, prefix = ""): (readonly [string, readonly Leaf[]])[] {
+  if (leaves.length === 0) return [];
+  const bytes = leaves.reduce((sum, { json }) => sum + json.length, 0);
+  const single = leaves.every(({ digest }) => digest === leaves[0]?.digest);
+  if (bytes <= target || single) return [[prefix === "" ? "all" : prefix, leaves]];
+  const groups = new Map<string, Leaf[]>();
+  for (const item of leaves) {
+    const next = item.digest.slice(0, prefix.length + 1);
+    const group = groups.get(next);
+    if (group === undefined) groups.set(next, [item]);
+    else group.push(item);
+  }
+  return [...groups].flatMap(([next, group]) => shards(group, target, next));
+}
+
+/** Sorted by name, then content: the order of the input does not show. */
+function jsonOf(leaves: readonly Leaf[]): string[] {
+  return [...leaves].sort((a, b) => compare(a.name, b.name) || compare(a.json, b.json)).map(({ json }) => json);
+}
+
+function makeChunk(kind: ChunkKind, name: string, items: readonly string[]): Chunk {
+  const bytes = new TextEncoder().encode(`[${items.join(",")}]`);
+  return { ref: { kind, name, hash: createHash("sha256").update(bytes).digest("base64url"), bytes: bytes.byteLength }, bytes };
+}
+
+/** JSON with every object's keys sorted and nothing undefined. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  const fields: string[] = [];
+  for (const [name, item] of Object.entries(value).sort(([a], [b]) => compare(a, b))) {
+    if (item !== undefined) fields.push(`${JSON.stringify(name)}:${canonicalJson(item)}`);
+  }
+  return `{${fields.join(",")}}`;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
