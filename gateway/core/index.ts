@@ -14,9 +14,11 @@
  *    - `respond`: an unread request body with `close: false` is to be read and thrown away; a HEAD answer has its length in the head and no body.
  *    - `Expect` goes upstream as it came; whether the driver says 100 itself or waits for the origin's is its own affair.
  */
-export { compile } from "./compile/compile.ts";
+export { type CompileOptions, compile } from "./compile/compile.ts";
 export type { CompiledListener, CompiledServer, Tables } from "./compile/tables.ts";
+export * from "./egress/index.ts";
 export { type Culprit, type ErrorCode, MeshError } from "./error.ts";
+export { QuotaFilter, type QuotaFilterPorts } from "./filter/quota.ts";
 export {
   type BodyKind,
   type FieldList,
@@ -32,6 +34,7 @@ export {
 export { findHost, hostOf } from "./match/host.ts";
 export type { Clock, PeerInfo, Ports, QuotaAnswer, QuotaBank, QuotaCharge, Random, Reporter, RequestRecord } from "./ports.ts";
 export { createExchange, type IncomingRequest } from "./proxy.ts";
+export * from "./quota/index.ts";
 export { respondError } from "./respond.ts";
 export type {
   AttemptFailure,
@@ -50,3 +53,17 @@ export type {
   UpstreamTarget,
   WaitStep,
 } from "./step.ts";
+export { accessLogLine } from "./telemetry/access-log.ts";
+export { RESPONSE_FLAGS, type ResponseFlag } from "./telemetry/flags.ts";
+export {
+  DURATION_BUCKETS_MS,
+  type MetricDefinition,
+  REQUEST_BYTES,
+  REQUEST_DURATION,
+  REQUEST_LABELS,
+  REQUEST_METRICS,
+  REQUESTS_TOTAL,
+  RESPONSE_BYTES,
+  requestLabels,
+  SIZE_BUCKETS_BYTES,
+} from "./telemetry/metrics.ts";

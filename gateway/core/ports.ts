@@ -1,6 +1,7 @@
 /**
  * What core asks of a runtime. Narrow on purpose: a runtime hands over readers, never stores.
  */
+import type { QuotaFilter } from "./filter/quota.ts";
 import type { FieldList, ReadonlyFieldList } from "./http/message.ts";
 
 /** Time. `now` is monotonic milliseconds (fractions allowed); `unixMs` is wall-clock time for calendars, logs and expiry only. */
@@ -16,7 +17,7 @@ export type Random = () => number;
 export interface Ports {
   readonly clock: Clock;
   readonly random: Random;
-  readonly quotas: QuotaBank;
+  readonly quotas: QuotaFilter;
   readonly reporter: Reporter;
 }
 

@@ -23,15 +23,17 @@ import { type FilterContext, runChain, STAGE, type Stage } from "./filter/chain.
 import { addCorsFields } from "./filter/cors.ts";
 import { editFields } from "./filter/headers.ts";
 import { mirrorSends } from "./filter/mirror.ts";
+import type { HeldQuota, QuotaVerdict } from "./filter/quota.ts";
 import { rewritePath } from "./filter/rewrite.ts";
-import type { FieldList, RequestHead, ResponseHead } from "./http/message.ts";
+import type { FieldList, ReadonlyFieldList, RequestHead, ResponseHead } from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
 import { PSEUDONYM, upstreamFields } from "./http/upstream-head.ts";
 import { findHost, hostOf } from "./match/host.ts";
 import { normalizePath } from "./match/path.ts";
 import { findRoute } from "./match/route.ts";
 import type { PeerInfo, Ports, Random, RequestRecord } from "./ports.ts";
-import { ERROR_FACES, respondError } from "./respond.ts";
+import type { CompiledQuota } from "./quota/plan.ts";
+import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
 import { unreachable } from "./result.ts";
 import { backoffMs } from "./retry/backoff.ts";
 import { affordsRetry } from "./retry/budget.ts";
@@ -97,6 +99,11 @@ class HttpExchange implements Exchange, FilterContext {
   private startedMs = 0;
   /** Of the whole request; undefined: none. */
   private deadlineMs: number | undefined = undefined;
+
+  /** What a bank that took its time has said. */
+  private verdict: QuotaVerdict | undefined = undefined;
+  private quotaFields: ReadonlyFieldList = NO_FIELDS;
+  private held: HeldQuota | undefined = undefined;
 
   // The attempt in flight and those before it.
   private action: CompiledForward | undefined = undefined;
@@ -176,8 +183,7 @@ class HttpExchange implements Exchange, FilterContext {
       const step = this.retry(policy);
       if (step !== undefined) return step;
     }
-    this.reason = failure.reason;
-    return this.refuse(failure.code);
+    return this.refuse(failure.code, undefined, failure.reason);
   }
 
   timer(): Step {
@@ -195,7 +201,10 @@ class HttpExchange implements Exchange, FilterContext {
   }
 
   resumed(): Step {
-    return this.pass(this.resumeAt);
+    const verdict = this.verdict;
+    if (verdict === undefined) return this.refuse("quota_unavailable");
+    const refusal = this.charged(verdict);
+    return refusal === undefined ? this.pass(STAGE.fault) : this.answer(refusal);
   }
 
   finished(end: ExchangeEnd): void {
@@ -204,6 +213,7 @@ class HttpExchange implements Exchange, FilterContext {
       this.cluster.state.active--;
       if (this.isRetrying) this.cluster.state.retrying--;
     }
+    this.held?.settle(end.requestBytes, end.responseBytes);
     this.ports.reporter.request(this.record(end));
   }
 
@@ -211,9 +221,20 @@ class HttpExchange implements Exchange, FilterContext {
 
   reject(code: ErrorCode, rule?: string, detail?: string, status?: number): RespondStep {
     this.flag = ERROR_FACES[code].flag;
-    this.rule = rule;
-    this.reason ??= code;
+    this.rule = rule ?? this.rule;
+    this.reason = code;
     return respondError(code, this.fields, detail, status);
+  }
+
+  get quotas(): readonly CompiledQuota[] {
+    return (this.route ?? this.virtualHost ?? this.server.routes).quotas;
+  }
+
+  charge(): Step | undefined {
+    const { body } = this.head;
+    const bytes = body.kind === "length" ? body.bytes : body.kind === "none" ? 0 : undefined;
+    const verdict = this.ports.quotas.charge(this.quotas, this, this.peer, bytes);
+    return verdict instanceof Promise ? this.await(verdict) : this.charged(verdict);
   }
 
   hold(ms: number, then: Stage): Step {
@@ -224,6 +245,32 @@ class HttpExchange implements Exchange, FilterContext {
 
   delayed(): void {
     this.isDelayed = true;
+  }
+
+  private async decide(pending: Promise<QuotaVerdict>): Promise<void> {
+    this.verdict = await pending;
+  }
+
+  private await(pending: Promise<QuotaVerdict>): Step {
+    this.phase = "held";
+    // A bank that throws leaves no verdict, and that is an answer too.
+    return { kind: "wait", until: this.decide(pending).catch(() => undefined), deadlineMs: undefined };
+  }
+
+  private charged(verdict: QuotaVerdict): RespondStep | undefined {
+    if (verdict.kind === "admitted") {
+      this.quotaFields = verdict.fields;
+      this.held = verdict.held;
+      if (verdict.shadow !== undefined) {
+        this.rule = verdict.shadow;
+        this.reason = "shadow_quota_exceeded";
+      }
+      return undefined;
+    }
+    this.flag = ERROR_FACES[verdict.code].flag;
+    this.rule = verdict.rule;
+    this.reason = verdict.reason;
+    return respondRefusal(verdict, this.fields);
   }
 
   // Match and filters.
@@ -339,8 +386,7 @@ class HttpExchange implements Exchange, FilterContext {
       const step = this.retry(policy);
       if (step !== undefined) return step;
     }
-    this.reason = this.isPerTry ? "per_try_timeout" : "request_timeout";
-    return this.refuse("upstream_timeout");
+    return this.refuse("upstream_timeout", undefined, this.isPerTry ? "per_try_timeout" : "request_timeout");
   }
 
   private needsReplay(policy: CompiledRetry): boolean {
@@ -369,12 +415,16 @@ class HttpExchange implements Exchange, FilterContext {
     const edit = this.destination?.responseEdit;
     if (edit !== undefined) editFields(fields, edit);
     if (this.route?.cors !== undefined) addCorsFields(this.route.cors, this.fields, fields);
+    for (const part of this.quotaFields) fields.push(part);
     if (this.tables.settings.explainHeaders) this.explain(fields);
     return { kind: "relay", head: { status: head.status, fields, body: head.body }, deadlineMs: this.deadlineMs };
   }
 
-  private refuse(code: ErrorCode, detail?: string): Step {
-    return this.answer(this.reject(code, undefined, detail));
+  /** @param reason for logs and explain headers, where the code says too little */
+  private refuse(code: ErrorCode, detail?: string, reason?: string): Step {
+    const step = this.reject(code, undefined, detail);
+    this.reason = reason ?? code;
+    return this.answer(step);
   }
 
   private answer(step: RespondStep): Step {
@@ -384,6 +434,7 @@ class HttpExchange implements Exchange, FilterContext {
     fields.push("server", PSEUDONYM, "date", httpDate(this.ports.clock.unixMs()));
     // A preflight that is answered here has its fields.
     if (this.route?.cors !== undefined && this.method !== "OPTIONS") addCorsFields(this.route.cors, this.fields, fields);
+    for (const part of this.quotaFields) fields.push(part);
     if (this.tables.settings.explainHeaders) this.explain(fields);
     return {
       kind: "respond",
@@ -478,6 +529,7 @@ function withQueryOf(target: string, path: string): string {
 
 /** The origin's own say about snapshots would be somebody else's. */
 const EXPLAIN_EDIT: HeaderEdit = { drop: new Set(["x-tidegate-snapshot", "x-tidegate-rule", "x-tidegate-reason"]), append: [] };
+const NO_FIELDS: ReadonlyFieldList = [];
 const NO_MIRRORS: readonly MirrorSend[] = [];
 
 function printable(text: string): string {

@@ -5,6 +5,7 @@
  * of trailers only (the status in fields), because they do not read bodies.
  */
 import type { Culprit, ErrorCode } from "./error.ts";
+import type { QuotaRefusal } from "./filter/quota.ts";
 import { field, NO_BODY, type ReadonlyFieldList } from "./http/message.ts";
 import type { RespondStep } from "./step.ts";
 import type { ResponseFlag } from "./telemetry/flags.ts";
@@ -84,6 +85,18 @@ export function respondError(
   const body = ENCODER.encode(`${text}\n`);
   const fields = ["content-type", "text/plain; charset=utf-8"];
   return { kind: "respond", head: { status, fields, body: { kind: "length", bytes: body.length } }, body, close };
+}
+
+/** The answer for a refusal that brings its fields (`content-type` last) and body along. gRPC clients get the reason instead of the body. */
+export function respondRefusal(refusal: QuotaRefusal, request: ReadonlyFieldList): RespondStep {
+  if (isGrpc(request)) {
+    const step = respondError(refusal.code, request, refusal.reason);
+    step.head.fields.push(...refusal.fields.slice(0, -2));
+    return step;
+  }
+  const body = ENCODER.encode(refusal.body);
+  const head = { status: refusal.status, fields: refusal.fields, body: { kind: "length", bytes: body.length } } as const;
+  return { kind: "respond", head, body, close: false };
 }
 
 const ENCODER = new TextEncoder();

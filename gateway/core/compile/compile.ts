@@ -2,25 +2,38 @@
  * IR → tables, once per snapshot. Either every part compiles, or nothing is returned but the issues: what was in force stays in force.
  */
 import type { Listener, Snapshot, SnapshotVersion } from "../ir/index.ts";
+import { failedCondition } from "../match/request.ts";
+import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaMeter } from "../quota/plan.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { compileClusters } from "./clusters.ts";
+import { compileMatch } from "./match.ts";
 import { compileRouteTable, HostTableBuilder, type RouteCompiler } from "./routes.ts";
-import { RegexCache } from "./string.ts";
+import { RegexCache, type StringCompiler } from "./string.ts";
 import type { CompiledListener, CompiledRouteTable, CompiledServer, Tables } from "./tables.ts";
+
+/** What the runtime adds to a compilation. */
+export interface CompileOptions {
+  /** Where the outcomes of a quota are counted. */
+  readonly quotaMeter?: (id: string) => QuotaMeter;
+  /** Threads that share one set of counters. Default 1. */
+  readonly threads?: number;
+}
 
 /**
  * @param previous the tables in force: their endpoints (with counts and connection pools) and regexes are taken over by name.
  * Nothing in them is changed, so a trial compilation may be thrown away.
  */
-export function compile(snapshot: Snapshot, version: SnapshotVersion, previous: Tables | undefined): Result<Tables> {
+export function compile(
+  snapshot: Snapshot,
+  version: SnapshotVersion,
+  previous: Tables | undefined,
+  options: CompileOptions = {},
+): Result<Tables> {
   const issues: Issue[] = [];
-  const quotaIds = new Set<string>();
-  for (const [i, quota] of snapshot.quotas.entries()) {
-    if (quotaIds.has(quota.id)) issues.push({ path: `quotas[${i}].id`, problem: `a second quota ${quota.id}; ids are unique` });
-    quotaIds.add(quota.id);
-  }
+  const strings: StringCompiler = { regexes: new RegexCache(previous?.regexes), issues };
+  const quotas = compileQuotas(snapshot, options, strings);
   const clusters = compileClusters(snapshot.clusters, snapshot.endpoints, previous?.clusters, issues);
-  const to: RouteCompiler = { regexes: new RegexCache(previous?.regexes), issues, clusters, quotaIds };
+  const to: RouteCompiler = { ...strings, clusters, quotas };
   const routeTables = new Map<string, CompiledRouteTable>();
   for (const [i, table] of snapshot.routeTables.entries()) {
     if (routeTables.has(table.name))
@@ -34,7 +47,30 @@ export function compile(snapshot: Snapshot, version: SnapshotVersion, previous: 
     listeners.set(listener.name, compileListener(listener, `listeners[${i}]`, routeTables, issues));
   }
   if (issues.length > 0) return fail(issues);
-  return ok({ version, settings: snapshot.settings, listeners, routeTables, clusters, regexes: to.regexes });
+  return ok({ version, settings: snapshot.settings, listeners, routeTables, clusters, quotas, regexes: strings.regexes });
+}
+
+function compileQuotas(snapshot: Snapshot, options: CompileOptions, to: StringCompiler): ReadonlyMap<string, CompiledQuota> {
+  const compiled = new Map<string, CompiledQuota>();
+  const zones: CompileQuotaOptions["zones"] = new Map();
+  for (const [i, policy] of snapshot.quotas.entries()) {
+    const path = `quotas[${i}](${policy.id})`;
+    if (compiled.has(policy.id)) to.issues.push({ path, problem: `a second quota ${policy.id}; ids are unique` });
+    const matches = policy.matches.map((match, j) => compileMatch(match, `${path}.matches[${j}]`, to));
+    const meter = options.quotaMeter?.(policy.id);
+    const result = compileQuota(policy, {
+      trustedProxies: snapshot.settings.numTrustedProxies,
+      zones,
+      ...(matches.length === 0
+        ? {}
+        : { applies: (request) => matches.some((match) => failedCondition(match, request) === undefined) }),
+      ...(meter === undefined ? {} : { meter }),
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+    });
+    if (result.ok) compiled.set(policy.id, result.value);
+    else for (const issue of result.error) to.issues.push({ path: `${path}.${issue.path}`, problem: issue.problem });
+  }
+  return compiled;
 }
 
 function compileListener(

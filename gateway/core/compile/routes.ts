@@ -12,6 +12,7 @@ import type {
   VirtualHost,
 } from "../ir/index.ts";
 import type { HostTable } from "../match/host.ts";
+import type { CompiledQuota } from "../quota/plan.ts";
 import { type Issue, unreachable } from "../result.ts";
 import { compileRetry } from "../retry/policy.ts";
 import type { ClusterMap } from "./clusters.ts";
@@ -34,18 +35,18 @@ import type {
 /** What compiling routes looks up and where it reports. */
 export interface RouteCompiler extends StringCompiler {
   readonly clusters: ClusterMap;
-  readonly quotaIds: ReadonlySet<string>;
+  readonly quotas: ReadonlyMap<string, CompiledQuota>;
 }
 
 export function compileRouteTable(table: RouteTable, path: string, to: RouteCompiler): CompiledRouteTable {
-  checkQuotas(table.quotas, `${path}.quotas`, to);
+  const quotas = withQuotas([], table.quotas, `${path}.quotas`, to);
   const hosts = new HostTableBuilder<CompiledVirtualHost>();
   for (const [i, host] of table.virtualHosts.entries()) {
     const hostPath = `${path}.virtualHosts[${i}]`;
-    const compiled = compileVirtualHost(host, hostPath, to);
+    const compiled = compileVirtualHost(host, quotas, hostPath, to);
     for (const [j, domain] of host.domains.entries()) hosts.add(domain, compiled, `${hostPath}.domains[${j}]`, to.issues);
   }
-  return { source: table, hosts: hosts.table };
+  return { source: table, quotas, hosts: hosts.table };
 }
 
 /** Collects names of the forms `a.b`, `*.b` and `*`. */
@@ -71,12 +72,17 @@ export class HostTableBuilder<T> {
   }
 }
 
-function compileVirtualHost(host: VirtualHost, path: string, to: RouteCompiler): CompiledVirtualHost {
-  checkQuotas(host.quotas, `${path}.quotas`, to);
+function compileVirtualHost(
+  host: VirtualHost,
+  outer: readonly CompiledQuota[],
+  path: string,
+  to: RouteCompiler,
+): CompiledVirtualHost {
+  const quotas = withQuotas(outer, host.quotas, `${path}.quotas`, to);
   const ids = new Set<string>();
   const candidates: Candidate<CompiledRoute>[] = [];
   const routes = host.routes.map((route, i) => {
-    const compiled = compileRoute(route, `${path}.routes[${i}]`, to);
+    const compiled = compileRoute(route, quotas, `${path}.routes[${i}]`, to);
     if (ids.has(route.id))
       to.issues.push({
         path: `${path}.routes[${i}].id`,
@@ -90,16 +96,16 @@ function compileVirtualHost(host: VirtualHost, path: string, to: RouteCompiler):
     }
     return compiled;
   });
-  return { source: host, routes, index: buildPathTree(candidates) };
+  return { source: host, quotas, routes, index: buildPathTree(candidates) };
 }
 
-function compileRoute(route: Route, at: string, to: RouteCompiler): CompiledRoute {
+function compileRoute(route: Route, outer: readonly CompiledQuota[], at: string, to: RouteCompiler): CompiledRoute {
   const path = `${at}(${route.id})`;
-  checkQuotas(route.quotas, `${path}.quotas`, to);
   const requestEdit = compileHeaderOps(route.requestHeaders, `${path}.requestHeaders`, to.issues);
   const responseEdit = compileHeaderOps(route.responseHeaders, `${path}.responseHeaders`, to.issues);
   return {
     source: route,
+    quotas: withQuotas(outer, route.quotas, `${path}.quotas`, to),
     action: compileAction(route.action, requestEdit, responseEdit, `${path}.action`, to),
     responseEdit,
     cors: route.cors === undefined ? undefined : compileCors(route.cors, `${path}.cors`, to),
@@ -107,10 +113,21 @@ function compileRoute(route: Route, at: string, to: RouteCompiler): CompiledRout
   };
 }
 
-function checkQuotas(ids: readonly string[], path: string, to: RouteCompiler): void {
+/** `outer` and those named here, none twice. */
+function withQuotas(
+  outer: readonly CompiledQuota[],
+  ids: readonly string[],
+  path: string,
+  to: RouteCompiler,
+): readonly CompiledQuota[] {
+  if (ids.length === 0) return outer;
+  const all = new Set(outer);
   for (const [i, id] of ids.entries()) {
-    if (!to.quotaIds.has(id)) to.issues.push({ path: `${path}[${i}]`, problem: `there is no quota ${id} in this snapshot` });
+    const quota = to.quotas.get(id);
+    if (quota === undefined) to.issues.push({ path: `${path}[${i}]`, problem: `there is no quota ${id} in this snapshot` });
+    else all.add(quota);
   }
+  return [...all];
 }
 
 function compileAction(
@@ -179,8 +196,16 @@ function compileRewrite(rewrite: Rewrite | undefined, path: string, to: RouteCom
   const pattern = regex === undefined ? undefined : to.regexes.get(regex.match, `${path}.pathRegex.match`, to.issues);
   return {
     path: rewrite.path,
-    regex: regex === undefined || pattern === undefined ? undefined : { pattern, substitution: regex.substitution },
+    regex:
+      regex === undefined || pattern === undefined ? undefined : { pattern, substitution: ecmaSubstitution(regex.substitution) },
   };
+}
+
+/** RE2's `\\1` in the notation of the engine's replacer, where `$` is special instead. */
+function ecmaSubstitution(substitution: string): string {
+  return substitution.replace(/\$|\\([0-9\\])/g, (whole, group: string | undefined) =>
+    whole === "$" ? "$$" : group === "\\" ? "\\" : group === "0" ? "$&" : `$${group}`,
+  );
 }
 
 function compileDirect(action: DirectResponseAction, path: string, issues: Issue[]): CompiledDirect {

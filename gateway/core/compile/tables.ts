@@ -13,6 +13,7 @@ import type {
   VirtualHost,
 } from "../ir/index.ts";
 import type { HostTable } from "../match/host.ts";
+import type { CompiledQuota } from "../quota/plan.ts";
 import type { ClusterMap, CompiledCluster } from "./clusters.ts";
 import type { HeaderEdit } from "./headers.ts";
 import type { PathNode } from "./route-index.ts";
@@ -25,6 +26,8 @@ export interface Tables {
   readonly listeners: ReadonlyMap<string, CompiledListener>;
   readonly routeTables: ReadonlyMap<string, CompiledRouteTable>;
   readonly clusters: ClusterMap;
+  /** By id. */
+  readonly quotas: ReadonlyMap<string, CompiledQuota>;
   readonly regexes: RegexCache;
 }
 
@@ -41,11 +44,15 @@ export interface CompiledServer {
 
 export interface CompiledRouteTable {
   readonly source: RouteTable;
+  /** For requests that no virtual host takes. */
+  readonly quotas: readonly CompiledQuota[];
   readonly hosts: HostTable<CompiledVirtualHost>;
 }
 
 export interface CompiledVirtualHost {
   readonly source: VirtualHost;
+  /** The table's and its own, for requests that no route takes; none twice. */
+  readonly quotas: readonly CompiledQuota[];
   readonly index: PathNode<CompiledRoute>;
   /** In list order. */
   readonly routes: readonly CompiledRoute[];
@@ -53,6 +60,8 @@ export interface CompiledVirtualHost {
 
 export interface CompiledRoute {
   readonly source: Route;
+  /** The table's, the virtual host's and its own, in this order; none twice. */
+  readonly quotas: readonly CompiledQuota[];
   readonly action: CompiledAction;
   /** For responses made here; a forwarded one has its destination's. */
   readonly responseEdit: HeaderEdit | undefined;

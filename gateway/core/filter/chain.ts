@@ -2,9 +2,11 @@
  * What a request passes before it is sent, in a fixed order. The order is policy, not plumbing:
  *
  * 1. redirect to https: nothing else is said over plain HTTP where a host asks for TLS;
- * 2. fault delay and abort;
- * 3. CORS: a preflight is answered here;
- * 4. the route's action: redirect and direct response are answered here, forward goes on to the exchange.
+ * 2. quotas: of the table, the virtual host and the route, all or nothing. Before faults, so that a delayed request is counted when it came;
+ *    before routes are missed, so that guessing paths is counted too;
+ * 3. fault delay and abort;
+ * 4. CORS: a preflight is answered here;
+ * 5. the route's action: redirect and direct response are answered here, forward goes on to the exchange.
  *
  * A stage that has to wait names the stage to go on with.
  */
@@ -14,6 +16,7 @@ import type { CompiledRoute, CompiledVirtualHost } from "../compile/tables.ts";
 import type { ErrorCode } from "../error.ts";
 import type { RequestView } from "../match/request.ts";
 import type { Random } from "../ports.ts";
+import type { CompiledQuota } from "../quota/plan.ts";
 import type { RespondStep, Step } from "../step.ts";
 import { answerPreflight } from "./cors.ts";
 import { direct } from "./direct.ts";
@@ -21,7 +24,7 @@ import { faultAbortStatus, faultDelayMs } from "./fault.ts";
 import { editFields } from "./headers.ts";
 import { redirect, redirectToHttps } from "./redirect.ts";
 
-export const STAGE = { https: 0, delay: 2, abort: 3, cors: 4, action: 5 } as const;
+export const STAGE = { https: 0, quota: 1, fault: 2, abort: 3 } as const;
 export type Stage = (typeof STAGE)[keyof typeof STAGE];
 
 /** What filters see of an exchange, and what they may ask of it. */
@@ -30,6 +33,10 @@ export interface FilterContext extends RequestView {
   readonly route: CompiledRoute | undefined;
   readonly match: MatchTest | undefined;
   readonly random: Random;
+  /** That apply to this request. */
+  readonly quotas: readonly CompiledQuota[];
+  /** Charges `quotas`. The answer to a refusal, a wait that comes back to stage `fault`, or undefined. */
+  charge(): Step | undefined;
   /** Answers with an error. `rule` names what decided. */
   reject(code: ErrorCode, rule?: string, detail?: string, status?: number): Step;
   /** Comes back to `then` after `ms`. */
@@ -43,6 +50,10 @@ export function runChain(context: FilterContext, from: Stage): Step | undefined 
   if (from === STAGE.https) {
     const tls = context.virtualHost?.source.httpsRedirect;
     if (tls !== undefined && context.scheme === "http") return redirectToHttps(tls, context);
+  }
+  if (from <= STAGE.quota && context.quotas.length > 0) {
+    const step = context.charge();
+    if (step !== undefined) return step;
   }
   const route = context.route;
   if (route === undefined) return context.reject("no_route");
@@ -70,7 +81,7 @@ function edited(step: RespondStep, route: CompiledRoute): RespondStep {
 }
 
 function injectFault(context: FilterContext, route: CompiledRoute, from: Stage): Step | undefined {
-  if (from <= STAGE.delay) {
+  if (from <= STAGE.fault) {
     const ms = faultDelayMs(route.fault, context.random);
     if (ms > 0) {
       context.delayed();

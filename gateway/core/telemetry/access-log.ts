@@ -1,0 +1,100 @@
+/**
+ * The access log: one JSON object per line and request. Fields, always in this order; what is unknown is null:
+ *
+ * | field | meaning |
+ * |---|---|
+ * | `time` | when the request began, RFC 3339 UTC with milliseconds |
+ * | `method`, `scheme`, `authority`, `path`, `protocol` | the request as it came; `path` is the whole target |
+ * | `status` | of the response; 0 when the client was gone before there was one |
+ * | `flags` | response flags (flags.ts), comma separated, or `-` |
+ * | `duration_ms`, `upstream_ms` | from the head to the end; until the origin's head, of the last attempt |
+ * | `request_bytes`, `response_bytes` | of the bodies |
+ * | `attempts` | requests sent upstream |
+ * | `peer`, `principal` | other end of the connection, `address:port`; SPIFFE id out of its certificate |
+ * | `sni` | name the client asked for in TLS |
+ * | `listener`, `route`, `cluster`, `endpoint` | where it went |
+ * | `rule`, `reason` | what decided against it or changed it, and why |
+ * | `snapshot` | version of the configuration it was held against |
+ * | `request_id`, `user_agent`, `forwarded_for`, `referer` | fields of the request, as sent |
+ */
+import type { RequestRecord } from "../ports.ts";
+
+/** @param unixMs wall-clock time of the record's start */
+export function accessLogLine(record: RequestRecord, unixMs: number): string {
+  const { peer } = record;
+  const told = toldFields(record);
+  return (
+    `{"time":"${timestamp(unixMs)}","method":${text(record.method)},"scheme":"${record.scheme}","authority":${text(record.authority)}` +
+    `,"path":${text(record.target)},"protocol":"${record.protocol}","status":${record.status},"flags":"${record.flags}"` +
+    `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.upstreamMs === undefined ? "null" : milliseconds(record.upstreamMs)}` +
+    `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes},"attempts":${record.attempts}` +
+    `,"peer":"${peer.address}:${peer.port}","principal":${optional(peer.principal)},"sni":${optional(peer.tls?.serverName)}` +
+    `,"listener":${text(record.listener)},"route":${optional(record.routeId)},"cluster":${optional(record.clusterName)}` +
+    `,"endpoint":${optional(record.endpoint)},"rule":${optional(record.rule)},"reason":${optional(record.reason)}` +
+    `,"snapshot":${text(record.snapshotVersion)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
+    `,"forwarded_for":${optional(told.forwardedFor)},"referer":${optional(told.referer)}}\n`
+  );
+}
+
+/** Fields of the request that the log tells; first value each. One of these serves line after line. */
+const found = {
+  requestId: undefined as string | undefined,
+  userAgent: undefined as string | undefined,
+  forwardedFor: undefined as string | undefined,
+  referer: undefined as string | undefined,
+};
+
+function toldFields(record: RequestRecord): typeof found {
+  found.requestId = undefined;
+  found.userAgent = undefined;
+  found.forwardedFor = undefined;
+  found.referer = undefined;
+  const { fields } = record;
+  for (let i = 0; i < fields.length; i += 2) {
+    switch (fields[i]) {
+      case "x-request-id":
+        found.requestId ??= fields[i + 1];
+        break;
+      case "user-agent":
+        found.userAgent ??= fields[i + 1];
+        break;
+      case "x-forwarded-for":
+        found.forwardedFor ??= fields[i + 1];
+        break;
+      case "referer":
+        found.referer ??= fields[i + 1];
+        break;
+    }
+  }
+  return found;
+}
+
+function optional(value: string | undefined): string {
+  return value === undefined ? "null" : text(value);
+}
+
+/** A JSON string. Nearly all are plain; the rest is left to the platform, lone surrogates and line separators included. */
+function text(value: string): string {
+  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value);
+}
+
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+function milliseconds(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
+/** The part down to the second is kept for as long as it lasts. */
+function timestamp(unixMs: number): string {
+  const whole = Math.floor(unixMs);
+  const second = Math.floor(whole / 1000);
+  if (second !== keptSecond) {
+    keptSecond = second;
+    keptText = new Date(second * 1000).toISOString().slice(0, 20);
+  }
+  const ms = whole - second * 1000;
+  return `${keptText}${ms < 10 ? "00" : ms < 100 ? "0" : ""}${ms}Z`;
+}
+
+let keptSecond = Number.NaN;
+let keptText = "";
