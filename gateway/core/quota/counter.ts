@@ -122,8 +122,8 @@ export function moreUs(limit: CompiledLimit, s: Float64Array, o: number, left: n
  * When the counter will be as good as new and may be forgotten: monotonic µs if 0 or more, minus Unix ms if negative
  * (calendar windows end by the wall clock), Infinity while something is in flight.
  */
-export function idleAt(limit: CompiledLimit, s: Float64Array, o: number): number {
-  switch (limit.kind) {
+export function idleAt(kind: LimitKind, s: Float64Array, o: number): number {
+  switch (kind) {
     case "rolling":
       return rollingIdleUs(s, o);
     case "smooth":

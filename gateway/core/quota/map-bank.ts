@@ -69,14 +69,14 @@ export class MapBank implements QuotaBank {
       const counter = this.#counter(limit, charge.key);
       if (counter === undefined) continue;
       settleOne(charge, counter.state, 0, at);
-      counter.idleAt = idleAt(limit, counter.state, 0);
+      counter.idleAt = idleAt(limit.kind, counter.state, 0);
     }
   }
 
   #release(charges: readonly QuotaCharge[], count: number): void {
     for (let i = 0; i < count; i++) {
       const counter = this.#found[i] as Counter;
-      counter.idleAt = idleAt((charges[i] as Charge).limit, counter.state, 0);
+      counter.idleAt = idleAt((charges[i] as Charge).limit.kind, counter.state, 0);
     }
   }
 

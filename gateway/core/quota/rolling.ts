@@ -50,19 +50,19 @@ function changeWidth(limit: CompiledLimit, s: Float64Array, o: number, nowUs: nu
   }
   const oldNewest = s[o + NEWEST] as number;
   const current = Math.max(Math.floor(nowUs / limit.widthUs), Math.floor((oldNewest * oldWidth) / limit.widthUs));
-  const old = s.slice(o + COUNTS, o + COUNTS + RING_SIZE);
-  s.fill(0, o + COUNTS, o + COUNTS + RING_SIZE);
-  s[o + NEWEST] = current;
-  s[o + WIDTH] = limit.widthUs;
+  const counts = new Float64Array(RING_SIZE);
   let total = 0;
   for (let bucket = Math.max(0, oldNewest - RING_SIZE + 1); bucket <= oldNewest; bucket++) {
-    const count = old[bucket % RING_SIZE] as number;
+    const count = s[o + COUNTS + (bucket % RING_SIZE)] as number;
     const moved = Math.min(Math.floor(((bucket + 1) * oldWidth - 1) / limit.widthUs), current);
     if (count === 0 || moved <= current - RING_SIZE) continue;
-    const at = o + COUNTS + (moved % RING_SIZE);
-    s[at] = (s[at] as number) + count;
+    counts[moved % RING_SIZE] = (counts[moved % RING_SIZE] as number) + count;
     total += count;
   }
+  // Written in one go: a thread that dies before leaves the old state whole.
+  s.set(counts, o + COUNTS);
+  s[o + NEWEST] = current;
+  s[o + WIDTH] = limit.widthUs;
   s[o + TOTAL] = total;
 }
 
