@@ -26,10 +26,10 @@ import {
 } from "./decide.ts";
 import type { EndpointTable } from "./endpoints.ts";
 import { requestFields, responseFields } from "./forward.ts";
-import { type HelloProblem, helloProblem, isInspected, MAX_HELLO_BYTES } from "./hello.ts";
+import { type HelloProblem, helloProblem, isInspected } from "./hello.ts";
 import { parseConnectAuthority, parseHostPort } from "./name.ts";
 import { pathOf } from "./path.ts";
-import type { CredentialVerdict, EgressPorts, EgressSnapshot, Resolution } from "./ports.ts";
+import type { CredentialVerdict, EgressPorts, EgressSnapshot, HelloReader, Resolution } from "./ports.ts";
 import { decisionRecord, type Outcome, requestRecord, type Told, UNFINISHED } from "./records.ts";
 import {
   CREDENTIALS_OVERLOAD,
@@ -82,6 +82,7 @@ export class EgressExchange implements Exchange {
   #dialled = -1;
   #endpointActive: { active: number } | undefined;
   #holdsTunnel = false;
+  #helloBytes = 0;
   #recorded = false;
   #over = false;
   #refusal: Refusal | undefined;
@@ -365,6 +366,8 @@ export class EgressExchange implements Exchange {
     allow: EgressAllow,
   ): Step {
     const opaque = !isInspected(allow.protocol);
+    const hello = this.#ports.openHello();
+    this.#helloBytes = 0;
     this.#status = 200;
     if (opaque) this.#recordAllow(allow, undefined);
     return {
@@ -372,18 +375,19 @@ export class EgressExchange implements Exchange {
       target,
       head: { status: 200, fields: [...this.#quotaFields()], body: NO_BODY },
       opaque,
-      inspect: (bytes) => this.#inspect(bytes, allow),
+      inspect: (bytes) => this.#inspect(bytes, hello, allow),
       inspectDeadlineMs: opaque ? undefined : this.#ports.clock.now() + this.#ports.limits.helloTimeoutMs,
     };
   }
 
   /** `bytes`: everything that the client has sent into the tunnel so far. */
-  #inspect(bytes: Uint8Array, allow: EgressAllow): TunnelVerdict {
-    const reading = this.#ports.readClientHello(bytes);
-    if (reading.kind === "need" && bytes.length <= MAX_HELLO_BYTES) return MORE;
+  #inspect(bytes: Uint8Array, hello: HelloReader, allow: EgressAllow): TunnelVerdict {
+    const reading = hello.feed(bytes.subarray(this.#helloBytes));
+    this.#helloBytes = bytes.length;
+    if (reading.kind === "need") return MORE;
     const host = this.#target?.host;
     if (host === undefined) return { kind: "deny", reason: INTERNAL.reason };
-    const problem = helloProblem(host, reading.kind === "need" ? HELLO_TOO_LONG : reading);
+    const problem = helloProblem(host, reading);
     if (problem === undefined || allow.mode === "report") {
       this.#recordAllow(allow, problem);
       return ALLOW;
@@ -466,7 +470,6 @@ export class EgressExchange implements Exchange {
 
 const MORE: TunnelVerdict = { kind: "more" };
 const ALLOW: TunnelVerdict = { kind: "allow" };
-const HELLO_TOO_LONG = { kind: "bad", reason: "no whole ClientHello within the limit" } as const;
 
 const NO_ANSWER: AttemptFailure = { code: "upstream_timeout", reason: "no answer in time", neverSent: false, replayable: false };
 /** RFC 9110 15.5.8 is about the next hop: relayed, it would have clients send their proxy password for an origin. */

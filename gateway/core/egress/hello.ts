@@ -3,9 +3,6 @@ import type { EgressAllow } from "./decide.ts";
 import type { Host } from "./name.ts";
 import type { HelloReading } from "./ports.ts";
 
-/** More than this without a whole ClientHello is none: RFC 8446 4.1.2 fills at most a handful of records. */
-export const MAX_HELLO_BYTES = 64 * 1024;
-
 export interface HelloProblem {
   readonly code: "not_tls" | "sni_missing" | "sni_mismatch";
   readonly reason: string;
@@ -28,7 +25,11 @@ export function isInspected(protocol: EgressAllow["protocol"]): boolean {
  */
 export function helloProblem(host: Host, reading: Exclude<HelloReading, { kind: "need" }>): HelloProblem | undefined {
   if (reading.kind === "bad") {
-    return { code: "not_tls", reason: `the tunnel to ${host.text} does not begin with a TLS ClientHello`, alert: NO_ALERT };
+    return {
+      code: "not_tls",
+      reason: `the tunnel to ${host.text} does not begin with a ClientHello: ${reading.reason}`,
+      alert: NO_ALERT,
+    };
   }
   const { serverName } = reading;
   if (host.kind === "address") {

@@ -19,7 +19,7 @@ export interface EgressPorts {
   readonly clock: Clock;
   readonly resolver: Resolver;
   readonly credentials: CredentialChecker;
-  readonly readClientHello: ClientHelloReader;
+  readonly openHello: () => HelloReader;
   readonly decisions: DecisionLog;
   readonly tunnels: TunnelGate;
   readonly quotas: QuotaFilter;
@@ -83,13 +83,17 @@ export interface CredentialAttempt {
 /** `throttled`: too many wrong ones from there lately, not checked. `overloaded`: no room to check it now. */
 export type CredentialVerdict = "valid" | "wrong" | "throttled" | "overloaded";
 
-/** Reads a TLS ClientHello out of the first bytes of a tunnel, however they were split into records and packets. */
-export type ClientHelloReader = (bytes: Uint8Array) => HelloReading;
+/** Reads one TLS ClientHello out of the first bytes of a tunnel, however they were split into records and packets. */
+export interface HelloReader {
+  /** The bytes that came since the last call. */
+  feed(bytes: Uint8Array): HelloReading;
+}
 
 export type HelloReading =
   | { readonly kind: "need" }
   /** `serverName`: of the outer ClientHello, as sent; undefined when the extension is absent. */
   | { readonly kind: "hello"; readonly serverName: string | undefined }
+  /** `reason`: fit for the client's eyes. */
   | { readonly kind: "bad"; readonly reason: string };
 
 /** Bounds how many tunnels are open at once. */
