@@ -5,10 +5,9 @@
  * It never resolves a name and never reads a file: sources hand it what they know.
  */
 
-import type { ServiceEntrySpec } from "../config/kinds/istio/service-entry.ts";
-import type { WorkloadEntrySpec } from "../config/kinds/istio/workload-entry.ts";
-import type { Problem, Resource } from "../config/resource.ts";
-import { mergeServices, type Registry } from "./merge.ts";
+import type { AnyResource } from "../config/kinds/index.ts";
+import type { Problem } from "../config/resource.ts";
+import { mergeServices, type Registry, type ServiceSource } from "./merge.ts";
 import { serviceEntrySource } from "./service-entry.ts";
 
 export { isIpLiteral } from "./address.ts";
@@ -19,15 +18,11 @@ export { type ServiceEntrySource, serviceEntrySource } from "./service-entry.ts"
 
 /** The registry of a set of configuration objects; more sources may be merged in. */
 export function buildRegistry(
-  config: readonly Resource[],
-  sources: Parameters<typeof mergeServices>[0] = [],
+  config: readonly AnyResource[],
+  sources: readonly ServiceSource[] = [],
 ): { readonly registry: Registry; readonly problems: readonly Problem[] } {
-  const entries = config.filter(
-    (resource): resource is Resource<"ServiceEntry", ServiceEntrySpec> => resource.kind === "ServiceEntry",
-  );
-  const workloads = config.filter(
-    (resource): resource is Resource<"WorkloadEntry", WorkloadEntrySpec> => resource.kind === "WorkloadEntry",
-  );
+  const entries = config.filter((resource) => resource.kind === "ServiceEntry");
+  const workloads = config.filter((resource) => resource.kind === "WorkloadEntry");
   const source = serviceEntrySource(entries, workloads);
   const { registry, problems } = mergeServices([source, ...sources]);
   return { registry, problems: [...source.problems, ...problems] };

@@ -11,6 +11,8 @@ export interface ServiceSource {
 export interface Registry {
   /** The service that `host` names for clients in `namespace`: their own namespace's, else the oldest one exported to them. */
   find(host: string, namespace: string): Service | undefined;
+  /** Whether anybody declares it, visible or not. */
+  knows(host: string): boolean;
   /** Everything, by host, then precedence. */
   readonly services: readonly Service[];
 }
@@ -44,6 +46,10 @@ class MergedRegistry implements Registry {
   constructor(services: readonly Service[], byHost: ReadonlyMap<string, readonly Service[]>) {
     this.services = services;
     this.#byHost = byHost;
+  }
+
+  knows(host: string): boolean {
+    return this.#byHost.has(host);
   }
 
   find(host: string, namespace: string): Service | undefined {
@@ -103,8 +109,6 @@ function join(older: Service, newer: Service, problems: Problem[]): Service {
   return {
     ...older,
     ports: [...ports.values()].sort((a, b) => a.number - b.number),
-    addresses: [...new Set([...older.addresses, ...newer.addresses])],
-    subjectAltNames: [...new Set([...older.subjectAltNames, ...newer.subjectAltNames])],
     declarations: [...older.declarations, ...newer.declarations],
   };
 }

@@ -1,6 +1,5 @@
 /** ServiceEntry (with its WorkloadEntries) as a source of services. */
-import type { ServiceEntryPort, ServiceEntrySpec } from "../config/kinds/istio/service-entry.ts";
-import type { WorkloadEntrySpec } from "../config/kinds/istio/workload-entry.ts";
+import type { ResourceOf } from "../config/kinds/index.ts";
 import type { Problem, Resource } from "../config/resource.ts";
 import { isIpLiteral } from "./address.ts";
 import type { ServiceSource } from "./merge.ts";
@@ -14,8 +13,11 @@ import {
   visibility,
 } from "./service.ts";
 
-type ServiceEntry = Resource<"ServiceEntry", ServiceEntrySpec>;
-type WorkloadEntry = Resource<"WorkloadEntry", WorkloadEntrySpec>;
+type ServiceEntry = ResourceOf<"ServiceEntry">;
+type WorkloadEntry = ResourceOf<"WorkloadEntry">;
+type ServiceEntrySpec = ServiceEntry["spec"];
+type ServiceEntryPort = ServiceEntrySpec["ports"][number];
+type WorkloadEntrySpec = WorkloadEntry["spec"];
 
 export interface ServiceEntrySource extends ServiceSource {
   readonly problems: readonly Problem[];
@@ -27,7 +29,7 @@ export function serviceEntrySource(entries: readonly ServiceEntry[], workloads: 
   const byNamespace = Map.groupBy(sorted(workloads), (workload) => workload.metadata.namespace);
   const services = sorted(entries).flatMap((entry) => {
     const selected = selectWorkloads(entry, byNamespace.get(entry.metadata.namespace) ?? [], problems);
-    return entry.spec.hosts.map((host) => toService(entry, host, selected, problems));
+    return entry.spec.hosts.map((host) => toService(entry, host, selected));
   });
   return { services: () => services, problems };
 }
@@ -48,10 +50,6 @@ function selectWorkloads(
   const selected = workloads
     .map(({ spec }) => spec)
     .filter((spec) => wanted.every(([name, value]) => spec.labels[name] === value));
-  if (selected.length === 0) {
-    const message = `no WorkloadEntry in namespace ${entry.metadata.namespace} has these labels; requests are answered with 503`;
-    problems.push(problemOn(entry, "warning", "spec.workloadSelector", message));
-  }
   if (resolution !== "STATIC") return selected;
   return selected.filter((spec) => {
     if (isIpLiteral(spec.address)) return true;
@@ -61,50 +59,31 @@ function selectWorkloads(
   });
 }
 
-function toService(
-  entry: ServiceEntry,
-  host: string,
-  workloads: readonly WorkloadEntrySpec[] | undefined,
-  problems: Problem[],
-): Service {
+function toService(entry: ServiceEntry, host: string, workloads: readonly WorkloadEntrySpec[] | undefined): Service {
   const { spec, metadata } = entry;
   const endpoints = workloads ?? ownName(host, spec);
-  const reachable = endpoints.filter((endpoint) => isReachable(entry, endpoint, problems));
   return {
     host,
     namespace: metadata.namespace,
-    ports: [...spec.ports].sort((a, b) => a.number - b.number).map((port) => toPort(port, reachable)),
-    resolution: resolutionOf(spec, reachable),
+    ports: [...spec.ports].sort((a, b) => a.number - b.number).map((port) => toPort(port, endpoints)),
+    resolution: resolutionOf(spec, endpoints),
     location: spec.location === "MESH_INTERNAL" ? "mesh-internal" : "mesh-external",
     exportTo: visibility(spec.exportTo, metadata.namespace),
-    addresses: spec.addresses,
-    subjectAltNames: spec.subjectAltNames,
     declarations: [declarationOf(entry)],
   };
 }
 
 /** With resolution DNS and no endpoints, the host's own name is what is resolved. */
 function ownName(host: string, spec: ServiceEntrySpec): readonly WorkloadEntrySpec[] {
-  if (!isDns(spec) || host.startsWith("*")) return [];
+  if (spec.resolution !== "DNS" || host.startsWith("*")) return [];
   return [{ address: host, ports: {}, labels: {}, weight: 1 }];
-}
-
-function isDns(spec: ServiceEntrySpec): boolean {
-  return spec.resolution === "DNS" || spec.resolution === "DNS_ROUND_ROBIN";
 }
 
 /** Names to resolve make it dns; DNS over nothing but IP literals has nothing to resolve. */
 function resolutionOf(spec: ServiceEntrySpec, endpoints: readonly WorkloadEntrySpec[]): Resolution {
   if (spec.resolution === "STATIC") return "static";
-  if (!isDns(spec)) return "none";
+  if (spec.resolution !== "DNS") return "none";
   return endpoints.length > 0 && endpoints.every(({ address }) => isIpLiteral(address)) ? "static" : "dns";
-}
-
-function isReachable(entry: ServiceEntry, endpoint: WorkloadEntrySpec, problems: Problem[]): boolean {
-  if (endpoint.address !== "" && !endpoint.address.startsWith("unix:")) return true;
-  const what = endpoint.address === "" ? "endpoints known only by their network" : "Unix sockets";
-  problems.push(problemOn(entry, "unsupported", "spec.endpoints", `${what} are not supported yet; the endpoint is left out`));
-  return false;
 }
 
 function toPort(port: ServiceEntryPort, endpoints: readonly WorkloadEntrySpec[]): ServicePort {

@@ -11,10 +11,6 @@ export interface Service {
   readonly resolution: Resolution;
   readonly location: "mesh-external" | "mesh-internal";
   readonly exportTo: Visibility;
-  /** Virtual addresses: IP literals and CIDR blocks. */
-  readonly addresses: readonly string[];
-  /** Names that a server certificate of this service carries; empty: its host. */
-  readonly subjectAltNames: readonly string[];
   /** Objects that declare it, the one with precedence first. */
   readonly declarations: readonly Declaration[];
 }

@@ -1,4 +1,5 @@
 /** What a route does: forward, redirect or answer, with the policies of a forwarded request. */
+
 import type {
   CorsPolicy,
   DirectResponseAction,
@@ -9,19 +10,8 @@ import type {
   RetryPolicy,
   Rewrite,
 } from "../../gateway/core/ir/index.ts";
-import type {
-  HttpCorsPolicy,
-  HttpFault,
-  HttpHeaders,
-  HttpRedirect,
-  HttpRetries,
-  HttpRoute,
-  RetryOn,
-} from "../config/kinds/istio/virtual-service.ts";
 import { compareText } from "../registry/index.ts";
-
-/** Told about a part that does not work yet: path below the route, and the message. */
-export type Unsupported = (path: string, message: string) => void;
+import type { HttpCorsPolicy, HttpFault, HttpHeaders, HttpRedirect, HttpRetries, HttpRoute, RetryOn } from "./objects.ts";
 
 const DEFAULT_ATTEMPTS = 2;
 const BACKOFF_BASE_MS = 25;
@@ -40,14 +30,10 @@ const DEFAULT_RETRY_ON: readonly RetryCondition[] = [
  * Retries of a route. Without `retryOn` they keep to requests that are idempotent or were never sent; conditions that somebody wrote down
  * hold for every method, as in Istio.
  */
-export function retryPolicy(retries: HttpRetries | undefined, unsupported: Unsupported): RetryPolicy {
+export function retryPolicy(retries: HttpRetries | undefined): RetryPolicy {
   const base = retries?.backoff ?? BACKOFF_BASE_MS;
   const asked = retries?.retryOn ?? [];
   const known = asked.filter(isCondition);
-  for (const condition of asked) {
-    if (typeof condition === "string" && !isCondition(condition))
-      unsupported("retries.retryOn", `"${condition}" is not supported yet`);
-  }
   const statusCodes = [...new Set(asked.filter((item) => typeof item === "number"))].sort((a, b) => a - b);
   const codes: readonly RetryCondition[] = statusCodes.length > 0 ? ["retriable-status-codes"] : [];
   return {
@@ -61,6 +47,7 @@ export function retryPolicy(retries: HttpRetries | undefined, unsupported: Unsup
   };
 }
 
+/** Config takes out `retryOn` with one of these. */
 const UNKNOWN_CONDITIONS: readonly RetryOn[] = ["envoy-ratelimited", "retriable-headers", "http3-post-connect-failure"];
 
 function isCondition(item: RetryOn): item is RetryCondition {
@@ -68,12 +55,8 @@ function isCondition(item: RetryOn): item is RetryCondition {
 }
 
 /** Delay and abort; a share of 0 % is as good as none. */
-export function faultOf(fault: HttpFault | undefined, unsupported: Unsupported): Fault | undefined {
+export function faultOf(fault: HttpFault | undefined): Fault | undefined {
   const { delay, abort } = fault ?? {};
-  if (delay?.exponentialDelay !== undefined) unsupported("fault.delay.exponentialDelay", "is not supported yet; use fixedDelay");
-  for (const kind of ["grpcStatus", "http2Error"] as const) {
-    if (abort?.[kind] !== undefined) unsupported(`fault.abort.${kind}`, "is not supported yet; use httpStatus");
-  }
   const found: Fault = {
     ...(delay?.fixedDelay !== undefined && delay.percentage > 0
       ? { delay: { ms: delay.fixedDelay, percent: delay.percentage } }

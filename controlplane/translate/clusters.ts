@@ -1,12 +1,11 @@
 /** Destinations → clusters: only those that the pool's routes name, with the DestinationRule's policy and the subset's endpoints. */
+
 import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings } from "../../gateway/core/ir/index.ts";
-import type { ClientTlsSettings, ConnectionPool } from "../config/kinds/istio/destination-rule.ts";
-import type { Destination } from "../config/kinds/istio/virtual-service.ts";
 import { compareText, isWildcard, type Registry, resolveShortName, type Service, type ServicePort } from "../registry/index.ts";
 import { type DestinationRules, effectivePolicy, type MergedRule, type PolicyBlocks } from "./destination-rules.ts";
-import type { VirtualServiceResource } from "./objects.ts";
+import type { ClientTlsSettings, ConnectionPool, Destination, VirtualServiceResource } from "./objects.ts";
 import { selects } from "./scope.ts";
-import type { Status } from "./status.ts";
+import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 
 /** Where a route wants to go. The name stands even when nothing is behind it: such requests are answered with 503 and flag NC. */
@@ -25,7 +24,7 @@ const TLS_PROTOCOLS: readonly string[] = ["HTTPS", "TLS"];
 
 export class Clusters {
   readonly #made = new Map<string, { readonly cluster: Cluster; readonly endpoints: ClusterEndpoints }>();
-  /** Names that were asked for before → why there is no cluster behind them, or undefined. */
+  /** Names that were asked for before → why there is no cluster behind them, where that has to be told. */
   readonly #asked = new Map<string, string | undefined>();
   readonly #registry: Registry;
   readonly #rules: DestinationRules;
@@ -67,7 +66,7 @@ export class Clusters {
     return [...this.#made.values()].sort((a, b) => compareText(a.cluster.name, b.cluster.name));
   }
 
-  /** Makes the cluster, or says why there can be none. */
+  /** Makes the cluster, or says why there can be none, unless config's check of references says so. */
   #make(
     name: string,
     host: string,
@@ -85,18 +84,9 @@ export class Clusters {
     if (service.resolution === "none") return `${host} has resolution NONE, so there is no address to send to; use STATIC or DNS`;
     const rule = this.#rules.find(host, service.namespace);
     const labels = subset === undefined ? {} : rule?.subsets.get(subset)?.value.labels;
-    if (labels === undefined) return `no DestinationRule for ${host} defines the subset ${subset}`;
+    if (labels === undefined)
+      return rule && `the DestinationRule that applies to ${host} (${describeRule(rule)}) has no subset ${subset}`;
     const policy = effectivePolicy(rule, subset, portNumber);
-    const impossible = policy.tls === undefined ? undefined : whyNoTls(policy.tls.value);
-    if (policy.tls !== undefined && impossible !== undefined) {
-      this.#status.report(
-        "unsupported",
-        policy.tls.rule,
-        policy.tls.path,
-        `${impossible}; requests to ${host} are answered with 503`,
-      );
-      return `${host} asks for TLS that is not supported yet`;
-    }
     const cluster = this.#cluster(name, service, port, subset, policy);
     this.#tell(service, port, policy, rule);
     this.#made.set(name, { cluster, endpoints: { cluster: name, endpoints: endpointsOf(port, labels) } });
@@ -132,6 +122,10 @@ export class Clusters {
   }
 }
 
+function describeRule({ rules }: MergedRule): string {
+  return rules.map(objectKey).join(", ");
+}
+
 /** Endpoints that carry the subset's labels, in an order of their own, each once. */
 function endpointsOf(port: ServicePort, labels: Readonly<Record<string, string>>): readonly Endpoint[] {
   const byPlace = new Map<string, Endpoint>();
@@ -161,22 +155,13 @@ function poolSettings(pool: ConnectionPool | undefined): PoolSettings {
   };
 }
 
-/** TLS that cannot be done as asked is not done at all: plain text or an unchecked certificate would be worse than a 503. */
-function whyNoTls(tls: ClientTlsSettings): string | undefined {
-  if (tls.mode === "MUTUAL" || tls.mode === "ISTIO_MUTUAL") return `tls.mode ${tls.mode} is not supported yet`;
-  if (tls.mode === "SIMPLE" && tls.credentialName !== undefined)
-    return "tls.credentialName is not supported yet; use caCertificates";
-  if (tls.mode === "SIMPLE" && tls.caCrl !== undefined) return "tls.caCrl is not supported yet";
-  return undefined;
-}
-
 /** SNI and the name in the certificate come from the service's host when the rule does not say. */
 function clientTls(tls: ClientTlsSettings, service: Service): ClientTls {
   const serverName = tls.sni ?? (isWildcard(service.host) ? undefined : service.host);
   return {
     mode: "simple",
     ...(serverName === undefined ? {} : { serverName }),
-    subjectAltNames: tls.subjectAltNames.length > 0 ? tls.subjectAltNames : service.subjectAltNames,
+    subjectAltNames: tls.subjectAltNames,
     ...(tls.caCertificates === undefined ? {} : { caFile: tls.caCertificates }),
     minVersion: "TLSv1.2",
     insecureSkipVerify: tls.insecureSkipVerify,

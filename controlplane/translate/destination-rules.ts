@@ -1,8 +1,7 @@
 /** DestinationRules: which one applies to a service, and what it says for one port and subset. */
-import type { DestinationSubset, PortTrafficPolicy, TrafficPolicy } from "../config/kinds/istio/destination-rule.ts";
+
 import { HostIndex, resolveShortName, visibility, visibleIn } from "../registry/index.ts";
-import type { DestinationRuleResource } from "./objects.ts";
-import { selects } from "./scope.ts";
+import type { DestinationRuleResource, DestinationSubset, PortTrafficPolicy, TrafficPolicy } from "./objects.ts";
 import { describe, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 
@@ -26,7 +25,7 @@ export class DestinationRules {
   readonly #client: string | undefined;
   readonly #root: string;
 
-  /** `rules` in order of precedence. Only those that the pool's namespace may see and whose workloadSelector selects the pool count. */
+  /** `rules` in order of precedence. Only those that the pool's namespace may see count. */
   constructor(rules: readonly DestinationRuleResource[], pool: LocatedPool, rootNamespace: string, status: Status) {
     // What stands in the root namespace is the mesh's default, also for gateways that live there.
     this.#client = pool.namespace === rootNamespace ? undefined : pool.namespace;
@@ -34,7 +33,6 @@ export class DestinationRules {
     for (const rule of rules) {
       const { spec, metadata } = rule;
       if (!visibleIn(visibility(spec.exportTo, metadata.namespace), pool.namespace)) continue;
-      if (spec.workloadSelector !== undefined && !selects(spec.workloadSelector.matchLabels, pool.labels)) continue;
       const host = resolveShortName(spec.host, metadata.namespace);
       const index = this.#byNamespace.get(metadata.namespace) ?? new HostIndex<MergedRule>();
       this.#byNamespace.set(metadata.namespace, index);
@@ -102,11 +100,8 @@ function tellJoined(known: MergedRule, rule: DestinationRuleResource, status: St
 export interface PolicyBlocks {
   readonly loadBalancer?: Owned<NonNullable<TrafficPolicy["loadBalancer"]>>;
   readonly connectionPool?: Owned<NonNullable<TrafficPolicy["connectionPool"]>>;
-  readonly outlierDetection?: Owned<NonNullable<TrafficPolicy["outlierDetection"]>>;
   readonly tls?: Owned<NonNullable<TrafficPolicy["tls"]>>;
   readonly retryBudget?: Owned<NonNullable<TrafficPolicy["retryBudget"]>>;
-  readonly tunnel?: Owned<NonNullable<TrafficPolicy["tunnel"]>>;
-  readonly proxyProtocol?: Owned<NonNullable<TrafficPolicy["proxyProtocol"]>>;
 }
 
 /** What applies to one port of a service, for one subset: the port's settings replace the policy, the subset's replace it block by block. */
@@ -118,16 +113,16 @@ export function effectivePolicy(rule: MergedRule | undefined, subset: string | u
   return forPort(own, { ...general, ...blocksOf(own) }, port);
 }
 
-/** Settings of a port replace all four blocks that a port can have: what they leave out is the default, not what stands above. */
+/** Settings of a port replace all blocks that a port can have: what they leave out is the default, not what stands above. */
 function forPort(policy: Owned<TrafficPolicy>, blocks: PolicyBlocks, port: number): PolicyBlocks {
   const index = policy.value.portLevelSettings.findIndex((settings) => settings.port.number === port);
   const settings = policy.value.portLevelSettings[index];
   if (settings === undefined) return blocks;
-  const { loadBalancer: _l, connectionPool: _c, outlierDetection: _o, tls: _t, ...rest } = blocks;
+  const { loadBalancer: _l, connectionPool: _c, tls: _t, ...rest } = blocks;
   return { ...rest, ...blocksOf({ ...policy, path: `${policy.path}.portLevelSettings[${index}]`, value: settings }) };
 }
 
-const BLOCKS = ["loadBalancer", "connectionPool", "outlierDetection", "tls", "retryBudget", "tunnel", "proxyProtocol"] as const;
+const BLOCKS = ["loadBalancer", "connectionPool", "tls", "retryBudget"] as const;
 
 function blocksOf(policy: Owned<TrafficPolicy> | Owned<PortTrafficPolicy>): PolicyBlocks {
   const value: Partial<TrafficPolicy> = policy.value;

@@ -1,4 +1,5 @@
-/** EgressPolicy objects → what an egress gateway decides by. What does not work yet is left out so that less gets out, never more. */
+/** EgressPolicy objects → what an egress gateway decides by. */
+
 import type {
   EgressConfig,
   EgressPolicy,
@@ -7,10 +8,8 @@ import type {
   EgressUser,
   Listener,
 } from "../../gateway/core/ir/index.ts";
-import type { EgressAllowRule } from "../config/kinds/native/egress-policy.ts";
-import type { MeshConfigSpec } from "../config/kinds/native/mesh-config.ts";
-import { compareText, isIpLiteral, isWildcard, type Registry, type Service } from "../registry/index.ts";
-import type { EgressPolicyResource } from "./objects.ts";
+import { compareText, isWildcard, type Registry, type Service } from "../registry/index.ts";
+import type { EgressAllowRule, EgressPolicyResource, MeshConfigSpec } from "./objects.ts";
 import { egressQuotas } from "./quota-policy.ts";
 import type { QuotaTargets } from "./quota-targets.ts";
 import { objectKey, type Status } from "./status.ts";
@@ -43,63 +42,40 @@ export function forwardProxyListener(bind: string, port: number): Listener {
 function egressPolicy(policy: EgressPolicyResource, context: EgressContext): EgressPolicy {
   const { spec, metadata } = policy;
   context.status.programmed(policy);
-  if (spec.mode === "learn") {
-    context.status.report("unsupported", policy, "spec.mode", "learn proposes no rules yet; until then it acts like report");
-  }
   return {
     id: objectKey(policy),
     origin: { kind: policy.kind, namespace: metadata.namespace, name: metadata.name },
     namespace: metadata.namespace,
     floor: metadata.namespace === context.mesh.rootNamespace,
-    from: principals(policy, context.status),
-    mode: spec.mode === "enforce" ? "enforce" : "report",
-    allow: spec.allow.flatMap((rule, index) => egressRule(policy, rule, `spec.allow[${index}]`, context)),
+    from: principals(policy),
+    mode: spec.mode === "report" ? "report" : "enforce",
+    allow: spec.allow.map((rule, index) => egressRule(policy, rule, `spec.allow[${index}]`, context)),
     deny: spec.deny.map(({ hosts, ports, reason }) => ({ hosts: hosts.map(bracketed), ports, reason })),
   };
 }
 
-function principals(policy: EgressPolicyResource, status: Status): readonly EgressPrincipal[] {
-  return policy.spec.from.flatMap((principal, index): EgressPrincipal[] => {
-    switch (principal.kind) {
-      case "proxyUser":
-        return [{ kind: "proxyUser", name: principal.value }];
-      case "ipBlock":
-        return [{ kind: "ipBlock", cidr: principal.value }];
-      default: {
-        const message = `${principal.kind} is not supported yet; this caller is left out. Use proxyUser or ipBlock`;
-        status.report("unsupported", policy, `spec.from[${index}].${principal.kind}`, message);
-        return [];
-      }
-    }
+/** Config takes out callers that cannot be told yet. */
+function principals(policy: EgressPolicyResource): readonly EgressPrincipal[] {
+  return policy.spec.from.flatMap(({ kind, value }): EgressPrincipal[] => {
+    if (kind === "proxyUser") return [{ kind, name: value }];
+    return kind === "ipBlock" ? [{ kind, cidr: value }] : [];
   });
 }
 
-function egressRule(policy: EgressPolicyResource, rule: EgressAllowRule, path: string, context: EgressContext): EgressRule[] {
-  const { status, quotas, mesh } = context;
-  const missing = rule.originate === undefined ? (rule.inject.length > 0 ? "inject" : undefined) : "originate";
-  if (missing !== undefined) {
-    status.report(
-      "unsupported",
-      policy,
-      `${path}.${missing}`,
-      `${missing} is not supported yet; the rule ${rule.name} is left out`,
-    );
-    return [];
-  }
+function egressRule(policy: EgressPolicyResource, rule: EgressAllowRule, path: string, context: EgressContext): EgressRule {
+  const { quotas, mesh } = context;
   const own = egressQuotas(policy, rule, path, mesh);
   for (const quota of own) quotas.add(quota);
-  return [
-    {
-      name: rule.name,
-      hosts: rule.hosts.map(bracketed),
-      ports: rule.ports,
-      protocol: rule.protocol,
-      methods: rule.methods,
-      paths: rule.paths,
-      addresses: rule.addresses,
-      quotas: [...own.map(({ id }) => id), ...quotas.ofEgressRule(objectKey(policy), rule.name)],
-    },
-  ];
+  return {
+    name: rule.name,
+    hosts: rule.hosts.map(bracketed),
+    ports: rule.ports,
+    protocol: rule.protocol,
+    methods: rule.methods,
+    paths: rule.paths,
+    addresses: rule.addresses,
+    quotas: [...own.map(({ id }) => id), ...quotas.ofEgressRule(objectKey(policy), rule.name)],
+  };
 }
 
 /** IPv6 literals stand in brackets, as in an authority (RFC 3986 3.2.2). */
@@ -112,7 +88,8 @@ function staticHosts(context: EgressContext): EgressConfig["staticHosts"] {
   const { registry, namespace, status } = context;
   return registry.services.flatMap((service) => {
     if (isWildcard(service.host) || registry.find(service.host, namespace) !== service) return [];
-    const endpoints = service.resolution === "static" ? staticEndpoints(service, status) : ownAddresses(service);
+    if (service.resolution !== "static") return [];
+    const endpoints = staticEndpoints(service, status);
     if (endpoints.length === 0) return [];
     for (const { ref } of service.declarations) status.programmedRef(ref);
     return [{ host: service.host, endpoints }];
@@ -120,15 +97,6 @@ function staticHosts(context: EgressContext): EgressConfig["staticHosts"] {
 }
 
 type StaticEndpoint = EgressConfig["staticHosts"][number]["endpoints"][number];
-
-/** With resolution NONE the declared addresses are where the name is. */
-function ownAddresses(service: Service): readonly StaticEndpoint[] {
-  if (service.resolution !== "none") return [];
-  return [...service.addresses]
-    .filter(isIpLiteral)
-    .sort(compareText)
-    .map((address) => ({ address }));
-}
 
 /** A port of its own is only told where it differs from the one that is asked for, which needs a service with a single port. */
 function staticEndpoints(service: Service, status: Status): readonly StaticEndpoint[] {

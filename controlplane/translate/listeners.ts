@@ -3,10 +3,10 @@
  * servers share a port and its route table, HTTPS servers share a port and are told apart by SNI, and whoever comes later and does not fit
  * is left out, with a conflict on both objects.
  */
+
 import type { HttpsRedirect, Listener, ListenerServer, ServerTls, TlsVersion } from "../../gateway/core/ir/index.ts";
-import type { GatewayServer, GatewayServerTls } from "../config/kinds/istio/gateway.ts";
 import { compareHosts, compareText, covers } from "../registry/index.ts";
-import type { GatewayResource } from "./objects.ts";
+import type { GatewayResource, GatewayServer, GatewayServerTls } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 
@@ -47,7 +47,7 @@ export function planListeners(
   const planned = new Map<string, Draft>();
   for (const gateway of gateways) {
     gateway.spec.servers.forEach((spec, index) => {
-      const server = bindServer(gateway, spec, `spec.servers[${index}]`, pool, status);
+      const server = bindServer(gateway, spec, `spec.servers[${index}]`, pool);
       if (server !== undefined && !meetsForwardProxy(server, pool, status)) place(server, planned, status);
     });
   }
@@ -60,37 +60,18 @@ interface Draft extends PlannedListener {
   readonly names: Map<string, BoundServer>;
 }
 
-function bindServer(
-  gateway: GatewayResource,
-  spec: GatewayServer,
-  path: string,
-  pool: LocatedPool,
-  status: Status,
-): BoundServer | undefined {
-  const protocol = servedProtocol(spec);
-  if (protocol === undefined || spec.bind?.startsWith("unix:")) {
-    status.report("unsupported", gateway, path, whyNotServed(spec));
-    return undefined;
-  }
-  const port = pool.ports[spec.port.number] ?? spec.port.number;
-  return { gateway, spec, path, bind: spec.bind ?? pool.bind, port, protocol };
-}
-
-function servedProtocol(spec: GatewayServer): "http" | "https" | undefined {
-  if (spec.port.protocol === "HTTP") return "http";
-  const tls = spec.tls;
-  const files = tls?.serverCertificate !== undefined && tls.privateKey !== undefined;
-  return spec.port.protocol === "HTTPS" && tls?.mode === "SIMPLE" && files ? "https" : undefined;
-}
-
-function whyNotServed(spec: GatewayServer): string {
+/** Config takes out servers that do not work yet, and says so on the object. */
+function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string, pool: LocatedPool): BoundServer | undefined {
   const { protocol, number } = spec.port;
-  if (spec.bind?.startsWith("unix:")) return "Unix sockets are not supported yet; bind an IP address";
-  if (protocol !== "HTTP" && protocol !== "HTTPS")
-    return `protocol ${protocol} is not supported yet; port ${number} stays closed`;
-  if (spec.tls?.mode !== "SIMPLE")
-    return `tls.mode ${spec.tls?.mode ?? "PASSTHROUGH"} is not supported yet; port ${number} stays closed. Use SIMPLE`;
-  return `certificates from secrets are not supported yet; port ${number} stays closed. Use serverCertificate and privateKey files`;
+  if (protocol !== "HTTP" && protocol !== "HTTPS") return undefined;
+  return {
+    gateway,
+    spec,
+    path,
+    bind: spec.bind ?? pool.bind,
+    port: pool.ports[number] ?? number,
+    protocol: protocol === "HTTP" ? "http" : "https",
+  };
 }
 
 /** The forward proxy's port is the pool's own. */

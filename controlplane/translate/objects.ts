@@ -1,19 +1,40 @@
-/** The set of objects, by kind, in order of precedence. */
-import type { DestinationRuleSpec } from "../config/kinds/istio/destination-rule.ts";
-import type { GatewaySpec } from "../config/kinds/istio/gateway.ts";
-import type { ServiceEntrySpec } from "../config/kinds/istio/service-entry.ts";
-import type { VirtualServiceSpec } from "../config/kinds/istio/virtual-service.ts";
-import type { EgressPolicySpec } from "../config/kinds/native/egress-policy.ts";
-import type { QuotaSpec } from "../config/kinds/native/quota.ts";
+/** The set of objects, by kind, in order of precedence, and the names that translation has for their parts. */
+import type { AnyResource, KindName, ResourceOf } from "../config/kinds/index.ts";
+import { MESH_GATEWAY } from "../config/kinds/istio/virtual-service.ts";
 import type { Resource } from "../config/resource.ts";
 import { comparePrecedence } from "../registry/index.ts";
 
-export type GatewayResource = Resource<"Gateway", GatewaySpec>;
-export type VirtualServiceResource = Resource<"VirtualService", VirtualServiceSpec>;
-export type DestinationRuleResource = Resource<"DestinationRule", DestinationRuleSpec>;
-export type QuotaResource = Resource<"Quota", QuotaSpec>;
-export type EgressPolicyResource = Resource<"EgressPolicy", EgressPolicySpec>;
-export type ServiceEntryResource = Resource<"ServiceEntry", ServiceEntrySpec>;
+export { MESH_GATEWAY };
+
+export type GatewayResource = ResourceOf<"Gateway">;
+export type VirtualServiceResource = ResourceOf<"VirtualService">;
+export type DestinationRuleResource = ResourceOf<"DestinationRule">;
+export type QuotaResource = ResourceOf<"Quota">;
+export type EgressPolicyResource = ResourceOf<"EgressPolicy">;
+export type MeshConfigSpec = ResourceOf<"MeshConfig">["spec"];
+
+export type GatewayServer = GatewayResource["spec"]["servers"][number];
+export type GatewayServerTls = NonNullable<GatewayServer["tls"]>;
+
+export type HttpRoute = VirtualServiceResource["spec"]["http"][number];
+export type HttpMatch = HttpRoute["match"][number];
+export type HttpRedirect = NonNullable<HttpRoute["redirect"]>;
+export type HttpRetries = NonNullable<HttpRoute["retries"]>;
+export type RetryOn = NonNullable<HttpRetries["retryOn"]>[number];
+export type HttpFault = NonNullable<HttpRoute["fault"]>;
+export type HttpCorsPolicy = NonNullable<HttpRoute["corsPolicy"]>;
+export type HttpHeaders = NonNullable<HttpRoute["headers"]>;
+export type Destination = HttpRoute["route"][number]["destination"];
+
+export type TrafficPolicy = NonNullable<DestinationRuleResource["spec"]["trafficPolicy"]>;
+export type PortTrafficPolicy = TrafficPolicy["portLevelSettings"][number];
+export type DestinationSubset = DestinationRuleResource["spec"]["subsets"][number];
+export type ConnectionPool = NonNullable<TrafficPolicy["connectionPool"]>;
+export type ClientTlsSettings = NonNullable<TrafficPolicy["tls"]>;
+
+export type QuotaTarget = QuotaResource["spec"]["targets"][number];
+export type Limit = QuotaResource["spec"]["limits"][number];
+export type EgressAllowRule = EgressPolicyResource["spec"]["allow"][number];
 
 export interface ObjectSet {
   readonly gateways: readonly GatewayResource[];
@@ -21,20 +42,19 @@ export interface ObjectSet {
   readonly destinationRules: readonly DestinationRuleResource[];
   readonly quotas: readonly QuotaResource[];
   readonly egressPolicies: readonly EgressPolicyResource[];
-  readonly serviceEntries: readonly ServiceEntryResource[];
 }
 
-/** Accepted objects have the spec of their kind: config has validated them. Order of arrival leaves no trace. */
-export function groupObjects(config: readonly Resource[]): ObjectSet {
-  const byKind = Map.groupBy([...config].sort(compareObjects), ({ kind }) => kind);
-  const of = <T extends Resource>(kind: T["kind"]) => (byKind.get(kind) ?? []) as readonly Resource[] as readonly T[];
+/** Order of arrival leaves no trace. */
+export function groupObjects(config: readonly AnyResource[]): ObjectSet {
+  const sorted = [...config].sort(compareObjects);
+  const of = <Kind extends KindName>(kind: Kind) =>
+    sorted.filter((resource): resource is ResourceOf<Kind> & AnyResource => resource.kind === kind);
   return {
-    gateways: of<GatewayResource>("Gateway"),
-    virtualServices: of<VirtualServiceResource>("VirtualService"),
-    destinationRules: of<DestinationRuleResource>("DestinationRule"),
-    quotas: of<QuotaResource>("Quota"),
-    egressPolicies: of<EgressPolicyResource>("EgressPolicy"),
-    serviceEntries: of<ServiceEntryResource>("ServiceEntry"),
+    gateways: of("Gateway"),
+    virtualServices: of("VirtualService"),
+    destinationRules: of("DestinationRule"),
+    quotas: of("Quota"),
+    egressPolicies: of("EgressPolicy"),
   };
 }
 

@@ -1,30 +1,24 @@
 /** Quota objects and egress limits → quota policies. */
+
 import type { QuotaKeyPart, QuotaLimit, QuotaOverride, QuotaPolicy, RouteMatch } from "../../gateway/core/ir/index.ts";
-import type { Limit } from "../config/kinds/native/common.ts";
-import type { EgressAllowRule } from "../config/kinds/native/egress-policy.ts";
-import type { MeshConfigSpec } from "../config/kinds/native/mesh-config.ts";
-import { keyPartName, type QuotaSpec } from "../config/kinds/native/quota.ts";
+import { keyPartName } from "../config/kinds/native/quota.ts";
 import { requestMatch } from "./match.ts";
-import type { EgressPolicyResource, QuotaResource } from "./objects.ts";
+import type { EgressAllowRule, EgressPolicyResource, Limit, MeshConfigSpec, QuotaResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 
-/** Undefined: it asks for something that does not work yet, and without that it would count wrongly. */
+/** Undefined: without the alternatives that do not work yet it would count what nobody asked for. */
 export function quotaPolicy(quota: QuotaResource, mesh: MeshConfigSpec, status: Status): QuotaPolicy | undefined {
   const { spec, metadata } = quota;
-  const leftOut = (path: string, message: string) => {
-    status.report("unsupported", quota, path, `${message}; the quota is left out`);
-    return undefined;
-  };
-  if (spec.scope !== "local") return leftOut("spec.scope", `scope ${spec.scope} is not supported yet; use local`);
-  const key = keyParts(spec);
-  if (key === undefined) return leftOut("spec.key", "jwtClaim is not supported yet");
   const matches = quotaMatches(quota, status);
-  if (matches === undefined) return leftOut("spec.match", "no alternative is left");
+  if (matches === undefined) {
+    status.report("unsupported", quota, "spec.match", "no alternative is left, so the quota is left out");
+    return undefined;
+  }
   return {
     id: objectKey(quota),
     origin: { kind: quota.kind, namespace: metadata.namespace, name: metadata.name },
     matches,
-    key,
+    key: spec.key.filter(isKeyPart),
     limits: spec.limits.map(quotaLimit),
     cost: typeof spec.cost === "number" ? { kind: "fixed", amount: spec.cost } : headerCost(spec.cost),
     unit: spec.unit,
@@ -38,13 +32,9 @@ export function quotaPolicy(quota: QuotaResource, mesh: MeshConfigSpec, status: 
   };
 }
 
-function keyParts(spec: QuotaSpec): readonly QuotaKeyPart[] | undefined {
-  const parts: QuotaKeyPart[] = [];
-  for (const part of spec.key) {
-    if (part.kind === "jwtClaim") return undefined;
-    parts.push(part);
-  }
-  return parts;
+/** Config refuses a Quota with `jwtClaim` until it works. */
+function isKeyPart(part: QuotaResource["spec"]["key"][number]): part is QuotaKeyPart {
+  return part.kind !== "jwtClaim";
 }
 
 /** Empty: everything. An alternative that says where a request came in by cannot be kept apart from the request, so it is left out. */
@@ -54,13 +44,10 @@ function quotaMatches(quota: QuotaResource, status: Status): readonly RouteMatch
   const kept: RouteMatch[] = [];
   match.forEach((alternative, index) => {
     const path = `spec.match[${index}]`;
-    const bySource =
-      alternative.gateways.length > 0 ||
-      alternative.sourceNamespace !== undefined ||
-      Object.keys(alternative.sourceLabels).length > 0;
-    const translated = bySource
-      ? { unsupported: "gateways, sourceLabels and sourceNamespace are not supported in a Quota; name a target of kind Gateway" }
-      : requestMatch(alternative);
+    const translated =
+      alternative.gateways.length > 0
+        ? { unsupported: "gateways is not supported in a Quota; name a target of kind Gateway" }
+        : requestMatch(alternative);
     if ("unsupported" in translated) {
       status.report("unsupported", quota, path, `${translated.unsupported}; this alternative is left out`);
     } else {
@@ -82,12 +69,12 @@ function quotaLimit(limit: Limit): QuotaLimit {
   };
 }
 
-function headerCost(cost: Exclude<QuotaSpec["cost"], number>): QuotaPolicy["cost"] {
+function headerCost(cost: Exclude<QuotaResource["spec"]["cost"], number>): QuotaPolicy["cost"] {
   return { kind: "header", name: cost.header, max: cost.max, default: cost.default };
 }
 
 /** Limits that the override does not name stay as they are, so that one list says all that holds for its key. */
-function quotaOverride(override: QuotaSpec["overrides"][number], spec: QuotaSpec): QuotaOverride {
+function quotaOverride(override: QuotaResource["spec"]["overrides"][number], spec: QuotaResource["spec"]): QuotaOverride {
   const replaced = new Map(override.limits.map((limit) => [limit.name, limit]));
   return {
     key: spec.key.map((part) => override.key[keyPartName(part)] ?? null),
@@ -95,7 +82,7 @@ function quotaOverride(override: QuotaSpec["overrides"][number], spec: QuotaSpec
   };
 }
 
-function storeFailure(choice: QuotaSpec["onStoreFailure"]): QuotaPolicy["onStoreFailure"] {
+function storeFailure(choice: QuotaResource["spec"]["onStoreFailure"]): QuotaPolicy["onStoreFailure"] {
   return typeof choice === "string" ? { kind: choice } : { kind: "local", percent: choice.local };
 }
 
@@ -125,7 +112,7 @@ export function egressQuotas(
     whenKeyMissing: "share",
     scope: "local",
     onStoreFailure: EGRESS_STORE_FAILURE,
-    mode: policy.spec.mode === "enforce" ? "enforce" : "shadow",
+    mode: policy.spec.mode === "report" ? "shadow" : "enforce",
     headers: mesh.quotaHeaders,
     response: { status: 429 },
   }));

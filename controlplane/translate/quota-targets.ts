@@ -1,9 +1,8 @@
 /** Which quotas apply where: targets of Quota objects, found once and asked for while tables are made. */
+
 import type { QuotaPolicy } from "../../gateway/core/ir/index.ts";
-import type { MeshConfigSpec } from "../config/kinds/native/mesh-config.ts";
-import type { QuotaTarget } from "../config/kinds/native/quota.ts";
 import { compareText, covers, patternsOver, type Registry, resolveShortName } from "../registry/index.ts";
-import type { ObjectSet, QuotaResource, VirtualServiceResource } from "./objects.ts";
+import type { MeshConfigSpec, ObjectSet, QuotaResource, QuotaTarget, VirtualServiceResource } from "./objects.ts";
 import { quotaPolicy } from "./quota-policy.ts";
 import { virtualServiceHosts } from "./scope.ts";
 import { objectKey, type Status } from "./status.ts";
@@ -33,26 +32,23 @@ export class QuotaTargets {
     });
   }
 
+  /** A target that names nothing is told by config's check of references, apart from hosts. */
   #place(entry: Entry, known: KnownTargets): void {
-    const { quota } = entry;
-    let placed = 0;
-    const missing: [path: string, message: string][] = [];
-    quota.spec.targets.forEach((target, index) => {
+    entry.quota.spec.targets.forEach((target, index) => {
       const path = `spec.targets[${index}]`;
-      const found = known.find(target, quota);
-      if (found.kind === "unknown") missing.push([path, found.message]);
-      else if (found.namespace !== undefined && !this.#mayLimit(quota, found.namespace))
-        missing.push([path, this.#foreign(found.namespace)]);
-      else {
-        placed++;
+      const found = known.find(target, entry.quota);
+      if (found === undefined) {
+        if (target.kind === "Host")
+          this.#status.report("warning", entry.quota, path, `no VirtualService or Gateway serves host ${target.name}`);
+      } else if (found.namespace !== undefined && !this.#mayLimit(entry.quota, found.namespace)) {
+        this.#status.report("error", entry.quota, path, this.#foreign(found.namespace));
+      } else {
         const map = target.kind === "Host" ? this.#byHost : this.#byTarget;
         const entries = map.get(found.key) ?? [];
         if (!entries.includes(entry)) entries.push(entry);
         map.set(found.key, entries);
       }
     });
-    const severity = placed === 0 ? "error" : "warning";
-    for (const [path, message] of missing) this.#status.report(severity, quota, path, message);
   }
 
   /** Nobody slows down another namespace's traffic, apart from the root namespace, which may limit everybody's. */
@@ -122,9 +118,11 @@ export class QuotaTargets {
   }
 }
 
-type FoundTarget =
-  | { readonly kind: "known"; readonly key: string; readonly namespace: string | undefined }
-  | { readonly kind: "unknown"; readonly message: string };
+interface FoundTarget {
+  readonly key: string;
+  /** Whose it is; undefined for a host, which many may serve. */
+  readonly namespace: string | undefined;
+}
 
 /** What a target may name, over the whole set: an object that another pool serves is known too. */
 class KnownTargets {
@@ -147,30 +145,23 @@ class KnownTargets {
     );
   }
 
-  find(target: QuotaTarget, quota: QuotaResource): FoundTarget {
+  find(target: QuotaTarget, quota: QuotaResource): FoundTarget | undefined {
     const namespace = target.namespace ?? quota.metadata.namespace;
     const name = `${namespace}/${target.name}`;
     switch (target.kind) {
       case "VirtualService":
-        return part("VirtualService", name, namespace, this.#routes.get(name), target.route, "route");
+        return part(`VirtualService ${name}`, namespace, this.#routes.get(name), target.route);
       case "EgressRule":
-        return part("EgressRule", name, namespace, this.#rules.get(name), target.rule, "rule", "EgressPolicy");
+        return part(`EgressRule ${name}`, namespace, this.#rules.get(name), target.rule);
       case "Gateway":
-        return this.#gateways.has(name) ? known(`Gateway ${name}`, namespace) : unknown(`there is no Gateway ${name}`);
+        return this.#gateways.has(name) ? { key: `Gateway ${name}`, namespace } : undefined;
       case "Host":
-        return this.#serves(target.name)
-          ? known(target.name, undefined)
-          : unknown(`no VirtualService or Gateway serves host ${target.name}`);
-      case "Service":
-        return this.#service(resolveShortName(target.name, namespace), namespace);
+        return this.#serves(target.name) ? { key: target.name, namespace: undefined } : undefined;
+      case "Service": {
+        const service = this.#registry.find(resolveShortName(target.name, namespace), namespace);
+        return service === undefined ? undefined : { key: `Service ${service.host}`, namespace: service.namespace };
+      }
     }
-  }
-
-  #service(host: string, namespace: string): FoundTarget {
-    const service = this.#registry.find(host, namespace);
-    return service === undefined
-      ? unknown(`no service ${host} is known in namespace ${namespace}`)
-      : known(`Service ${host}`, service.namespace);
   }
 
   #serves(host: string): boolean {
@@ -183,29 +174,13 @@ class KnownTargets {
   }
 }
 
-function known(key: string, namespace: string | undefined): FoundTarget {
-  return { kind: "known", key, namespace };
-}
-
-function unknown(message: string): FoundTarget {
-  return { kind: "unknown", message };
-}
-
 /** A target that is an object, or a named part of it. */
 function part(
-  kind: string,
-  name: string,
+  key: string,
   namespace: string,
   parts: ReadonlySet<string> | undefined,
   wanted: string | undefined,
-  word: string,
-  objectKind = kind,
-): FoundTarget {
-  if (parts === undefined) return unknown(`there is no ${objectKind} ${name}`);
-  if (wanted === undefined) return known(`${kind} ${name}`, namespace);
-  if (parts.has(wanted)) return known(`${kind} ${name}#${wanted}`, namespace);
-  const names = [...parts].filter((item) => item !== "").join(", ");
-  return unknown(
-    `${objectKind} ${name} has no ${word} named ${wanted}; ${names === "" ? "none has a name" : `there are ${names}`}`,
-  );
+): FoundTarget | undefined {
+  if (parts === undefined || (wanted !== undefined && !parts.has(wanted))) return undefined;
+  return { key: wanted === undefined ? key : `${key}#${wanted}`, namespace };
 }

@@ -1,6 +1,6 @@
 /** The routes of one VirtualService, as bound to one table. */
+
 import type { ForwardAction, Mirror, Route, RouteAction, RouteMatch, WeightedDestination } from "../../gateway/core/ir/index.ts";
-import { type HttpMatch, type HttpRoute, MESH_GATEWAY } from "../config/kinds/istio/virtual-service.ts";
 import {
   authorityOf,
   corsPolicy,
@@ -13,16 +13,14 @@ import {
 } from "./actions.ts";
 import type { Clusters } from "./clusters.ts";
 import { matchesEverything, requestMatch } from "./match.ts";
-import type { VirtualServiceResource } from "./objects.ts";
+import type { HttpMatch, HttpRoute, VirtualServiceResource } from "./objects.ts";
 import type { QuotaTargets } from "./quota-targets.ts";
-import { gatewayKeys, selects } from "./scope.ts";
-import { objectKey, type Status } from "./status.ts";
-import type { LocatedPool } from "./types.ts";
+import { gatewayKeys } from "./scope.ts";
+import type { Status } from "./status.ts";
 
 export interface RouteContext {
   readonly clusters: Clusters;
   readonly quotas: QuotaTargets;
-  readonly pool: LocatedPool;
   readonly status: Status;
 }
 
@@ -70,21 +68,15 @@ export function takesEverything(route: Route): boolean {
   return route.matches.length === 0 || route.matches.some(matchesEverything);
 }
 
-/** Undefined: nothing of it applies to this table, or what it does is not supported yet. */
+/** Undefined: nothing of it applies to this table. */
 function toRoute(binding: Binding, http: HttpRoute, index: number, context: RouteContext): Route | undefined {
   const { virtualService } = binding;
   const path = `spec.http[${index}]`;
   const matches = matchesOf(binding, http, path, context);
   if (matches === undefined) return undefined;
-  const unsupported = (part: string, message: string) =>
-    context.status.report("unsupported", virtualService, `${path}.${part}`, message);
   const action = actionOf(binding, http, path, context);
-  if (action === undefined) {
-    unsupported("delegate", "delegates are not supported yet; the route is left out");
-    return undefined;
-  }
   const { namespace, name } = virtualService.metadata;
-  const fault = faultOf(http.fault, unsupported);
+  const fault = faultOf(http.fault);
   return {
     id: `${namespace}/${name}/${routeLabel(http, index)}`,
     ...(http.name === "" ? {} : { name: http.name }),
@@ -108,7 +100,7 @@ function matchesOf(binding: Binding, http: HttpRoute, path: string, context: Rou
   if (http.match.length === 0) return [];
   const kept: RouteMatch[] = [];
   http.match.forEach((match, index) => {
-    if (!appliesHere(binding, match, context.pool)) return;
+    if (!appliesHere(binding, match)) return;
     const translated = requestMatch(match);
     if ("match" in translated) kept.push(translated.match);
     else {
@@ -119,15 +111,12 @@ function matchesOf(binding: Binding, http: HttpRoute, path: string, context: Rou
   return kept.length === 0 ? undefined : kept;
 }
 
-/** `gateways` say where a match applies; where there are none, source labels and namespace are held against the gateway itself. */
-function appliesHere(binding: Binding, match: HttpMatch, pool: LocatedPool): boolean {
+/** Port and `gateways` of a match are settled here: they say where it applies. */
+function appliesHere(binding: Binding, match: HttpMatch): boolean {
   if (match.port !== undefined && match.port !== binding.servicePort) return false;
-  if (match.gateways.length > 0) {
-    const wanted = gatewayKeys(match.gateways, binding.virtualService);
-    return [...binding.gateways].some((gateway) => wanted.has(gateway) && gateway !== MESH_GATEWAY);
-  }
-  const fromHere = match.sourceNamespace === undefined || match.sourceNamespace === pool.namespace;
-  return fromHere && selects(match.sourceLabels, pool.labels);
+  if (match.gateways.length === 0) return true;
+  const wanted = gatewayKeys(match.gateways, binding.virtualService);
+  return [...binding.gateways].some((gateway) => wanted.has(gateway));
 }
 
 /** The action, and the services it forwards to. */
@@ -136,16 +125,15 @@ interface TranslatedAction {
   readonly services: readonly string[];
 }
 
-function actionOf(binding: Binding, http: HttpRoute, path: string, context: RouteContext): TranslatedAction | undefined {
+function actionOf(binding: Binding, http: HttpRoute, path: string, context: RouteContext): TranslatedAction {
   if (http.redirect !== undefined) return { action: redirectAction(http.redirect), services: [] };
   if (http.directResponse !== undefined) return { action: directAction(http.directResponse), services: [] };
-  if (http.route.length === 0) return undefined;
   return forwardAction(binding, http, path, context);
 }
 
 function forwardAction(binding: Binding, http: HttpRoute, path: string, context: RouteContext): TranslatedAction {
   const { virtualService, servicePort } = binding;
-  const { clusters, status } = context;
+  const { clusters } = context;
   const services: string[] = [];
   const destinations: WeightedDestination[] = [];
   http.route.forEach((weighted, index) => {
@@ -166,7 +154,7 @@ function forwardAction(binding: Binding, http: HttpRoute, path: string, context:
     destinations,
     ...(rewrite === undefined ? {} : { rewrite }),
     ...(http.timeout === undefined || http.timeout === 0 ? {} : { timeoutMs: http.timeout }),
-    retry: retryPolicy(http.retries, (part, message) => status.report("unsupported", virtualService, `${path}.${part}`, message)),
+    retry: retryPolicy(http.retries),
     mirrors: mirrorsOf(binding, http, path, clusters),
   };
   return { action, services: [...new Set(services)] };
@@ -178,9 +166,4 @@ function mirrorsOf(binding: Binding, http: HttpRoute, path: string, clusters: Cl
     const target = clusters.target(destination, binding.virtualService, `${path}.mirrors[${index}]`, binding.servicePort);
     return [{ cluster: target.cluster, percent: percentage }];
   });
-}
-
-/** `namespace/name` of the owner. */
-export function ownerKey(owned: OwnedRoute): string {
-  return objectKey(owned.owner);
 }

@@ -1,8 +1,8 @@
 /** Who meets whom: Gateways and pools by labels, VirtualServices and Gateways by name, visibility, and the hosts they have in common. */
-import { MESH_GATEWAY } from "../config/kinds/istio/virtual-service.ts";
+
 import { covers, isWildcard, patternsOver, resolveShortName, visibility, visibleIn } from "../registry/index.ts";
 import type { BoundServer } from "./listeners.ts";
-import type { GatewayResource, VirtualServiceResource } from "./objects.ts";
+import { type GatewayResource, MESH_GATEWAY, type VirtualServiceResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 
@@ -20,7 +20,7 @@ export function selectGateways(gateways: readonly GatewayResource[], pool: Locat
 /** VirtualServices by the Gateway (`namespace/name`) that they name, in order of precedence. */
 export type Bindings = ReadonlyMap<string, readonly VirtualServiceResource[]>;
 
-/** Only VirtualServices that the pool's namespace may see. A Gateway that nobody declares is told to who names it. */
+/** Only VirtualServices that the pool's namespace may see. */
 export function bindVirtualServices(
   virtualServices: readonly VirtualServiceResource[],
   gateways: readonly GatewayResource[],
@@ -32,12 +32,8 @@ export function bindVirtualServices(
   for (const virtualService of virtualServices) {
     const visible = visibleIn(visibility(virtualService.spec.exportTo, virtualService.metadata.namespace), pool.namespace);
     for (const key of gatewayKeys(virtualService.spec.gateways, virtualService)) {
-      const path = "spec.gateways";
-      if (key === MESH_GATEWAY) {
-        status.report("unsupported", virtualService, path, "the mesh gateway (sidecars) is not supported yet; name a Gateway");
-      } else if (!known.has(key)) {
-        status.report("warning", virtualService, path, `there is no Gateway ${key}; nothing reaches these routes through it`);
-      } else if (!visible) {
+      if (key === MESH_GATEWAY || !known.has(key)) continue;
+      if (!visible) {
         const message = `hides the object from gateways in namespace ${pool.namespace}, so nothing reaches its routes there`;
         status.report("warning", virtualService, "spec.exportTo", message);
       } else {

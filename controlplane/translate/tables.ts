@@ -1,4 +1,5 @@
 /** Route tables: which virtual hosts a table has, whose routes stand in each, and which quotas. */
+
 import type { HttpsRedirect, RouteTable, VirtualHost } from "../../gateway/core/ir/index.ts";
 import { compareHosts, patternsOver } from "../registry/index.ts";
 import { type BoundServer, httpsRedirect, type PlannedListener, type PlannedTable } from "./listeners.ts";

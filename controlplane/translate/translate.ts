@@ -1,4 +1,5 @@
 /** Configuration and registry → the snapshot of one gateway pool. */
+
 import type { RouteTable, Snapshot } from "../../gateway/core/ir/index.ts";
 import { Clusters } from "./clusters.ts";
 import { DestinationRules } from "./destination-rules.ts";

@@ -1,8 +1,10 @@
 /** What translation is told and what it answers. */
+
 import type { EgressUser, Snapshot } from "../../gateway/core/ir/index.ts";
-import type { MeshConfigSpec } from "../config/kinds/native/mesh-config.ts";
-import type { ObjectRef, Problem, Resource } from "../config/resource.ts";
+import type { AnyResource } from "../config/kinds/index.ts";
+import type { ObjectRef, Problem } from "../config/resource.ts";
 import type { Registry } from "../registry/index.ts";
+import type { MeshConfigSpec } from "./objects.ts";
 
 /** Gateways that run the same snapshot; a `gatewayPools` item of MeshConfig is one. */
 export interface Pool {
@@ -22,7 +24,7 @@ export interface Pool {
 
 export interface TranslateInput {
   /** Accepted objects in any order. */
-  readonly config: readonly Resource[];
+  readonly config: readonly AnyResource[];
   readonly registry: Registry;
   readonly pool: Pool;
   readonly mesh: MeshConfigSpec;
