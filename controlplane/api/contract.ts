@@ -1,0 +1,143 @@
+/** What goes over the operator's API as JSON. The command line and the server share these shapes. */
+import type { ObjectRef, Problem } from "../config/resource.ts";
+
+/** A YAML or JSON text, and the name to call it by in messages. */
+export interface Document {
+  readonly file: string;
+  readonly text: string;
+}
+
+export interface ApplyRequest {
+  readonly documents: readonly Document[];
+  /** Validate and compare; change nothing. */
+  readonly dryRun?: boolean;
+  /** Wait until every connected gateway enforces it, at most this long. */
+  readonly waitMs?: number;
+}
+
+export interface DeleteRequest {
+  readonly refs: readonly ObjectRef[];
+  readonly waitMs?: number;
+}
+
+export type ChangeKind = "created" | "updated" | "unchanged" | "deleted" | "refused";
+
+export interface ObjectChange {
+  readonly ref: ObjectRef;
+  readonly change: ChangeKind;
+  /** YAML of the spec before and after, for diffs. */
+  readonly before?: string;
+  readonly after?: string;
+}
+
+export interface ChangeResponse {
+  readonly changes: readonly ObjectChange[];
+  readonly problems: readonly Problem[];
+  /** Newest snapshot of each pool after the change. */
+  readonly snapshots: readonly { readonly pool: string; readonly version: string }[];
+  /** Present when waiting was asked for. */
+  readonly enforced?: EnforcedAnswer;
+}
+
+export interface EnforcedAnswer {
+  /** Every connected gateway of every pool enforces its pool's newest snapshot. */
+  readonly complete: boolean;
+  readonly tookMs: number;
+  readonly gateways: readonly GatewayView[];
+}
+
+/** `synced`: enforces the newest; `pending`: was offered it; `refused`: keeps an older one; `disconnected`: last seen with `version`. */
+export type GatewayState = "synced" | "pending" | "refused" | "disconnected" | "waiting";
+
+export interface GatewayView {
+  readonly id: string;
+  readonly pool: string;
+  readonly state: GatewayState;
+  /** Version it enforces; undefined: none yet. */
+  readonly version: string | undefined;
+  readonly sinceMs: number;
+  readonly software: string;
+  /** Why not synced, or what of the snapshot is not in force. */
+  readonly reasons: readonly string[];
+}
+
+export interface PoolView {
+  readonly name: string;
+  readonly version: string | undefined;
+  readonly publishedMs: number | undefined;
+  readonly gateways: readonly GatewayView[];
+}
+
+export interface StatusResponse {
+  readonly pools: readonly PoolView[];
+  readonly objects: { readonly accepted: number; readonly refused: number; readonly withProblems: number };
+  readonly problems: readonly Problem[];
+}
+
+export interface ObjectView {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly generation: number;
+    readonly createdMs: number;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations: Readonly<Record<string, string>>;
+  };
+  readonly spec: unknown;
+  readonly status: {
+    readonly accepted: boolean;
+    /** Where it is part of a snapshot, and since which version. */
+    readonly programmed: readonly { readonly pool: string; readonly since: string }[];
+    readonly problems: readonly Problem[];
+  };
+  readonly source: string;
+}
+
+export interface ObjectsResponse {
+  readonly items: readonly ObjectView[];
+}
+
+export interface SnapshotListResponse {
+  readonly items: readonly {
+    readonly pool: string;
+    readonly version: string;
+    readonly publishedMs: number;
+    readonly policyClass: string;
+    readonly bytes: number;
+    readonly current: boolean;
+  }[];
+}
+
+export interface RollbackRequest {
+  readonly to: string;
+  readonly waitMs?: number;
+}
+
+export interface RollbackResponse {
+  readonly pool: string;
+  readonly version: string;
+  readonly enforced?: EnforcedAnswer;
+}
+
+export interface JoinTokenRequest {
+  readonly pool: string;
+  readonly ttlMs?: number;
+  readonly uses?: number;
+}
+
+export interface JoinTokenResponse {
+  readonly token: string;
+  readonly pool: string;
+  readonly expiresMs: number;
+  readonly uses: number;
+}
+
+/** RFC 9457. */
+export interface ProblemDetails {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+}

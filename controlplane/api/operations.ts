@@ -1,0 +1,42 @@
+/** What the API can be asked to do. The control plane implements it; the HTTP side knows nothing behind it. */
+import type {
+  ApplyRequest,
+  ChangeResponse,
+  DeleteRequest,
+  EnforcedAnswer,
+  JoinTokenRequest,
+  JoinTokenResponse,
+  ObjectsResponse,
+  RollbackRequest,
+  RollbackResponse,
+  SnapshotListResponse,
+  StatusResponse,
+} from "./contract.ts";
+
+export interface ObjectFilter {
+  readonly kind?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly name?: string | undefined;
+}
+
+/** Expected refusals are values: what was asked for is not there, or cannot be done, and why. */
+export type Answer<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly status: 400 | 404 | 409; readonly detail: string };
+
+export interface Operations {
+  objects(filter: ObjectFilter): ObjectsResponse;
+  apply(request: ApplyRequest, who: string): Promise<ChangeResponse>;
+  delete(request: DeleteRequest, who: string): Promise<ChangeResponse>;
+  status(): StatusResponse;
+  wait(timeoutMs: number): Promise<EnforcedAnswer>;
+  snapshots(pool: string | undefined): SnapshotListResponse;
+  /** The snapshot as a file: manifest and chunks. */
+  snapshotFile(pool: string, version: string): Promise<Answer<unknown>>;
+  rollback(pool: string, request: RollbackRequest): Promise<Answer<RollbackResponse>>;
+  joinToken(request: JoinTokenRequest): Promise<Answer<JoinTokenResponse>>;
+  /** JSON Schema of every kind, by kind. */
+  schemas(): Readonly<Record<string, unknown>>;
+  /** Undefined: ready. Otherwise why not yet. */
+  notReady(): string | undefined;
+}

@@ -1,0 +1,71 @@
+import type { Command } from "commander";
+import type { GatewayState, GatewayView, StatusResponse } from "../../api/index.ts";
+import type { CliContext } from "../context.ts";
+import { type ApiFlags, type OutputFlags, withApi, withOutput } from "../options.ts";
+import { ago, type Cell, CliError, show, type Terminal, type Tone, table, tinted } from "../output.ts";
+import { problemLines } from "../problems.ts";
+
+const TONES: Record<GatewayState, Tone> = {
+  synced: "good",
+  pending: "warn",
+  refused: "bad",
+  disconnected: "bad",
+  waiting: "dim",
+};
+export const GATEWAY_HEADER = ["POOL", "GATEWAY", "STATE", "VERSION", "SINCE", "WHY"];
+
+export function registerStatus(program: Command, context: CliContext): void {
+  const command = program.command("status").description("per gateway: the version it enforces, since when, synced or why not");
+  withOutput(withApi(command))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  npx tidegate status
+  npx tidegate status -o json
+
+Exit codes: 0 every connected gateway is synced, 3 one is not.`,
+    )
+    .action(async (flags: ApiFlags & OutputFlags) => {
+      const status = await context.api(flags).get<StatusResponse>("/status");
+      show(context.terminal, flags.output, status, () => statusText(context.terminal, status, context.now()));
+      const behind = status.pools
+        .flatMap((pool) => pool.gateways)
+        .some(({ state }) => state === "refused" || state === "pending");
+      if (behind) throw new CliError("", 3);
+    });
+}
+
+export function statusText(terminal: Terminal, status: StatusResponse, nowMs: number): string {
+  const pools = table(
+    terminal,
+    ["POOL", "SNAPSHOT", "PUBLISHED", "GATEWAYS"],
+    status.pools.map((pool) => [
+      pool.name,
+      pool.version ?? "-",
+      pool.publishedMs === undefined ? "-" : `${ago(pool.publishedMs, nowMs)} ago`,
+      `${pool.gateways.filter((gateway) => gateway.state === "synced").length}/${pool.gateways.length} synced`,
+    ]),
+  );
+  const gateways = status.pools.flatMap((pool) => pool.gateways);
+  const { accepted, refused, withProblems } = status.objects;
+  const summary = `${accepted} objects accepted, ${refused} refused, ${withProblems} with problems\n`;
+  return [
+    pools,
+    gateways.length === 0
+      ? tinted(terminal, "no gateway has enrolled yet\n", "dim")
+      : table(terminal, GATEWAY_HEADER, gatewayRows(gateways, nowMs)),
+    summary + problemLines(terminal, status.problems),
+  ].join("\n");
+}
+
+export function gatewayRows(gateways: readonly GatewayView[], nowMs: number): (string | Cell)[][] {
+  return gateways.map((gateway) => [
+    gateway.pool,
+    gateway.id,
+    { text: gateway.state, tone: TONES[gateway.state] },
+    gateway.version ?? "-",
+    ago(gateway.sinceMs, nowMs),
+    gateway.reasons.join("; "),
+  ]);
+}
