@@ -19,10 +19,10 @@ import {
   type ResponseHead,
   type SendStep,
   type Step,
-  unreachable,
   type WaitStep,
 } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
+import { unreachable } from "../core/result.ts";
 import {
   CHUNK_END,
   CONTINUE,
@@ -53,7 +53,7 @@ export interface HttpThread extends UpstreamThread {
   problem(error: unknown): void;
 }
 
-/** What the connections of one listener share; replaced as a whole when settings change. */
+/** What the connections of one listener share. Its settings may change between two requests. */
 export interface HttpListener {
   readonly factory: ExchangeFactory;
   readonly parser: RequestParserSettings;
@@ -89,7 +89,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   readonly #sender: RequestSender;
   readonly #writing = { keepAlive: true, method: "", minor: 1 as 0 | 1 };
   readonly #end = { outcome: "complete" as ExchangeEnd["outcome"], requestBytes: 0, responseBytes: 0 };
-  #listener: HttpListener;
+  readonly #listener: HttpListener;
   #phase: Phase = "head";
   #exchange: Exchange | undefined;
   #tunnel: Tunnel | undefined;
@@ -133,11 +133,6 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   get peer(): PeerInfo {
     return this.#info.peer;
-  }
-
-  /** The listener's settings have changed: they hold from the next request on. */
-  relisten(listener: HttpListener): void {
-    this.#listener = listener;
   }
 
   /** Ends as soon as that loses nothing: a request in flight is answered first, an idle connection gets a moment to send one more. */
@@ -335,10 +330,11 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   #send(step: SendStep): Step | undefined {
     this.#exchangeDeadlineMs = step.deadlineMs ?? NEVER;
+    // RFC 9110 10.1.1: whoever answers for the origin may give the go-ahead itself; the origin never sees the expectation.
+    if (this.#expectContinue) dropField(step.head.fields, "expect");
     const failure = this.#sender.send(step);
     if (failure !== undefined) return this.#exchange?.failed(this.#sender.failureOf(failure));
     if (this.#expectContinue) {
-      // RFC 9110 10.1.1: whoever answers for the origin may give the go-ahead itself; the origin never sees the expectation.
       this.#expectContinue = false;
       this.#thread.outbox.text(this.#socket, CONTINUE);
     }
@@ -517,8 +513,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     try {
-      if (event.connectionOptions !== undefined) dropNamed(event.head.fields, event.connectionOptions);
-      const step = exchange.responded(event.head);
+      const step = exchange.responded(event.head, event.connectionOptions);
       if (step.kind !== "relay") this.#sender.cancel();
       this.#carry(step);
     } catch (error) {
@@ -680,10 +675,6 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 }
 
-/** Removes the fields that Connection named: they were for this hop (RFC 9110 7.6.1). */
-function dropNamed(fields: string[], options: readonly string[]): void {
-  for (const option of options) {
-    if (option === "close" || option === "keep-alive") continue;
-    for (let i = fields.length - 2; i >= 0; i -= 2) if (fields[i] === option) fields.splice(i, 2);
-  }
+function dropField(fields: string[], name: string): void {
+  for (let i = fields.length - 2; i >= 0; i -= 2) if (fields[i] === name) fields.splice(i, 2);
 }

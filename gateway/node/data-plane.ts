@@ -1,0 +1,310 @@
+/**
+ * The data plane of one thread: its tables, its listeners, its connections. A snapshot is put in force in two steps, so that several threads can
+ * agree before any of them changes: `prepare` compiles and changes nothing, `commit` swaps by one assignment.
+ */
+import {
+  type Clock,
+  type CompiledListener,
+  compile,
+  compileEgress,
+  createExchange,
+  DEFAULT_MAX_COUNTERS,
+  type EgressSnapshot,
+  type EgressTables,
+  type Exchange,
+  findHost,
+  MapBank,
+  type Ports,
+  QuotaFilter,
+  type QuotaMeter,
+  type RequestHead,
+  type Tables,
+} from "../core/index.ts";
+import type { Snapshot, SnapshotVersion } from "../core/ir/index.ts";
+import { type HeadEvent, ResponseParserSettings } from "../wire/index.ts";
+import { armSystemTimer, systemClock } from "./clock.ts";
+import { Deadlines } from "./deadlines.ts";
+import { EgressGateway } from "./egress.ts";
+import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import { GatewayMeters } from "./gateway-meters.ts";
+import type { HttpThread } from "./http1.ts";
+import { decodeLatin1 } from "./latin1.ts";
+import { Listener, type ListenerHooks } from "./listener.ts";
+import { LogFile } from "./log-file.ts";
+import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
+import { Misdirected } from "./misdirected.ts";
+import { Outbox } from "./outbox.ts";
+import { monotonicUs, type QuotaMemory, SharedBank } from "./quota.ts";
+import { RequestReporter } from "./report.ts";
+
+export interface NamedProblem {
+  readonly name: string;
+  readonly reason: string;
+}
+
+export interface DataPlaneOptions {
+  /** Number of this thread, and of all. */
+  readonly lane: number;
+  readonly threads: number;
+  readonly quotaMemory: QuotaMemory;
+  readonly metricsMemory: SharedArrayBuffer;
+  readonly announce: (notice: SeriesNotice) => void;
+  /** Told of what an operator should know. */
+  readonly log: (level: "info" | "warn" | "error", message: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+/** All that requests are held against, swapped as one. */
+interface InForce {
+  readonly tables: Tables;
+  readonly egress: EgressSnapshot;
+}
+
+interface Candidate {
+  readonly snapshot: Snapshot;
+  readonly tables: Tables;
+  readonly egress: EgressTables;
+}
+
+/** A listener that is going away accepts until nobody has connected for this long: what waits in the kernel's queue is served, not reset. */
+const ACCEPT_QUIET_MS = 100;
+const POLL_MS = 20;
+
+export class DataPlane {
+  readonly #options: DataPlaneOptions;
+  readonly #clock: Clock = systemClock;
+  readonly #thread: HttpThread;
+  readonly #ports: Ports;
+  readonly #log: LogFile;
+  readonly #reporter: RequestReporter;
+  readonly #meters: GatewayMeters;
+  readonly #egress: EgressGateway;
+  readonly #bank: SharedBank;
+  readonly #listeners = new Map<string, Listener>();
+  /** Closed for new connections, with some still being served. */
+  readonly #retired = new Set<Listener>();
+  readonly #hooks: ListenerHooks;
+  #inForce: InForce | undefined;
+  #candidate: Candidate | undefined;
+  #egressClosed: string | undefined;
+  #draining = false;
+
+  constructor(options: DataPlaneOptions) {
+    const { lane, log } = options;
+    const clock = this.#clock;
+    this.#options = options;
+    this.#log = new LogFile((message) => log("error", message, {}));
+    const metrics = new MetricsBlock(options.metricsMemory, options.announce);
+    this.#meters = new GatewayMeters(metrics);
+    this.#reporter = new RequestReporter(clock, this.#log, metrics);
+    this.#thread = {
+      clock,
+      deadlines: new Deadlines(clock, armSystemTimer),
+      parser: new ResponseParserSettings({ decode: decodeLatin1 }),
+      counts: { connections: 0, connectionsTotal: 0, waiting: 0, overflowTotal: 0 },
+      clusters: new Map(),
+      outbox: new Outbox(),
+      problem: (error) =>
+        log("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) }),
+    };
+    this.#bank = new SharedBank(options.quotaMemory, { lane, unixMs: () => clock.unixMs() });
+    const fallback = new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs: () => clock.unixMs() });
+    const quotas = new QuotaFilter({ bank: this.#bank, fallback, nowUs: monotonicUs() });
+    this.#ports = { clock, random: Math.random, quotas, reporter: this.#reporter };
+    this.#egress = new EgressGateway({
+      clock,
+      quotas,
+      reporter: this.#reporter,
+      writeDecision: (line) => this.#log.add(line),
+      current: () => this.#egressNow(),
+    });
+    this.#hooks = {
+      refused: (_info, status) => this.#meters.refused(status),
+      tlsProblem: ({ name, reason }) => log("warn", "a certificate was not reloaded", { name, reason }),
+    };
+  }
+
+  /** Compiles; nothing changes. @returns what is wrong with the snapshot, or nothing */
+  prepare(snapshot: Snapshot, version: SnapshotVersion): readonly NamedProblem[] {
+    const compiled = compile(snapshot, version, this.#inForce?.tables, {
+      threads: this.#options.threads,
+      quotaMeter: (id) => this.#quotaMeter(id),
+    });
+    if (!compiled.ok) return compiled.error.map(({ path, problem }) => ({ name: path, reason: problem }));
+    const egress = compileEgress(snapshot.egress ?? NO_EGRESS, compiled.value.quotas);
+    if (!egress.ok) return egress.error.map(({ path, problem }) => ({ name: `egress.${path}`, reason: problem }));
+    this.#candidate = { snapshot, tables: compiled.value, egress: egress.value };
+    return [];
+  }
+
+  /** Puts what was prepared in force. @returns listeners and servers that could not be opened; the rest works */
+  async commit(): Promise<readonly NamedProblem[]> {
+    const next = this.#candidate;
+    if (next === undefined) return [{ name: "snapshot", reason: "nothing was prepared" }];
+    this.#candidate = undefined;
+    const problems: NamedProblem[] = [];
+    const { tables } = next;
+    this.#reporter.configure(tables.settings);
+    this.#inForce = { tables, egress: this.#egressSnapshot(tables, next.egress) };
+    for (const [name, listener] of this.#listeners) {
+      const compiled = tables.listeners.get(name);
+      if (compiled?.source.protocol === listener.protocol) problems.push(...listener.update(compiled, tables.settings.http));
+      else this.#retire(name, listener, tables);
+    }
+    for (const compiled of tables.listeners.values()) {
+      if (!this.#listeners.has(compiled.source.name) && !this.#draining) problems.push(...(await this.#open(compiled, tables)));
+    }
+    return problems;
+  }
+
+  /** Forgets what was prepared. */
+  discard(): void {
+    this.#candidate = undefined;
+  }
+
+  /** The egress section has expired (or is fresh again): why nothing is let out now. */
+  closeEgress(reason: string | undefined): void {
+    this.#egressClosed = reason;
+    if (this.#inForce === undefined) return;
+    const { tables, egress } = this.#inForce;
+    this.#inForce = { tables, egress: { ...egress, closed: reason } };
+  }
+
+  /** Writes the numbers that are not counted but looked up. */
+  sample(): void {
+    const listeners = [...this.#listeners.values(), ...this.#retired];
+    const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
+    // Shared by all threads: told once.
+    const usage = this.#options.lane === 0 ? this.#bank.usage() : undefined;
+    this.#meters.sample(connections, this.#thread.counts, this.#log.dropped, usage);
+  }
+
+  reopenLogs(): void {
+    this.#log.reopen();
+  }
+
+  /** A thread of another number has died. */
+  laneGone(lane: number): void {
+    this.#bank.laneGone(lane);
+  }
+
+  listeners(): readonly { readonly name: string; readonly protocol: string; readonly connections: number }[] {
+    return [...this.#listeners.values()].map(({ name, protocol, connections }) => ({ name, protocol, connections }));
+  }
+
+  /**
+   * Ends without failing a request: answers say `Connection: close`, listeners accept until nobody comes any more, requests in flight are
+   * finished. What is left after `withinMs` is cut.
+   */
+  async drain(withinMs: number): Promise<void> {
+    const untilMs = this.#clock.now() + withinMs;
+    this.#draining = true;
+    const all = [...this.#listeners.values(), ...this.#retired];
+    for (const listener of all) listener.startDraining();
+    const quietSince = (): number => Math.max(...all.map((listener) => listener.acceptedMs), untilMs - withinMs);
+    while (this.#clock.now() < quietSince() + ACCEPT_QUIET_MS && this.#clock.now() < untilMs - withinMs / 2) await pause(POLL_MS);
+    for (const listener of all) listener.stopAccepting();
+    const emptied = Promise.all(all.map((listener) => listener.emptied())).then(() => true);
+    while (this.#clock.now() < untilMs && !(await Promise.race([emptied, pause(POLL_MS).then(() => false)])));
+    for (const listener of all) listener.destroy();
+    this.#listeners.clear();
+    for (const { pools } of this.#thread.clusters.values()) for (const pool of [...pools]) pool.closeIdle();
+    await this.#log.flush();
+    this.#thread.deadlines.close();
+  }
+
+  async #open(compiled: CompiledListener, tables: Tables): Promise<readonly NamedProblem[]> {
+    const { name, protocol } = compiled.source;
+    const factory =
+      protocol === "forward-proxy"
+        ? this.#egress
+        : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports);
+    const listener = new Listener(compiled, tables.settings.http, factory, this.#thread, this.#hooks);
+    const problems = listener.update(compiled, tables.settings.http);
+    const failed = await listener.listen(this.#options.threads > 1);
+    if (failed !== undefined) {
+      listener.destroy();
+      return [{ name, reason: failed }];
+    }
+    this.#listeners.set(name, listener);
+    return problems;
+  }
+
+  /** Takes a listener out of service; at once if its port is wanted for something else. */
+  #retire(name: string, listener: Listener, tables: Tables): void {
+    this.#listeners.delete(name);
+    this.#retired.add(listener);
+    listener.startDraining();
+    const port = portOf(name);
+    const wanted = [...tables.listeners.values()].some(({ source }) => source.port === port);
+    void this.#letGo(listener, wanted ? 0 : ACCEPT_QUIET_MS);
+  }
+
+  async #letGo(listener: Listener, quietMs: number): Promise<void> {
+    if (quietMs > 0) await pause(quietMs);
+    listener.stopAccepting();
+    await listener.emptied();
+    this.#retired.delete(listener);
+  }
+
+  #egressSnapshot(tables: Tables, compiled: EgressTables): EgressSnapshot {
+    return {
+      version: tables.version,
+      tables: compiled,
+      closed: this.#egressClosed,
+      explainHeaders: tables.settings.explainHeaders,
+    };
+  }
+
+  #egressNow(): EgressSnapshot {
+    if (this.#inForce === undefined) throw new Error("a request came before the first snapshot");
+    return this.#inForce.egress;
+  }
+
+  #quotaMeter(id: string): QuotaMeter {
+    return this.#meters.quota(id);
+  }
+}
+
+/** What a gateway without an egress section lets out: nothing. */
+const NO_EGRESS = { policies: [], staticHosts: [], users: [], realm: "tidegate" };
+
+/** The exchanges of one routed listener. A listener that is gone from the snapshot serves what it still gets by the last tables that had it. */
+class RoutedExchanges implements ExchangeFactory {
+  readonly #name: string;
+  readonly #current: () => Tables | undefined;
+  readonly #ports: Ports;
+  #tables: Tables;
+  #listener: CompiledListener;
+
+  constructor(name: string, listener: CompiledListener, tables: Tables, current: () => Tables | undefined, ports: Ports) {
+    this.#name = name;
+    this.#listener = listener;
+    this.#tables = tables;
+    this.#current = current;
+    this.#ports = ports;
+  }
+
+  open(event: HeadEvent<RequestHead>, connection: ConnectionInfo): Exchange {
+    const current = this.#current();
+    if (current !== undefined && current !== this.#tables) {
+      const listener = current.listeners.get(this.#name);
+      if (listener !== undefined) {
+        this.#tables = current;
+        this.#listener = listener;
+      }
+    }
+    const { servers } = this.#listener;
+    const { tls } = connection.peer;
+    const server = tls?.serverName === undefined ? servers.any : findHost(servers, tls.serverName);
+    if (server === undefined) return new Misdirected(event.head);
+    return createExchange(this.#tables, this.#listener, server, event, connection.peer, this.#ports);
+  }
+}
+
+function portOf(name: string): number {
+  return Number(name.slice(name.lastIndexOf(":") + 1));
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

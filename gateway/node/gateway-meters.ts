@@ -1,0 +1,113 @@
+/** The gateway's own metrics, as one thread counts them. */
+import type { MetricDefinition, QuotaMeter, QuotaOutcome } from "../core/index.ts";
+import type { Counter, Gauge, MetricsBlock } from "./metrics.ts";
+import type { QuotaUsage } from "./quota.ts";
+import type { UpstreamCounts } from "./upstream/pool.ts";
+
+function gauge(name: string, help: string): MetricDefinition {
+  return { name, kind: "gauge", help, labels: [] };
+}
+
+const DOWNSTREAM_CONNECTIONS = gauge("tidegate_downstream_connections", "Client connections now.");
+const UPSTREAM_CONNECTIONS = gauge("tidegate_upstream_connections", "Connections to origins now, idle ones included.");
+const UPSTREAM_WAITING = gauge("tidegate_upstream_requests_waiting", "Requests that wait for a connection to an origin now.");
+const QUOTA_COUNTERS = gauge("tidegate_quota_counters", "Quota counters in use.");
+const QUOTA_CAPACITY = gauge("tidegate_quota_counters_capacity", "Quota counters that there can be.");
+const UPSTREAM_OPENED: MetricDefinition = {
+  name: "tidegate_upstream_connections_opened_total",
+  kind: "counter",
+  help: "Connections to origins that were opened or tried.",
+  labels: [],
+};
+const UPSTREAM_OVERFLOW: MetricDefinition = {
+  name: "tidegate_upstream_overflow_total",
+  kind: "counter",
+  help: "Requests refused because too many were waiting for a connection.",
+  labels: [],
+};
+const LOG_DROPPED: MetricDefinition = {
+  name: "tidegate_access_log_dropped_total",
+  kind: "counter",
+  help: "Log lines that could not be written fast enough.",
+  labels: [],
+};
+const QUOTA_FULL: MetricDefinition = {
+  name: "tidegate_quota_full_total",
+  kind: "counter",
+  help: "Charges that found no room for a counter; onStoreFailure decided.",
+  labels: [],
+};
+const QUOTA_DECISIONS: MetricDefinition = {
+  name: "tidegate_quota_decisions_total",
+  kind: "counter",
+  help: "What became of requests at quotas.",
+  labels: ["quota", "outcome"],
+};
+const REFUSED: MetricDefinition = {
+  name: "tidegate_malformed_requests_total",
+  kind: "counter",
+  help: "Connections whose bytes made no request, by the status they were answered with.",
+  labels: ["response_code"],
+};
+
+export class GatewayMeters {
+  readonly #block: MetricsBlock;
+  readonly #connections: Gauge;
+  readonly #upstream: Gauge;
+  readonly #waiting: Gauge;
+  readonly #opened: Gauge;
+  readonly #overflow: Gauge;
+  readonly #dropped: Gauge;
+
+  constructor(block: MetricsBlock) {
+    this.#block = block;
+    this.#connections = block.gauge(DOWNSTREAM_CONNECTIONS);
+    this.#upstream = block.gauge(UPSTREAM_CONNECTIONS);
+    this.#waiting = block.gauge(UPSTREAM_WAITING);
+    this.#opened = block.gauge(UPSTREAM_OPENED);
+    this.#overflow = block.gauge(UPSTREAM_OVERFLOW);
+    this.#dropped = block.gauge(LOG_DROPPED);
+  }
+
+  refused(status: number): void {
+    this.#block.counter(REFUSED, [String(status)]).add(1);
+  }
+
+  quota(id: string): QuotaMeter {
+    return new CountedOutcomes(this.#block, id);
+  }
+
+  /** @param quotas undefined where another thread tells it */
+  sample(connections: number, upstream: UpstreamCounts, logDropped: number, quotas: QuotaUsage | undefined): void {
+    this.#connections.set(connections);
+    this.#upstream.set(upstream.connections);
+    this.#waiting.set(upstream.waiting);
+    this.#opened.set(upstream.connectionsTotal);
+    this.#overflow.set(upstream.overflowTotal);
+    this.#dropped.set(logDropped);
+    if (quotas === undefined) return;
+    this.#block.gauge(QUOTA_COUNTERS).set(quotas.counters);
+    this.#block.gauge(QUOTA_CAPACITY).set(quotas.capacity);
+    this.#block.gauge(QUOTA_FULL).set(quotas.full);
+  }
+}
+
+class CountedOutcomes implements QuotaMeter {
+  readonly #block: MetricsBlock;
+  readonly #id: string;
+  readonly #counters = new Map<QuotaOutcome, Counter>();
+
+  constructor(block: MetricsBlock, id: string) {
+    this.#block = block;
+    this.#id = id;
+  }
+
+  count(outcome: QuotaOutcome): void {
+    let counter = this.#counters.get(outcome);
+    if (counter === undefined) {
+      counter = this.#block.counter(QUOTA_DECISIONS, [this.#id, outcome]);
+      this.#counters.set(outcome, counter);
+    }
+    counter.add(1);
+  }
+}

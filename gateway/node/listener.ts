@@ -1,0 +1,240 @@
+/**
+ * One open port: accepts connections and serves them by the tables in force.
+ *
+ * It outlives snapshots: what changes is what its next request is held against. Closing it stops the accepting; connections finish what they are at.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type TLSSocket, Server as TlsServer } from "node:tls";
+import type { CompiledListener, PeerInfo } from "../core/index.ts";
+import type { HttpSettings } from "../core/ir/index.ts";
+import { DEFAULT_HTTP1_LIMITS, RequestParserSettings } from "../wire/index.ts";
+import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import { type HttpListener, type HttpThread, ServerConnection } from "./http1.ts";
+import { decodeLatin1 } from "./latin1.ts";
+import { TlsContexts, type TlsProblem } from "./tls.ts";
+
+/** Connections that the kernel holds until they are accepted. */
+const BACKLOG = 1024;
+/** A TLS handshake that takes longer is given up. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+export interface ListenerHooks {
+  /** Bytes that made no request were answered with `status`. */
+  refused(info: ConnectionInfo, status: number, reason: string): void;
+  /** A certificate that was replaced by something unusable. */
+  tlsProblem(problem: TlsProblem): void;
+}
+
+export class Listener implements HttpListener {
+  readonly name: string;
+  readonly factory: ExchangeFactory;
+  readonly #thread: HttpThread;
+  readonly #hooks: ListenerHooks;
+  readonly #connections = new Set<ServerConnection>();
+  readonly #tls: TlsContexts | undefined;
+  readonly #server: Server;
+  #compiled: CompiledListener;
+  #settings: HttpSettings;
+  #parser: RequestParserSettings;
+  #draining = false;
+  #open = false;
+  #acceptedMs = Number.NEGATIVE_INFINITY;
+  #accepted = 0;
+  #whenEmpty: (() => void) | undefined;
+
+  constructor(
+    compiled: CompiledListener,
+    settings: HttpSettings,
+    factory: ExchangeFactory,
+    thread: HttpThread,
+    hooks: ListenerHooks,
+  ) {
+    this.name = compiled.source.name;
+    this.factory = factory;
+    this.#thread = thread;
+    this.#hooks = hooks;
+    this.#compiled = compiled;
+    this.#settings = settings;
+    this.#parser = this.#parserFor(settings);
+    this.#tls =
+      compiled.source.protocol === "https"
+        ? new TlsContexts(
+            (problem) => hooks.tlsProblem(problem),
+            () => this.#setUnnamed(),
+          )
+        : undefined;
+    this.#server = this.#tls === undefined ? this.#plainServer() : this.#tlsServer(this.#tls);
+  }
+
+  get protocol(): CompiledListener["source"]["protocol"] {
+    return this.#compiled.source.protocol;
+  }
+  get settings(): HttpSettings {
+    return this.#settings;
+  }
+  get parser(): RequestParserSettings {
+    return this.#parser;
+  }
+  get draining(): boolean {
+    return this.#draining;
+  }
+  get open(): boolean {
+    return this.#open;
+  }
+  get connections(): number {
+    return this.#connections.size;
+  }
+  /** Connections accepted since it was opened. */
+  get accepted(): number {
+    return this.#accepted;
+  }
+  /** Monotonic ms of the last accepted connection. */
+  get acceptedMs(): number {
+    return this.#acceptedMs;
+  }
+
+  /** Binds the port. @returns why it could not, or undefined */
+  listen(reusePort: boolean): Promise<string | undefined> {
+    const { bind, port } = this.#compiled.source;
+    return new Promise((resolve) => {
+      const failed = (error: Error & { code?: string }): void => resolve(bindProblem(bind, port, error));
+      this.#server.once("error", failed);
+      this.#server.listen({ host: bind, port, backlog: BACKLOG, reusePort, exclusive: true }, () => {
+        this.#server.off("error", failed);
+        this.#server.on("error", (error) => this.#thread.problem(error));
+        this.#open = true;
+        resolve(undefined);
+      });
+    });
+  }
+
+  /** The same port by new tables. @returns servers whose certificate cannot be used */
+  update(compiled: CompiledListener, settings: HttpSettings): readonly TlsProblem[] {
+    if (settings !== this.#settings) this.#parser = this.#parserFor(settings);
+    this.#compiled = compiled;
+    this.#settings = settings;
+    const problems = this.#tls?.install(compiled) ?? [];
+    this.#setUnnamed();
+    return problems;
+  }
+
+  /** Answers say `Connection: close` from now on, and idle connections go. Goes on accepting. */
+  startDraining(): void {
+    this.#draining = true;
+    for (const connection of this.#connections) connection.drain();
+  }
+
+  /** Stops accepting. Connections live on. */
+  stopAccepting(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#server.close();
+  }
+
+  /** Resolves once the last connection is gone. */
+  emptied(): Promise<void> {
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenEmpty = resolve;
+    });
+  }
+
+  /** Ends everything at once. */
+  destroy(): void {
+    this.stopAccepting();
+    this.#tls?.close();
+    for (const connection of [...this.#connections]) connection.destroy();
+  }
+
+  refused(info: ConnectionInfo, status: number, reason: string): void {
+    this.#hooks.refused(info, status, reason);
+  }
+
+  closed(connection: ServerConnection): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size > 0) return;
+    if (!this.#open) this.#tls?.close();
+    this.#whenEmpty?.();
+  }
+
+  #plainServer(): Server {
+    return createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket, undefined));
+  }
+
+  #tlsServer(contexts: TlsContexts): Server {
+    const server = createTlsServer(
+      {
+        allowHalfOpen: true,
+        noDelay: true,
+        handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+        ALPNProtocols: ["http/1.1"],
+        minVersion: "TLSv1.2",
+        SNICallback: (name, done) => {
+          const context = contexts.contextFor(name);
+          if (context === undefined) done(new Error(`no server for ${JSON.stringify(name)}`));
+          else done(null, context);
+        },
+      },
+      (socket) => this.#acceptTls(socket, contexts),
+    );
+    server.on("tlsClientError", () => undefined);
+    return server;
+  }
+
+  /** The certificate for clients that send no server name, by the listener's `*` server. */
+  #setUnnamed(): void {
+    const files = this.#tls?.unnamed;
+    if (files !== undefined && this.#server instanceof TlsServer)
+      this.#server.setSecureContext({ ...files, minVersion: "TLSv1.2" });
+  }
+
+  #acceptTls(socket: TLSSocket, contexts: TlsContexts): void {
+    const serverName = typeof socket.servername === "string" ? socket.servername.toLowerCase() : "";
+    const version = socket.getProtocol();
+    if (!contexts.permits(serverName, version)) {
+      socket.destroy();
+      return;
+    }
+    this.#accept(socket, { serverName: serverName === "" ? undefined : serverName, version: version ?? "" });
+  }
+
+  #accept(socket: Socket, tls: PeerInfo["tls"]): void {
+    const address = socket.remoteAddress;
+    if (address === undefined) {
+      socket.destroy();
+      return;
+    }
+    const peer: PeerInfo = {
+      address: address.startsWith("::ffff:") ? address.slice(7) : address,
+      port: socket.remotePort ?? 0,
+      ...(tls === undefined ? {} : { tls }),
+    };
+    const info: ConnectionInfo = { listener: this.name, peer, scheme: tls === undefined ? "http" : "https" };
+    this.#accepted += 1;
+    this.#acceptedMs = this.#thread.clock.now();
+    this.#connections.add(new ServerConnection(socket, this, this.#thread, info));
+  }
+
+  #parserFor(settings: HttpSettings): RequestParserSettings {
+    const { maxRequestLineBytes, maxHeaderBytes, maxHeaderCount, maxRequestBodyBytes } = settings;
+    return new RequestParserSettings({
+      limits: { ...DEFAULT_HTTP1_LIMITS, maxRequestLineBytes, maxHeaderBytes, maxHeaderCount, maxRequestBodyBytes },
+      scheme: this.protocol === "https" ? "https" : "http",
+      decode: decodeLatin1,
+    });
+  }
+}
+
+function bindProblem(bind: string, port: number, error: Error & { code?: string }): string {
+  const where = `${bind}:${port}`;
+  switch (error.code) {
+    case "EADDRINUSE":
+      return `${where} is in use by another process: stop that, or choose another port`;
+    case "EACCES":
+      return `${where} may not be opened by this user: choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE`;
+    case "EADDRNOTAVAIL":
+      return `${where}: this machine has no such address`;
+    default:
+      return `${where}: ${error.message}`;
+  }
+}

@@ -1,0 +1,84 @@
+/** What is told about finished requests: a line in the access log, and numbers. One per thread. */
+import {
+  accessLogLine,
+  type Clock,
+  REQUEST_BYTES,
+  REQUEST_DURATION,
+  REQUESTS_TOTAL,
+  RESPONSE_BYTES,
+  type Reporter,
+  type RequestRecord,
+  requestLabels,
+} from "../core/index.ts";
+import type { Settings } from "../core/ir/index.ts";
+import type { LogFile } from "./log-file.ts";
+import type { Counter, Histogram, MetricsBlock } from "./metrics.ts";
+
+/** The series of requests that are alike. */
+interface RequestSeries {
+  readonly total: Counter;
+  readonly duration: Histogram;
+  readonly requestBytes: Histogram;
+  readonly responseBytes: Histogram;
+}
+
+/** By cluster, then TLS and principal, then status, then flags: four look-ups, and no string is made per request. */
+type SeriesTree = Map<string, Map<string, Map<number, Map<string, RequestSeries>>>>;
+
+export class RequestReporter implements Reporter {
+  readonly #clock: Clock;
+  readonly #log: LogFile;
+  readonly #metrics: MetricsBlock;
+  readonly #series: SeriesTree = new Map();
+  #logging = false;
+
+  constructor(clock: Clock, log: LogFile, metrics: MetricsBlock) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#metrics = metrics;
+  }
+
+  /** Takes over the settings of a snapshot. */
+  configure({ accessLog }: Settings): void {
+    this.#logging = accessLog.enabled;
+    if (accessLog.enabled) this.#log.target(accessLog.path);
+  }
+
+  request(record: RequestRecord): void {
+    const series = this.#seriesOf(record);
+    series.total.add(1);
+    series.duration.observe(record.durationMs);
+    series.requestBytes.observe(record.requestBytes);
+    series.responseBytes.observe(record.responseBytes);
+    if (!this.#logging) return;
+    const startedUnixMs = this.#clock.unixMs() - (this.#clock.now() - record.startedMs);
+    this.#log.add(accessLogLine(record, startedUnixMs));
+  }
+
+  #seriesOf(record: RequestRecord): RequestSeries {
+    const { peer } = record;
+    const byPeer = child(this.#series, record.clusterName ?? "");
+    const byStatus = child(byPeer, peer.tls === undefined ? "" : (peer.principal ?? "tls"));
+    const byFlags = child(byStatus, record.status);
+    const known = byFlags.get(record.flags);
+    if (known !== undefined) return known;
+    const labels = requestLabels(record);
+    const series: RequestSeries = {
+      total: this.#metrics.counter(REQUESTS_TOTAL, labels),
+      duration: this.#metrics.histogram(REQUEST_DURATION, labels),
+      requestBytes: this.#metrics.histogram(REQUEST_BYTES, labels),
+      responseBytes: this.#metrics.histogram(RESPONSE_BYTES, labels),
+    };
+    byFlags.set(record.flags, series);
+    return series;
+  }
+}
+
+function child<Key, Inner, Value>(map: Map<Key, Map<Inner, Value>>, key: Key): Map<Inner, Value> {
+  let inner = map.get(key);
+  if (inner === undefined) {
+    inner = new Map();
+    map.set(key, inner);
+  }
+  return inner;
+}
