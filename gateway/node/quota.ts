@@ -30,8 +30,8 @@ import { acquire, holder, release } from "./shared-lock.ts";
 export const DEFAULT_QUOTA_MEMORY_BYTES = 32 * 1024 * 1024;
 /** A 548-byte counter for rolling and concurrent limits against 68 bytes for the others: seven eighths hold about as many. */
 const WIDE_SHARE = 7 / 8;
-/** Longest that a request waits for another thread to let go of a counter. */
-export const MAX_LOCK_WAIT_MS = 5;
+/** Longest that a request waits for another thread to let go of a counter: long enough for a holder that a busy machine has put aside. */
+export const MAX_LOCK_WAIT_MS = 50;
 
 const WIDE = Math.max(STATE_SIZE.rolling, STATE_SIZE.concurrent);
 const NARROW = Math.max(STATE_SIZE.smooth, STATE_SIZE.calendar);
