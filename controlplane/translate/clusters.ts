@@ -16,7 +16,8 @@ export interface Target {
 }
 
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
-const UNLIMITED = 4_294_967_295;
+/** The most that the IR takes, and more than a gateway can reach: as good as no limit. */
+const UNLIMITED = 1_000_000_000;
 const DEFAULT_IDLE_TIMEOUT_MS = 3_600_000;
 /** The longest delay a timer keeps: what "never" comes down to. */
 const NEVER_MS = 2_147_483_647;
@@ -75,7 +76,7 @@ export class Clusters {
     subset: string | undefined,
   ): string | undefined {
     if (service === undefined)
-      return `no service ${host} is known in namespace ${this.#pool.namespace}; declare it with a ServiceEntry`;
+      return this.#registry.knows(host) ? `${host} is not exported to namespace ${this.#pool.namespace}` : undefined;
     const port = service.ports.find(({ number }) => number === portNumber);
     if (port === undefined) {
       const known = service.ports.map(({ number }) => number).join(", ");
@@ -149,10 +150,14 @@ function poolSettings(pool: ConnectionPool | undefined): PoolSettings {
   return {
     connectTimeoutMs: pool?.tcp?.connectTimeout ?? DEFAULT_CONNECT_TIMEOUT_MS,
     idleTimeoutMs: idle === 0 ? NEVER_MS : idle,
-    maxConnections: pool?.tcp?.maxConnections || UNLIMITED,
-    maxPendingRequests: pool?.http?.http1MaxPendingRequests || UNLIMITED,
-    maxRequestsPerConnection: pool?.http?.maxRequestsPerConnection ?? 0,
+    maxConnections: limitOf(pool?.tcp?.maxConnections),
+    maxPendingRequests: limitOf(pool?.http?.http1MaxPendingRequests),
+    maxRequestsPerConnection: Math.min(pool?.http?.maxRequestsPerConnection ?? 0, UNLIMITED),
   };
+}
+
+function limitOf(limit: number | undefined): number {
+  return Math.min(limit || UNLIMITED, UNLIMITED);
 }
 
 /** SNI and the name in the certificate come from the service's host when the rule does not say. */

@@ -114,7 +114,7 @@ class TableBuilder {
   }
 
   #routesOf(virtualService: VirtualServiceResource, gateways: ReadonlySet<string>): readonly OwnedRoute[] {
-    const key = `${objectKey(virtualService)}@${[...gateways].sort().join()}`;
+    const key = JSON.stringify(bindingKey(virtualService, gateways));
     let routes = this.#routes.get(key);
     if (routes === undefined) {
       routes = routesOf({ virtualService, gateways, servicePort: this.#table.servicePort }, this.#context);
@@ -139,7 +139,13 @@ function inOrder(domain: Domain): readonly (readonly [VirtualServiceResource, Re
   return [...domain.virtualServices].sort(([a], [b]) => compareObjects(a, b));
 }
 
+/** By which Gateway a VirtualService is bound shows in its routes only where a match names Gateways. */
+function bindingKey(virtualService: VirtualServiceResource, gateways: ReadonlySet<string>): readonly string[] {
+  const asks = virtualService.spec.http.some(({ match }) => match.some((alternative) => alternative.gateways.length > 0));
+  return [objectKey(virtualService), ...(asks ? [...gateways].sort() : [])];
+}
+
 function groupKey(domain: Domain, quotas: readonly string[]): string {
-  const parts = inOrder(domain).map(([virtualService, gateways]) => [objectKey(virtualService), ...[...gateways].sort()]);
+  const parts = inOrder(domain).map(([virtualService, gateways]) => bindingKey(virtualService, gateways));
   return JSON.stringify([domain.redirect ?? null, parts, quotas]);
 }
