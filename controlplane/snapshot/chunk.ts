@@ -39,6 +39,7 @@ export function sectionRefs(chunks: readonly Chunk[], section: Section): readonl
 interface Leaf {
   readonly json: string;
   readonly name: string;
+  /** First 64 bits of the name's SHA-256, as binary digits. */
   readonly digest: string;
 }
 
@@ -56,10 +57,11 @@ function tableChunks(table: RouteTable): Chunk[] {
 }
 
 function leaf(name: string, json: string): Leaf {
-  return { json, name, digest: createHash("sha256").update(name).digest("hex") };
+  const bits = createHash("sha256").update(name).digest().readBigUInt64BE();
+  return { json, name, digest: bits.toString(2).padStart(64, "0") };
 }
 
-/** Splits by one more hex digit of the digest until a shard is small enough; returns `[prefix, leaves]` for those that hold something. */
+/** Splits by one more bit of the digest until a shard is small enough; returns `[prefix, leaves]` for those that hold something. */
 function shards(leaves: readonly Leaf[], target: number, prefix = ""): (readonly [string, readonly Leaf[]])[] {
   if (leaves.length === 0) return [];
   const bytes = leaves.reduce((sum, { json }) => sum + json.length, 0);
@@ -89,11 +91,13 @@ function makeChunk(kind: ChunkKind, name: string, items: readonly string[]): Chu
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  const fields: string[] = [];
-  for (const [name, item] of Object.entries(value).sort(([a], [b]) => compare(a, b))) {
-    if (item !== undefined) fields.push(`${JSON.stringify(name)}:${canonicalJson(item)}`);
+  const held = value as Record<string, unknown>;
+  let fields = "";
+  for (const name of Object.keys(held).sort()) {
+    const item = held[name];
+    if (item !== undefined) fields += `${fields === "" ? "" : ","}${JSON.stringify(name)}:${canonicalJson(item)}`;
   }
-  return `{${fields.join(",")}}`;
+  return `{${fields}}`;
 }
 
 function compare(a: string, b: string): number {
