@@ -1,7 +1,8 @@
 /** Content of a message: counted, chunked (RFC 9112 7.1) or up to the end of the connection. */
 import type { FieldList } from "../../core/http/message.ts";
 import type { Latin1Decoder } from "./chars.ts";
-import { CR, HEX, LF, SEMICOLON, VALUE } from "./chars.ts";
+import { CR, HEX, HTAB, LF, SEMICOLON, SP } from "./chars.ts";
+import { BEFORE_NAME, extensionByte, extensionMayEnd, GAP } from "./chunk-extension.ts";
 import { type ErrorEvent, errorEvent, type ProtocolErrorCode } from "./errors.ts";
 import type { Input } from "./input.ts";
 import { FieldLexer, type SectionLimits } from "./lexer.ts";
@@ -45,6 +46,7 @@ export class ContentReader {
   #left = 0;
   #digits = 0;
   #headerBytes = 0;
+  #extension = GAP;
   /** Chunked content may have this many more bytes. */
   #allowance = Number.POSITIVE_INFINITY;
   #trailers: FieldLexer | undefined;
@@ -115,11 +117,7 @@ export class ContentReader {
       case SIZE:
         return this.#sizeByte(byte);
       case EXTENSION:
-        // RFC 9112 7.1.1: an extension nobody here knows is ignored, so it never travels on.
-        if (byte === CR) this.#phase = SIZE_LF;
-        else if (++this.#headerBytes > this.#limits.maxChunkHeaderBytes) return "chunk_header_too_large";
-        else if (VALUE[byte] === 0) return byte === LF ? "bare_lf" : "bad_chunk_extension";
-        return undefined;
+        return this.#extensionByte(byte);
       case SIZE_LF:
         if (byte !== LF) return "bare_cr";
         return this.#sizeRead();
@@ -144,11 +142,23 @@ export class ContentReader {
     }
     if (this.#digits === 0) return "bad_chunk_size";
     if (byte === CR) this.#phase = SIZE_LF;
-    else if (byte === SEMICOLON) {
+    else if (byte === SEMICOLON || byte === SP || byte === HTAB) {
       if (++this.#headerBytes > this.#limits.maxChunkHeaderBytes) return "chunk_header_too_large";
       this.#phase = EXTENSION;
+      this.#extension = byte === SEMICOLON ? BEFORE_NAME : GAP;
     } else return byte === LF ? "bare_lf" : "bad_chunk_size";
     return undefined;
+  }
+
+  #extensionByte(byte: number): ProtocolErrorCode | undefined {
+    if (byte === CR) {
+      this.#phase = SIZE_LF;
+      return extensionMayEnd(this.#extension) ? undefined : "bad_chunk_extension";
+    }
+    if (++this.#headerBytes > this.#limits.maxChunkHeaderBytes) return "chunk_header_too_large";
+    this.#extension = extensionByte(this.#extension, byte);
+    if (this.#extension !== -1) return undefined;
+    return byte === LF ? "bare_lf" : "bad_chunk_extension";
   }
 
   #sizeRead(): ProtocolErrorCode | undefined {

@@ -48,7 +48,7 @@ const PROBLEMS = {
   // content
   body_too_large: [413, "the content is longer than maxRequestBodyBytes"],
   bad_chunk_size: [400, "a chunk's size is not a hexadecimal number in range (RFC 9112 7.1)"],
-  bad_chunk_extension: [400, "a chunk extension holds a control character (RFC 9112 7.1.1)"],
+  bad_chunk_extension: [400, "a chunk extension is not `;name` or `;name=value` (RFC 9112 7.1.1)"],
   chunk_header_too_large: [400, "a chunk's size and extensions are longer than maxChunkHeaderBytes"],
   bad_chunk_end: [400, "a chunk's data is not followed by CRLF (RFC 9112 7.1)"],
   trailer_too_large: [431, "the trailer fields together are longer than maxTrailerBytes"],

@@ -81,9 +81,9 @@ export class RequestParser {
     return (this.#phase === EMPTY_LINES || this.#phase === OVER) && this.#input.pos === this.#input.end;
   }
 
-  /** Adds bytes from the connection. They are not copied if all earlier ones were consumed. */
+  /** Adds bytes from the connection. They are not copied if all earlier ones were consumed, and dropped after an error. */
   feed(bytes: Uint8Array): void {
-    this.#input.feed(bytes);
+    if (this.#phase !== FAILED) this.#input.feed(bytes);
   }
 
   /** The next event; `need` when more bytes are wanted; after an error, that error for ever. */

@@ -83,9 +83,9 @@ export class ResponseParser {
     this.#beginHead();
   }
 
-  /** Adds bytes from the connection. They are not copied if all earlier ones were consumed. */
+  /** Adds bytes from the connection. They are not copied if all earlier ones were consumed, and dropped after an error. */
   feed(bytes: Uint8Array): void {
-    this.#input.feed(bytes);
+    if (this.#phase !== FAILED) this.#input.feed(bytes);
   }
 
   /** The next event; `need` when more bytes are wanted; after an error, that error for ever. */
