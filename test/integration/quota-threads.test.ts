@@ -25,7 +25,8 @@ describe("quota over threads", () => {
     const job = { memory, requests: 60_000, keys: 3, window, amounts: [5000, 4321, 9000] } as const;
     const jobs = [0, 1, 2, 3].map((lane) => count({ ...job, lane, unit: "requests" }));
     const totals = [0, 0, 0];
-    for (const admitted of await Promise.all(jobs)) admitted.forEach((n, key) => (totals[key] = (totals[key] ?? 0) + n));
+    for (const admitted of await Promise.all(jobs))
+      for (const [key, n] of admitted.entries()) totals[key] = (totals[key] ?? 0) + n;
     // Smooth refills while the test runs: 4321 in an hour are about one a second.
     const refilled = window === "smooth" ? 20 : 0;
     for (const total of totals) {
