@@ -78,13 +78,16 @@ export interface HostTable<T> {
   readonly exact: ReadonlyMap<string, readonly T[]>;
   /** `*.example.com` is kept as `.example.com`. */
   readonly suffix: ReadonlyMap<string, readonly T[]>;
+  /** `*`, which only a deny may say: every name and every address. */
+  readonly any: readonly T[];
 }
 
-/** The lists of entries that cover a host; a wildcard covers names below it only, never itself and never an address. */
+/** The lists of entries that cover a host; a `*.` wildcard covers names below it only, never itself and never an address. */
 export function covering<T>(table: HostTable<T>, host: Host): readonly (readonly T[])[] {
   const found: (readonly T[])[] = [];
   const exact = table.exact.get(host.text);
   if (exact !== undefined) found.push(exact);
+  if (table.any.length > 0) found.push(table.any);
   if (host.kind === "address" || table.suffix.size === 0) return found;
   for (let dot = host.text.indexOf("."); dot !== -1; dot = host.text.indexOf(".", dot + 1)) {
     const below = table.suffix.get(host.text.slice(dot));
@@ -194,7 +197,7 @@ class Compiler {
     for (const [index, rule] of policy.allow.entries()) {
       const place = `${path}.allow[${index}]`;
       const entry = this.#rule(rule, compiled, place);
-      for (const host of this.#hosts(rule.hosts, place)) this.#allow.add(host, entry);
+      for (const host of this.#hosts(rule.hosts, place, false)) this.#allow.add(host, entry);
     }
   }
 
@@ -264,14 +267,18 @@ class Compiler {
         callers: policy.floor ? undefined : namespaceCallers,
         mode: policy.mode,
       };
-      for (const host of this.#hosts(deny.hosts, place)) this.#deny.add(host, entry);
+      for (const host of this.#hosts(deny.hosts, place, true)) this.#deny.add(host, entry);
     }
   }
 
   /** Hosts as a table keeps them: wildcards without their star, IPv6 in brackets. */
-  #hosts(hosts: readonly string[], place: string): readonly string[] {
+  #hosts(hosts: readonly string[], place: string, mayBeAll: boolean): readonly string[] {
     const keys: string[] = [];
     for (const [index, host] of hosts.entries()) {
+      if (host === "*" && mayBeAll) {
+        keys.push(host);
+        continue;
+      }
       const wildcard = host.startsWith("*.");
       const parsed = parseHost(wildcard ? host.slice(2) : host);
       if (!parsed.ok) this.#issue(`${place}.hosts[${index}]`, parsed.error.text);
@@ -303,8 +310,13 @@ class Compiler {
 class TableBuilder<T> {
   readonly #exact = new Map<string, T[]>();
   readonly #suffix = new Map<string, T[]>();
+  readonly #any: T[] = [];
 
   add(host: string, entry: T): void {
+    if (host === "*") {
+      this.#any.push(entry);
+      return;
+    }
     const map = host.startsWith(".") ? this.#suffix : this.#exact;
     const entries = map.get(host);
     if (entries === undefined) map.set(host, [entry]);
@@ -312,6 +324,6 @@ class TableBuilder<T> {
   }
 
   build(): HostTable<T> {
-    return { exact: this.#exact, suffix: this.#suffix };
+    return { exact: this.#exact, suffix: this.#suffix, any: this.#any };
   }
 }

@@ -245,6 +245,20 @@ describe("denies", () => {
     expect(allowed(ask(all))).toBe(true);
   });
 
+  it("may name all hosts, which an allow may not", () => {
+    const floor = policy({
+      id: "root/floor",
+      namespace: "root",
+      floor: true,
+      from: [],
+      deny: [{ ...paste, hosts: ["*"], ports: [22] }],
+    });
+    const all = tables(policy({ allow: [rule({ hosts: ["*.example.com", "93.184.216.34"], ports: [22, 443] })] }), floor);
+    expect(allowed(ask(all))).toBe(true);
+    expect(ask(all, { port: 22 })).toMatchObject({ kind: "deny", rule: "root/floor#deny[0]" });
+    expect(ask(all, { port: 22, host: "93.184.216.34" })).toMatchObject({ kind: "deny", rule: "root/floor#deny[0]" });
+  });
+
   it("hold for their ports, or all", () => {
     const all = tables(
       policy({ allow: [rule({ hosts: ["*.example.com"], ports: [443, 22] })], deny: [{ ...paste, ports: [22] }] }),

@@ -3,6 +3,7 @@ import { QuotaFilter } from "../filter/quota.ts";
 import type { FieldList } from "../http/message.ts";
 import type { EgressConfig, EgressPolicy, EgressRule, QuotaPolicy } from "../ir/index.ts";
 import type { QuotaAnswer, QuotaBank, QuotaCharge, RequestRecord } from "../ports.ts";
+import { MapBank } from "../quota/map-bank.ts";
 import { type CompiledQuota, compileQuota } from "../quota/plan.ts";
 import type { AttemptFailure, RespondStep, SendStep, Step, TunnelStep, TunnelVerdict } from "../step.ts";
 import { compileEgress } from "./compile.ts";
@@ -129,7 +130,7 @@ class Bench {
           this.tunnelsFree += 1;
         },
       },
-      quotas: new QuotaFilter({ bank: this.bank, fallback: this.bank, nowUs: () => 0 }),
+      quotas: new QuotaFilter({ bank: this.bank, fallback: new MapBank({ maxCounters: 1, unixMs: () => 0 }), nowUs: () => 0 }),
       reporter: { request: (record) => this.reports.push(record) },
       limits: DEFAULT_EGRESS_LIMITS,
     };
