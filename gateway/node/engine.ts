@@ -1,0 +1,202 @@
+/**
+ * The gateway as a whole: all its threads, and the snapshot that is in force in them.
+ *
+ *     prepare in every thread ──► persist ──► commit in every thread
+ *
+ * A thread that cannot compile, or a snapshot that cannot be persisted, refuses it for all: what was in force stays. After `persist` nothing can refuse; a port that
+ * cannot be bound is a problem with a name, and everything else works.
+ */
+import { createServer } from "node:net";
+import type { HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
+import { snapshotVersion } from "../core/ir/index.ts";
+import type { Installer, InstallOutcome, NamedProblem } from "./control.ts";
+import type { DataPlaneOptions } from "./data-plane.ts";
+import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
+import type { MetricsRegistry } from "./metrics.ts";
+import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
+
+export interface EngineOptions {
+  readonly threads: number;
+  readonly metrics: MetricsRegistry;
+  readonly log: DataPlaneOptions["log"];
+}
+
+export interface EngineStatus {
+  readonly version: SnapshotVersion | undefined;
+  /** Unix ms at which it was put in force. */
+  readonly sinceMs: number | undefined;
+  readonly age: SnapshotAge | undefined;
+  readonly draining: boolean;
+  readonly problems: readonly NamedProblem[];
+}
+
+export class Engine implements Installer {
+  readonly #options: EngineOptions;
+  readonly #quotaMemory: QuotaMemory = createQuotaMemory();
+  readonly #lanes: (Lane | undefined)[] = [];
+  #turn: Promise<unknown> = Promise.resolve();
+  #snapshot: Snapshot | undefined;
+  #version: SnapshotVersion | undefined;
+  #sinceMs: number | undefined;
+  #age: SnapshotAge | undefined;
+  #egressClosed: string | undefined;
+  #problems: readonly NamedProblem[] = [];
+  #draining = false;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    for (let lane = 0; lane < options.threads; lane++) this.#lanes.push(this.#newLane(lane));
+  }
+
+  get status(): EngineStatus {
+    return {
+      version: this.#version,
+      sinceMs: this.#sinceMs,
+      age: this.#age,
+      draining: this.#draining,
+      problems: this.#problems,
+    };
+  }
+
+  /** The snapshot in force. It names secrets and holds none. */
+  get snapshot(): Snapshot | undefined {
+    return this.#snapshot;
+  }
+
+  install(next: HeldSnapshot, persist: () => Promise<void>): Promise<InstallOutcome> {
+    return this.installSnapshot(next.snapshot, snapshotVersion(next.manifest), persist);
+  }
+
+  /** One at a time, in order. */
+  installSnapshot(snapshot: Snapshot, version: SnapshotVersion, persist: () => Promise<void>): Promise<InstallOutcome> {
+    const outcome = this.#turn.then(() => this.#install(snapshot, version, persist));
+    this.#turn = outcome.catch(() => undefined);
+    return outcome;
+  }
+
+  aged(age: SnapshotAge): void {
+    this.#age = age;
+    const { egress } = age.sections;
+    const closed =
+      egress.kind === "expired" && egress.failMode === "closed"
+        ? "the egress section of the snapshot has expired and its fail mode is closed"
+        : undefined;
+    if (closed === this.#egressClosed) return;
+    this.#egressClosed = closed;
+    for (const lane of this.#living()) lane.closeEgress(closed);
+  }
+
+  /** Brings looked-up metrics up to date and tells what is open. */
+  async sample(): Promise<readonly ListenerState[]> {
+    const byName = new Map<string, ListenerState>();
+    const told = await Promise.allSettled(this.#living().map((lane) => lane.sample()));
+    for (const result of told) {
+      if (result.status === "rejected") continue;
+      for (const state of result.value) {
+        const connections = (byName.get(state.name)?.connections ?? 0) + state.connections;
+        byName.set(state.name, { ...state, connections });
+      }
+    }
+    return [...byName.values()];
+  }
+
+  reopenLogs(): void {
+    for (const lane of this.#living()) lane.reopenLogs();
+  }
+
+  /** Ends without failing a request; what takes longer than `withinMs` is cut. Not ready from the first moment on. */
+  async drain(withinMs: number): Promise<void> {
+    this.#draining = true;
+    await Promise.allSettled(this.#living().map((lane) => lane.drain(withinMs)));
+  }
+
+  async #install(snapshot: Snapshot, version: SnapshotVersion, persist: () => Promise<void>): Promise<InstallOutcome> {
+    const lanes = this.#living();
+    const prepared = await Promise.all(lanes.map((lane) => lane.prepare(snapshot, version)));
+    const refusal = prepared.find((problems) => problems.length > 0);
+    if (refusal !== undefined) {
+      for (const lane of lanes) lane.discard();
+      return { kind: "refused", code: "not_compiled", problems: refusal };
+    }
+    try {
+      await persist();
+    } catch (error) {
+      for (const lane of lanes) lane.discard();
+      throw error;
+    }
+    const busy = this.#options.threads > 1 ? await busyPorts(snapshot.listeners, this.#snapshot?.listeners ?? []) : [];
+    const committed = await Promise.all(lanes.map((lane) => lane.commit()));
+    this.#snapshot = snapshot;
+    this.#version = version;
+    this.#sinceMs = Date.now();
+    this.#problems = distinct([...committed.flat(), ...busy]);
+    return { kind: "in-force", problems: this.#problems };
+  }
+
+  #living(): readonly Lane[] {
+    return this.#lanes.filter((lane) => lane !== undefined);
+  }
+
+  #newLane(lane: number): Lane {
+    const { threads, metrics, log } = this.#options;
+    const { memory, announce } = metrics.block();
+    const options: DataPlaneOptions = {
+      lane,
+      threads,
+      quotaMemory: this.#quotaMemory,
+      metricsMemory: memory,
+      announce,
+      log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),
+    };
+    return threads === 1 ? new InlineLane(options) : new WorkerLane(options, (reason) => this.#laneEnded(lane, reason));
+  }
+
+  /** A thread died. Its place in the quotas is cleaned up, and another takes over with the snapshot in force. */
+  #laneEnded(lane: number, reason: string): void {
+    this.#lanes[lane] = undefined;
+    if (this.#draining) return;
+    this.#options.log("error", "a worker thread has died and is replaced", { thread: lane, reason });
+    for (const other of this.#living()) other.laneGone(lane);
+    const replacement = this.#newLane(lane);
+    this.#turn = this.#turn
+      .then(async () => {
+        if (this.#snapshot !== undefined && this.#version !== undefined) {
+          await replacement.prepare(this.#snapshot, this.#version);
+          await replacement.commit();
+          replacement.closeEgress(this.#egressClosed);
+        }
+        this.#lanes[lane] = replacement;
+      })
+      .catch((error: unknown) => {
+        this.#options.log("error", "a worker thread could not be replaced", { thread: lane, reason: String(error) });
+      });
+  }
+}
+
+/**
+ * Threads share a port by asking the kernel to let them, and then it lets any process of this user: whether somebody else has the port is found out
+ * by binding it once without asking.
+ */
+async function busyPorts(next: readonly Listener[], before: readonly Listener[]): Promise<readonly NamedProblem[]> {
+  const held = new Set(before.map(({ port }) => port));
+  const tried = await Promise.all(next.filter(({ port }) => !held.has(port)).map(probe));
+  return tried.filter((problem) => problem !== undefined);
+}
+
+function probe({ name, bind, port }: Listener): Promise<NamedProblem | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", (error: Error & { code?: string }) => {
+      const reason = `${bind}:${port} is in use by another process, which shares its connections: stop that, or choose another port`;
+      resolve(error.code === "EADDRINUSE" ? { name, reason } : undefined);
+    });
+    server.listen({ host: bind, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+/** Threads that fail alike say so once. */
+function distinct(problems: readonly NamedProblem[]): readonly NamedProblem[] {
+  const seen = new Map<string, NamedProblem>();
+  for (const problem of problems) if (!seen.has(problem.name)) seen.set(problem.name, problem);
+  return [...seen.values()];
+}

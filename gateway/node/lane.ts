@@ -1,0 +1,162 @@
+/**
+ * A lane is one thread's data plane as the main thread sees it: in this very thread, or in a worker behind messages.
+ */
+import { Worker } from "node:worker_threads";
+import type { Snapshot, SnapshotVersion } from "../core/ir/index.ts";
+import { DataPlane, type DataPlaneOptions, type NamedProblem } from "./data-plane.ts";
+import type { SeriesNotice } from "./metrics.ts";
+
+export interface ListenerState {
+  readonly name: string;
+  readonly protocol: string;
+  readonly connections: number;
+}
+
+export interface Lane {
+  prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]>;
+  commit(): Promise<readonly NamedProblem[]>;
+  discard(): void;
+  closeEgress(reason: string | undefined): void;
+  sample(): Promise<readonly ListenerState[]>;
+  reopenLogs(): void;
+  laneGone(lane: number): void;
+  drain(withinMs: number): Promise<void>;
+}
+
+/** The data plane in the main thread: for one thread there is no worker. */
+export class InlineLane implements Lane {
+  readonly #plane: DataPlane;
+
+  constructor(options: DataPlaneOptions) {
+    this.#plane = new DataPlane(options);
+  }
+
+  async prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]> {
+    return this.#plane.prepare(snapshot, version);
+  }
+  commit(): Promise<readonly NamedProblem[]> {
+    return this.#plane.commit();
+  }
+  discard(): void {
+    this.#plane.discard();
+  }
+  closeEgress(reason: string | undefined): void {
+    this.#plane.closeEgress(reason);
+  }
+  async sample(): Promise<readonly ListenerState[]> {
+    this.#plane.sample();
+    return this.#plane.listeners();
+  }
+  reopenLogs(): void {
+    this.#plane.reopenLogs();
+  }
+  laneGone(lane: number): void {
+    this.#plane.laneGone(lane);
+  }
+  drain(withinMs: number): Promise<void> {
+    return this.#plane.drain(withinMs);
+  }
+}
+
+/** What a worker is born with. Its functions stay behind: notices and log lines come as messages. */
+export type WorkerInput = Omit<DataPlaneOptions, "announce" | "log">;
+
+export type ToWorker =
+  | { readonly kind: "prepare"; readonly id: number; readonly snapshot: Snapshot; readonly version: SnapshotVersion }
+  | { readonly kind: "commit"; readonly id: number }
+  | { readonly kind: "discard" }
+  | { readonly kind: "closeEgress"; readonly reason: string | undefined }
+  | { readonly kind: "sample"; readonly id: number }
+  | { readonly kind: "reopenLogs" }
+  | { readonly kind: "laneGone"; readonly lane: number }
+  | { readonly kind: "drain"; readonly id: number; readonly withinMs: number };
+
+export type FromWorker =
+  | { readonly kind: "answer"; readonly id: number; readonly value: readonly NamedProblem[] | readonly ListenerState[] }
+  | { readonly kind: "series"; readonly notice: SeriesNotice }
+  | {
+      readonly kind: "log";
+      readonly level: "info" | "warn" | "error";
+      readonly message: string;
+      readonly fields: Readonly<Record<string, unknown>>;
+    };
+
+/** The data plane in a worker. */
+export class WorkerLane implements Lane {
+  readonly #worker: Worker;
+  readonly #asked = new Map<number, (value: never) => void>();
+  readonly #failed = new Map<number, (error: Error) => void>();
+  #nextId = 1;
+  #gone = false;
+
+  /** @param onExit the thread has ended without being told to */
+  constructor({ announce, log, ...input }: DataPlaneOptions, onExit: (reason: string) => void) {
+    const workerData: WorkerInput = input;
+    this.#worker = new Worker(new URL("./worker-main.ts", import.meta.url), { workerData });
+    this.#worker.on("message", (message: FromWorker) => {
+      switch (message.kind) {
+        case "answer":
+          this.#asked.get(message.id)?.(message.value as never);
+          this.#asked.delete(message.id);
+          this.#failed.delete(message.id);
+          return;
+        case "series":
+          announce(message.notice);
+          return;
+        case "log":
+          log(message.level, message.message, message.fields);
+          return;
+      }
+    });
+    let reason = "it ended";
+    this.#worker.on("error", (error) => {
+      reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    });
+    this.#worker.on("exit", () => {
+      this.#gone = true;
+      for (const fail of this.#failed.values()) fail(new Error(`the thread has ended: ${reason}`));
+      this.#failed.clear();
+      onExit(reason);
+    });
+  }
+
+  prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]> {
+    return this.#ask((id) => ({ kind: "prepare", id, snapshot, version }));
+  }
+  commit(): Promise<readonly NamedProblem[]> {
+    return this.#ask((id) => ({ kind: "commit", id }));
+  }
+  discard(): void {
+    this.#tell({ kind: "discard" });
+  }
+  closeEgress(reason: string | undefined): void {
+    this.#tell({ kind: "closeEgress", reason });
+  }
+  sample(): Promise<readonly ListenerState[]> {
+    return this.#ask((id) => ({ kind: "sample", id }));
+  }
+  reopenLogs(): void {
+    this.#tell({ kind: "reopenLogs" });
+  }
+  laneGone(lane: number): void {
+    this.#tell({ kind: "laneGone", lane });
+  }
+  async drain(withinMs: number): Promise<void> {
+    await this.#ask((id) => ({ kind: "drain", id, withinMs }));
+    await this.#worker.terminate();
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #ask<Answer>(message: (id: number) => ToWorker): Promise<Answer> {
+    if (this.#gone) return Promise.reject(new Error("the thread has ended"));
+    const id = this.#nextId++;
+    return new Promise<Answer>((resolve, reject) => {
+      this.#asked.set(id, resolve as (value: never) => void);
+      this.#failed.set(id, reject);
+      this.#tell(message(id));
+    });
+  }
+}

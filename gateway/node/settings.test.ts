@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import { readSettings, usage } from "./settings.ts";
+
+function read(argv: string[], env: Record<string, string> = {}, file?: string) {
+  return readSettings({
+    argv,
+    env,
+    readFile: () => {
+      if (file === undefined) throw new Error("ENOENT: no such file");
+      return file;
+    },
+  });
+}
+
+describe("readSettings", () => {
+  it("fills every default in", () => {
+    const settings = read([]);
+    expect(settings.ok && settings.value).toMatchObject({
+      pool: "ingress",
+      control: "127.0.0.1:15012",
+      snapshot: undefined,
+      threads: 1,
+      adminPort: 15000,
+      metricsPort: 15090,
+      readinessPort: 15021,
+    });
+  });
+
+  it("lets flags win over the environment, and that over the file", () => {
+    const file = "threads: 2\nadminPort: 1000\nmetricsPort: 1001\n";
+    const env = { TIDEGATE_ADMIN_PORT: "2000", TIDEGATE_METRICS_PORT: "2001", TIDEGATE_SETTINGS: "f.yaml" };
+    const settings = read(["--metrics-port=3001"], env, file);
+    expect(settings.ok && settings.value).toMatchObject({ threads: 2, adminPort: 2000, metricsPort: 3001 });
+  });
+
+  it("tells every problem at once, with its place", () => {
+    const argv = ["--treads", "2", "--admin-port", "99999", "--control", "here", "--settings", "f.yaml", "--state"];
+    const settings = read(argv, { TIDEGATE_POOLS: "x", TIDEGATE_THREADS: "0" }, "adminport: 3\npool: [a]\n");
+    expect(settings.ok ? [] : settings.error.map(({ path, problem }) => `${path}: ${problem}`)).toEqual([
+      "--treads: there is no such flag; did you mean --threads?",
+      "--state: needs a value: --state DIR",
+      "TIDEGATE_POOLS: there is no such variable; did you mean TIDEGATE_POOL?",
+      "f.yaml: adminport: there is no such setting; did you mean adminPort?",
+      "f.yaml: pool: has to be text or a number",
+      '--control: "here" is not HOST:PORT',
+      'TIDEGATE_THREADS: "0" is not a whole number from 1 to 64',
+      '--admin-port: "99999" is not a whole number from 0 to 65535',
+    ]);
+  });
+
+  it("names an unreadable settings file", () => {
+    const settings = read(["--settings", "gone.yaml"]);
+    expect(settings.ok ? [] : settings.error).toEqual([{ path: "gone.yaml", problem: "ENOENT: no such file" }]);
+  });
+
+  it("refuses a snapshot file beside a control plane", () => {
+    const settings = read(["--snapshot", "s.json", "--control", "a:1"]);
+    expect(settings.ok ? [] : settings.error.map(({ path }) => path)).toEqual(["--snapshot"]);
+  });
+
+  it("lists every flag in the help", () => {
+    expect(read(["--help"])).toEqual({ ok: true, value: "help" });
+    for (const flag of ["--pool", "--gateway-id", "--join-token-file", "--threads", "--snapshot"])
+      expect(usage()).toContain(flag);
+  });
+});

@@ -1,0 +1,220 @@
+/**
+ * How a gateway process is set up: a file, then `TIDEGATE_*` from the environment, then flags; what comes later wins.
+ * Every problem is told at once, with where the value came from.
+ */
+import { hostname } from "node:os";
+import { parse as parseYaml } from "yaml";
+import { fail, type Issue, ok, type Result } from "../core/result.ts";
+
+export interface GatewaySettings {
+  /** Pool whose snapshots this gateway runs, as it tells people. */
+  readonly pool: string;
+  readonly gatewayId: string;
+  /** `host:port` of the control plane; undefined: the snapshot comes from `snapshot`. */
+  readonly control: string | undefined;
+  /** Snapshot file to run without a control plane. */
+  readonly snapshot: string | undefined;
+  /** Directory for what has to survive a restart. */
+  readonly state: string;
+  readonly joinTokenFile: string | undefined;
+  readonly threads: number;
+  /** Always on loopback. */
+  readonly adminPort: number;
+  readonly metricsAddress: string;
+  readonly metricsPort: number;
+  readonly readinessAddress: string;
+  readonly readinessPort: number;
+}
+
+interface Setting {
+  readonly name: keyof GatewaySettings | "settings";
+  readonly value: "text" | "port" | "threads";
+  readonly placeholder: string;
+  readonly help: string;
+}
+
+const SETTINGS: readonly Setting[] = [
+  { name: "settings", value: "text", placeholder: "FILE", help: "read settings from this YAML or JSON file first" },
+  { name: "pool", value: "text", placeholder: "NAME", help: "pool of gateways it belongs to (ingress)" },
+  { name: "gatewayId", value: "text", placeholder: "ID", help: "name of this gateway (pool and host name)" },
+  { name: "control", value: "text", placeholder: "HOST:PORT", help: "control plane to follow (127.0.0.1:15012)" },
+  { name: "snapshot", value: "text", placeholder: "FILE", help: "run this snapshot file, without a control plane" },
+  { name: "state", value: "text", placeholder: "DIR", help: "where to keep the last good snapshot (.tidegate/<gateway id>)" },
+  { name: "joinTokenFile", value: "text", placeholder: "FILE", help: "join token to enrol with the first time" },
+  { name: "threads", value: "threads", placeholder: "N", help: "worker threads (1)" },
+  { name: "adminPort", value: "port", placeholder: "PORT", help: "admin on loopback (15000; 0 picks a free port)" },
+  { name: "metricsAddress", value: "text", placeholder: "IP", help: "address of the metrics port (127.0.0.1)" },
+  { name: "metricsPort", value: "port", placeholder: "PORT", help: "Prometheus metrics (15090; 0 picks a free port)" },
+  { name: "readinessAddress", value: "text", placeholder: "IP", help: "address of the readiness port (127.0.0.1)" },
+  { name: "readinessPort", value: "port", placeholder: "PORT", help: "/healthz/ready (15021; 0 picks a free port)" },
+];
+
+const MAX_THREADS = 64;
+
+type Values = Map<Setting["name"], { readonly text: string; readonly from: string }>;
+
+export interface SettingsInput {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Reads the settings file; throws what reading throws. */
+  readonly readFile: (path: string) => string;
+}
+
+/** @returns "help" when that was asked for */
+export function readSettings({ argv, env, readFile }: SettingsInput): Result<GatewaySettings | "help"> {
+  if (argv.includes("--help") || argv.includes("-h")) return ok("help");
+  const issues: Issue[] = [];
+  const flags = readFlags(argv, issues);
+  const environment = readEnvironment(env, issues);
+  const path = (flags.get("settings") ?? environment.get("settings"))?.text;
+  const file = path === undefined ? new Map() : readSettingsFile(path, readFile, issues);
+  const values: Values = new Map([...file, ...environment, ...flags]);
+  const settings = complete(values, issues);
+  return issues.length > 0 ? fail(issues) : ok(settings);
+}
+
+export function usage(): string {
+  const lines = SETTINGS.map(({ name, placeholder, help }) => `  ${`--${kebab(name)} ${placeholder}`.padEnd(28)}${help}`);
+  return `Runs a Tidegate gateway.\n\n${lines.join("\n")}\n\nEach can be given as TIDEGATE_… too (TIDEGATE_ADMIN_PORT), or in the settings file (adminPort).\n`;
+}
+
+function readFlags(argv: readonly string[], issues: Issue[]): Values {
+  const values: Values = new Map();
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i] ?? "";
+    const equals = arg.indexOf("=");
+    const flag = equals === -1 ? arg : arg.slice(0, equals);
+    const setting = SETTINGS.find(({ name }) => flag === `--${kebab(name)}`);
+    if (setting === undefined) {
+      issues.push({
+        path: arg,
+        problem: unknown(
+          flag,
+          SETTINGS.map(({ name }) => `--${kebab(name)}`),
+          "flag",
+        ),
+      });
+      if (flag.startsWith("--") && equals === -1 && argv[i + 1]?.startsWith("-") === false) i += 1;
+      continue;
+    }
+    const text = equals === -1 ? argv[++i] : arg.slice(equals + 1);
+    if (text === undefined) issues.push({ path: flag, problem: `needs a value: ${flag} ${setting.placeholder}` });
+    else values.set(setting.name, { text, from: flag });
+  }
+  return values;
+}
+
+function readEnvironment(env: SettingsInput["env"], issues: Issue[]): Values {
+  const values: Values = new Map();
+  const known = SETTINGS.map(({ name }) => screaming(name));
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith("TIDEGATE_") || text === undefined || name === "TIDEGATE_CACHE") continue;
+    const setting = SETTINGS[known.indexOf(name)];
+    if (setting === undefined) issues.push({ path: name, problem: unknown(name, known, "variable") });
+    else values.set(setting.name, { text, from: name });
+  }
+  return values;
+}
+
+function readSettingsFile(path: string, readFile: SettingsInput["readFile"], issues: Issue[]): Values {
+  const values: Values = new Map();
+  let content: unknown;
+  try {
+    content = parseYaml(readFile(path));
+  } catch (error) {
+    issues.push({ path, problem: error instanceof Error ? error.message : String(error) });
+    return values;
+  }
+  if (typeof content !== "object" || content === null || Array.isArray(content)) {
+    issues.push({ path, problem: "has to be a mapping of setting to value" });
+    return values;
+  }
+  for (const [name, value] of Object.entries(content)) {
+    const setting = SETTINGS.find((one) => one.name === name && name !== "settings");
+    const from = `${path}: ${name}`;
+    if (setting === undefined)
+      issues.push({
+        path: from,
+        problem: unknown(
+          name,
+          SETTINGS.map((one) => one.name),
+          "setting",
+        ),
+      });
+    else if (typeof value === "string" || typeof value === "number") values.set(setting.name, { text: String(value), from });
+    else issues.push({ path: from, problem: "has to be text or a number" });
+  }
+  return values;
+}
+
+function complete(values: Values, issues: Issue[]): GatewaySettings {
+  const text = (name: Setting["name"]): string | undefined => {
+    const found = values.get(name);
+    if (found?.text !== "") return found?.text;
+    issues.push({ path: found.from, problem: "is empty: leave it out or give a value" });
+    return undefined;
+  };
+  const whole = (name: Setting["name"], byDefault: number, min: number, max: number): number => {
+    const found = values.get(name);
+    if (found === undefined) return byDefault;
+    const number = /^\d{1,6}$/.test(found.text) ? Number(found.text) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    issues.push({ path: found.from, problem: `${JSON.stringify(found.text)} is not a whole number from ${min} to ${max}` });
+    return byDefault;
+  };
+  const pool = text("pool") ?? "ingress";
+  const gatewayId = text("gatewayId") ?? `${pool}-${hostname()}`;
+  const snapshot = text("snapshot");
+  const control = text("control");
+  if (snapshot !== undefined && control !== undefined) {
+    issues.push({
+      path: values.get("snapshot")?.from ?? "",
+      problem: "a snapshot file and a control plane exclude each other: give one of them",
+    });
+  }
+  if (control !== undefined && !/^.+:\d{1,5}$/.test(control)) {
+    issues.push({ path: values.get("control")?.from ?? "", problem: `${JSON.stringify(control)} is not HOST:PORT` });
+  }
+  return {
+    pool,
+    gatewayId,
+    snapshot,
+    control: control ?? (snapshot === undefined ? "127.0.0.1:15012" : undefined),
+    state: text("state") ?? `.tidegate/${gatewayId}`,
+    joinTokenFile: text("joinTokenFile"),
+    threads: whole("threads", 1, 1, MAX_THREADS),
+    adminPort: whole("adminPort", 15_000, 0, 65_535),
+    metricsAddress: text("metricsAddress") ?? "127.0.0.1",
+    metricsPort: whole("metricsPort", 15_090, 0, 65_535),
+    readinessAddress: text("readinessAddress") ?? "127.0.0.1",
+    readinessPort: whole("readinessPort", 15_021, 0, 65_535),
+  };
+}
+
+function unknown(name: string, known: readonly string[], what: string): string {
+  const near = known.map((one) => [distance(name, one), one] as const).sort((a, b) => a[0] - b[0])[0];
+  const hint = near !== undefined && near[0] <= 3 ? `; did you mean ${near[1]}?` : "; --help lists all";
+  return `there is no such ${what}${hint}`;
+}
+
+/** Levenshtein's. */
+function distance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= one.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= other.length; j++) {
+      const swap = (row[j - 1] ?? 0) + (one[i - 1] === other[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[other.length] ?? 0;
+}
+
+function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function screaming(name: string): string {
+  return `TIDEGATE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}

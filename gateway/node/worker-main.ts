@@ -1,0 +1,46 @@
+/** A worker thread: one data plane, driven by the main thread's messages. */
+import { parentPort, workerData } from "node:worker_threads";
+import { DataPlane } from "./data-plane.ts";
+import type { FromWorker, ToWorker, WorkerInput } from "./lane.ts";
+
+const port = parentPort;
+if (port === null) throw new Error("this file is started as a worker thread by the gateway");
+
+const tell = (message: FromWorker): void => port.postMessage(message);
+
+const plane = new DataPlane({
+  ...(workerData as WorkerInput),
+  announce: (notice) => tell({ kind: "series", notice }),
+  log: (level, message, fields) => tell({ kind: "log", level, message, fields }),
+});
+
+port.on("message", async (message: ToWorker) => {
+  switch (message.kind) {
+    case "prepare":
+      tell({ kind: "answer", id: message.id, value: plane.prepare(message.snapshot, message.version) });
+      return;
+    case "commit":
+      tell({ kind: "answer", id: message.id, value: await plane.commit() });
+      return;
+    case "discard":
+      plane.discard();
+      return;
+    case "closeEgress":
+      plane.closeEgress(message.reason);
+      return;
+    case "sample":
+      plane.sample();
+      tell({ kind: "answer", id: message.id, value: plane.listeners() });
+      return;
+    case "reopenLogs":
+      plane.reopenLogs();
+      return;
+    case "laneGone":
+      plane.laneGone(message.lane);
+      return;
+    case "drain":
+      await plane.drain(message.withinMs);
+      tell({ kind: "answer", id: message.id, value: [] });
+      return;
+  }
+});
