@@ -5,7 +5,7 @@
  * It never resolves a name and never reads a file: sources hand it what they know.
  */
 
-import type { AnyResource } from "../config/kinds/index.ts";
+import type { AnyResource } from "../config/index.ts";
 import type { Problem } from "../config/resource.ts";
 import { mergeServices, type Registry, type ServiceSource } from "./merge.ts";
 import { serviceEntrySource } from "./service-entry.ts";

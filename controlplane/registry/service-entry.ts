@@ -1,5 +1,5 @@
 /** ServiceEntry (with its WorkloadEntries) as a source of services. */
-import type { ResourceOf } from "../config/kinds/index.ts";
+import type { ResourceOf } from "../config/index.ts";
 import type { Problem, Resource } from "../config/resource.ts";
 import { isIpLiteral } from "./address.ts";
 import type { ServiceSource } from "./merge.ts";

@@ -10,8 +10,8 @@ import type {
   RetryPolicy,
   Rewrite,
 } from "../../gateway/core/ir/index.ts";
+import type { HttpCorsPolicy, HttpFault, HttpHeaders, HttpRedirect, HttpRetries, HttpRoute, RetryOn } from "../config/index.ts";
 import { compareText } from "../registry/index.ts";
-import type { HttpCorsPolicy, HttpFault, HttpHeaders, HttpRedirect, HttpRetries, HttpRoute, RetryOn } from "./objects.ts";
 
 const DEFAULT_ATTEMPTS = 2;
 const BACKOFF_BASE_MS = 25;

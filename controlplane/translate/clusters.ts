@@ -1,9 +1,10 @@
 /** Destinations → clusters: only those that the pool's routes name, with the DestinationRule's policy and the subset's endpoints. */
 
 import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings } from "../../gateway/core/ir/index.ts";
+import type { ClientTlsSettings, ConnectionPool, Destination } from "../config/index.ts";
 import { compareText, isWildcard, type Registry, resolveShortName, type Service, type ServicePort } from "../registry/index.ts";
 import { type DestinationRules, effectivePolicy, type MergedRule, type PolicyBlocks } from "./destination-rules.ts";
-import type { ClientTlsSettings, ConnectionPool, Destination, VirtualServiceResource } from "./objects.ts";
+import type { VirtualServiceResource } from "./objects.ts";
 import { selects } from "./scope.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";

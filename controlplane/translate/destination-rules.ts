@@ -1,7 +1,8 @@
 /** DestinationRules: which one applies to a service, and what it says for one port and subset. */
 
+import type { DestinationSubset, PortTrafficPolicy, TrafficPolicy } from "../config/index.ts";
 import { HostIndex, resolveShortName, visibility, visibleIn } from "../registry/index.ts";
-import type { DestinationRuleResource, DestinationSubset, PortTrafficPolicy, TrafficPolicy } from "./objects.ts";
+import type { DestinationRuleResource } from "./objects.ts";
 import { describe, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 

@@ -8,8 +8,9 @@ import type {
   EgressUser,
   Listener,
 } from "../../gateway/core/ir/index.ts";
+import type { EgressAllowRule, MeshConfigSpec } from "../config/index.ts";
 import { compareText, isWildcard, type Registry, type Service } from "../registry/index.ts";
-import type { EgressAllowRule, EgressPolicyResource, MeshConfigSpec } from "./objects.ts";
+import type { EgressPolicyResource } from "./objects.ts";
 import { egressQuotas } from "./quota-policy.ts";
 import type { QuotaTargets } from "./quota-targets.ts";
 import { objectKey, type Status } from "./status.ts";

@@ -5,8 +5,9 @@
  */
 
 import type { HttpsRedirect, Listener, ListenerServer, ServerTls, TlsVersion } from "../../gateway/core/ir/index.ts";
+import type { GatewayServer, GatewayServerTls } from "../config/index.ts";
 import { compareHosts, compareText, covers } from "../registry/index.ts";
-import type { GatewayResource, GatewayServer, GatewayServerTls } from "./objects.ts";
+import type { GatewayResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 

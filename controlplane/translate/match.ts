@@ -1,8 +1,8 @@
 /** `match` of VirtualServices and Quotas → the IR's. */
 
 import type { FieldMatch, RouteMatch, StringMatch } from "../../gateway/core/ir/index.ts";
+import type { HttpMatch } from "../config/index.ts";
 import { compareText } from "../registry/index.ts";
-import type { HttpMatch } from "./objects.ts";
 
 /** A match, or why it cannot be kept: leaving out one condition would let more through, so the whole alternative goes. */
 export type TranslatedMatch = { readonly match: RouteMatch } | { readonly unsupported: string };

@@ -1,9 +1,9 @@
 /** Quota objects and egress limits → quota policies. */
 
 import type { QuotaKeyPart, QuotaLimit, QuotaOverride, QuotaPolicy, RouteMatch } from "../../gateway/core/ir/index.ts";
-import { keyPartName } from "../config/kinds/native/quota.ts";
+import { type EgressAllowRule, keyPartName, type Limit, type MeshConfigSpec } from "../config/index.ts";
 import { requestMatch } from "./match.ts";
-import type { EgressAllowRule, EgressPolicyResource, Limit, MeshConfigSpec, QuotaResource } from "./objects.ts";
+import type { EgressPolicyResource, QuotaResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 
 /** Undefined: without the alternatives that do not work yet it would count what nobody asked for. */

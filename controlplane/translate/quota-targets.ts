@@ -1,8 +1,9 @@
 /** Which quotas apply where: targets of Quota objects, found once and asked for while tables are made. */
 
 import type { QuotaPolicy } from "../../gateway/core/ir/index.ts";
+import type { MeshConfigSpec, QuotaTarget } from "../config/index.ts";
 import { compareText, covers, patternsOver, type Registry, resolveShortName } from "../registry/index.ts";
-import type { MeshConfigSpec, ObjectSet, QuotaResource, QuotaTarget, VirtualServiceResource } from "./objects.ts";
+import type { ObjectSet, QuotaResource, VirtualServiceResource } from "./objects.ts";
 import { quotaPolicy } from "./quota-policy.ts";
 import { virtualServiceHosts } from "./scope.ts";
 import { objectKey, type Status } from "./status.ts";

@@ -1,6 +1,7 @@
 /** The routes of one VirtualService, as bound to one table. */
 
 import type { ForwardAction, Mirror, Route, RouteAction, RouteMatch, WeightedDestination } from "../../gateway/core/ir/index.ts";
+import type { HttpMatch, HttpRoute } from "../config/index.ts";
 import {
   authorityOf,
   corsPolicy,
@@ -13,7 +14,7 @@ import {
 } from "./actions.ts";
 import type { Clusters } from "./clusters.ts";
 import { matchesEverything, requestMatch } from "./match.ts";
-import type { HttpMatch, HttpRoute, VirtualServiceResource } from "./objects.ts";
+import type { VirtualServiceResource } from "./objects.ts";
 import type { QuotaTargets } from "./quota-targets.ts";
 import { gatewayKeys } from "./scope.ts";
 import type { Status } from "./status.ts";

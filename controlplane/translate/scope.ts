@@ -1,8 +1,9 @@
 /** Who meets whom: Gateways and pools by labels, VirtualServices and Gateways by name, visibility, and the hosts they have in common. */
 
+import { MESH_GATEWAY } from "../config/index.ts";
 import { covers, isWildcard, patternsOver, resolveShortName, visibility, visibleIn } from "../registry/index.ts";
 import type { BoundServer } from "./listeners.ts";
-import { type GatewayResource, MESH_GATEWAY, type VirtualServiceResource } from "./objects.ts";
+import type { GatewayResource, VirtualServiceResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 

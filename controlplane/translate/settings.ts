@@ -1,7 +1,7 @@
 /** MeshConfig → what gateways go by. */
 
 import type { Settings } from "../../gateway/core/ir/index.ts";
-import type { MeshConfigSpec } from "./objects.ts";
+import type { MeshConfigSpec } from "../config/index.ts";
 
 export function settingsOf(mesh: MeshConfigSpec): Settings {
   const { http, accessLog } = mesh;

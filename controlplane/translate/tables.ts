@@ -1,6 +1,6 @@
 /** Route tables: which virtual hosts a table has, whose routes stand in each, and which quotas. */
 
-import type { HttpsRedirect, RouteTable, VirtualHost } from "../../gateway/core/ir/index.ts";
+import type { HttpsRedirect, Route, RouteTable, VirtualHost } from "../../gateway/core/ir/index.ts";
 import { compareHosts, patternsOver } from "../registry/index.ts";
 import { type BoundServer, httpsRedirect, type PlannedListener, type PlannedTable } from "./listeners.ts";
 import { compareObjects, type VirtualServiceResource } from "./objects.ts";
@@ -109,7 +109,7 @@ class TableBuilder {
       domains,
       ...(domain.redirect === undefined ? {} : { httpsRedirect: domain.redirect }),
       quotas,
-      routes: mergeRoutes(lists, name, this.#context.status),
+      routes: chargedOnce(mergeRoutes(lists, name, this.#context.status), new Set([...this.tableQuotas, ...quotas])),
     };
   }
 
@@ -129,10 +129,16 @@ class TableBuilder {
     const { quotas } = this.#context;
     const namespaces = new Set([...domain.virtualServices.keys()].map(({ metadata }) => metadata.namespace));
     for (const gateway of domain.gateways) namespaces.add(gateway.slice(0, gateway.indexOf("/")));
-    const own = quotas.ofDomain(name, namespaces);
+    const own = quotas.ofDomain(name, namespaces).filter((id) => !this.tableQuotas.includes(id));
     if (!this.#shared) return own;
     return [...new Set([...[...domain.gateways].sort().flatMap((gateway) => quotas.ofGateway(gateway)), ...own])];
   }
+}
+
+/** A quota that stands further out is not charged again by the route. */
+function chargedOnce(routes: readonly Route[], outer: ReadonlySet<string>): readonly Route[] {
+  if (outer.size === 0) return routes;
+  return routes.map((route) => ({ ...route, quotas: route.quotas.filter((id) => !outer.has(id)) }));
 }
 
 function inOrder(domain: Domain): readonly (readonly [VirtualServiceResource, ReadonlySet<string>])[] {

@@ -1,10 +1,9 @@
 /** What translation is told and what it answers. */
 
 import type { EgressUser, Snapshot } from "../../gateway/core/ir/index.ts";
-import type { AnyResource } from "../config/kinds/index.ts";
+import type { AnyResource, MeshConfigSpec } from "../config/index.ts";
 import type { ObjectRef, Problem } from "../config/resource.ts";
 import type { Registry } from "../registry/index.ts";
-import type { MeshConfigSpec } from "./objects.ts";
 
 /** Gateways that run the same snapshot; a `gatewayPools` item of MeshConfig is one. */
 export interface Pool {

@@ -1,10 +1,14 @@
 /** Objects as YAML → the translation of one pool, through validation, references and registry, as the control plane does it. */
 import { Document, isCollection, isPair, isScalar, visit } from "yaml";
-import type { AnyResource } from "../../controlplane/config/kinds/index.ts";
-import { DEFAULT_MESH_CONFIG } from "../../controlplane/config/kinds/native/mesh-config.ts";
-import { checkReferences } from "../../controlplane/config/references.ts";
-import { formatProblem, type Problem } from "../../controlplane/config/resource.ts";
-import { problemsOf, validateText } from "../../controlplane/config/validate.ts";
+import {
+  type AnyResource,
+  checkReferences,
+  DEFAULT_MESH_CONFIG,
+  formatProblem,
+  type Problem,
+  problemsOf,
+  validateText,
+} from "../../controlplane/config/index.ts";
 import { buildRegistry } from "../../controlplane/registry/index.ts";
 import { translate } from "../../controlplane/translate/index.ts";
 import { DEFAULT_SETTINGS, type Snapshot } from "../../gateway/core/ir/index.ts";
