@@ -7,7 +7,7 @@
  * State: [newest sub-bucket, total, sub-bucket width in µs, 61 counts as a ring].
  * A clock that stands still or runs back stays in the newest sub-bucket.
  */
-import { type CompiledLimit, RING_SIZE } from "./limit.ts";
+import { type CompiledLimit, RING_SIZE, SUB_BUCKETS } from "./limit.ts";
 
 const NEWEST = 0;
 const TOTAL = 1;
@@ -118,9 +118,13 @@ function untilFreedUs(limit: CompiledLimit, s: Float64Array, o: number, need: nu
   return (bucket + RING_SIZE) * limit.widthUs - nowUs;
 }
 
-/** When the counter is as good as new. */
+/** When the counter is as good as new: when the youngest sub-bucket that holds anything has left. */
 export function rollingIdleUs(s: Float64Array, o: number): number {
-  return ((s[o + NEWEST] as number) + RING_SIZE) * (s[o + WIDTH] as number);
+  if (s[o + TOTAL] === 0) return 0;
+  const newest = s[o + NEWEST] as number;
+  let bucket = newest;
+  while (bucket > newest - SUB_BUCKETS && s[o + COUNTS + (bucket % RING_SIZE)] === 0) bucket--;
+  return (bucket + RING_SIZE) * (s[o + WIDTH] as number);
 }
 
 /** Works the total out anew from the counts, after a writer died half way. */
