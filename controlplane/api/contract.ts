@@ -1,4 +1,5 @@
 /** What goes over the operator's API as JSON. The command line and the server share these shapes. */
+import type { FieldChange } from "../config/index.ts";
 import type { ObjectRef, Problem } from "../config/resource.ts";
 
 /** A YAML or JSON text, and the name to call it by in messages. */
@@ -20,14 +21,13 @@ export interface DeleteRequest {
   readonly waitMs?: number;
 }
 
-export type ChangeKind = "created" | "updated" | "unchanged" | "deleted" | "refused";
+export type ChangeKind = "created" | "updated" | "unchanged" | "deleted" | "refused" | "missing";
 
 export interface ObjectChange {
   readonly ref: ObjectRef;
   readonly change: ChangeKind;
-  /** YAML of the spec before and after, for diffs. */
-  readonly before?: string;
-  readonly after?: string;
+  /** Dry run: which fields differ. */
+  readonly fields?: readonly FieldChange[];
 }
 
 export interface ChangeResponse {

@@ -30,7 +30,7 @@ export interface Operations {
   delete(request: DeleteRequest, who: string): Promise<ChangeResponse>;
   status(): StatusResponse;
   wait(timeoutMs: number): Promise<EnforcedAnswer>;
-  snapshots(pool: string | undefined): SnapshotListResponse;
+  snapshots(pool: string | undefined): Promise<SnapshotListResponse>;
   /** The snapshot as a file: manifest and chunks. */
   snapshotFile(pool: string, version: string): Promise<Answer<unknown>>;
   rollback(pool: string, request: RollbackRequest): Promise<Answer<RollbackResponse>>;

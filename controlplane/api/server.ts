@@ -90,7 +90,7 @@ export function createApi({ operations, token, version }: ApiOptions): Hono {
     const body = await read(c, REQUESTS.wait);
     return body instanceof Response ? body : c.json(await operations.wait(body.timeoutMs));
   });
-  app.get("/api/v1/snapshots", (c) => c.json(operations.snapshots(c.req.query("pool"))));
+  app.get("/api/v1/snapshots", async (c) => c.json(await operations.snapshots(c.req.query("pool"))));
   app.get("/api/v1/snapshots/:pool/:version", async (c) =>
     answer(c, await operations.snapshotFile(c.req.param("pool"), c.req.param("version"))),
   );

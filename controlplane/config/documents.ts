@@ -110,9 +110,11 @@ function readDocument(document: Document.Parsed, lines: LineCounter, limits: Par
 }
 
 function withoutCascade(problems: readonly TextProblem[]): readonly TextProblem[] {
+  const tooDeep = problems.find(({ message }) => message === REMEDY["RESOURCE_EXHAUSTION"]);
+  if (tooDeep) return [tooDeep];
   const seen = new Set<string>();
   return problems.filter(({ line, message }) => {
-    const key = message === REMEDY["RESOURCE_EXHAUSTION"] ? message : `${line} ${message}`;
+    const key = `${line} ${message}`;
     return !seen.has(key) && seen.add(key);
   });
 }

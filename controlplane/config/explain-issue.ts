@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import type { FieldPath, Json } from "./documents.ts";
 import type { Finding } from "./kinds/kind.ts";
-import { descriptionAt, fieldsAt, type JsonSchema } from "./schema.ts";
+import { fieldsAt, type JsonSchema, nodesAt } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -30,7 +30,7 @@ function explain(issue: Issue, path: FieldPath, raw: Json, schema: JsonSchema): 
     case "invalid_key":
       return [{ path, message: issue.issues[0]?.message ?? issue.message, atKey: true }];
     case "invalid_type":
-      return [{ path, message: wrongType(value, issue.expected, descriptionAt(schema, path)) }];
+      return [{ path, message: wrongType(value, issue.expected, hintAt(schema, path)) }];
     case "invalid_value":
       return [{ path, message: notListed(value, issue.values) }];
     case "too_small":
@@ -97,6 +97,18 @@ const TYPE_NAMES: { readonly [type: string]: string } = {
 
 function typeName(type: string): string {
   return TYPE_NAMES[type] ?? type;
+}
+
+/** Texts with a form of their own; other fields are described by what they mean. */
+const FORMATS: { readonly [format: string]: string } = {
+  "go-duration": "a duration such as 10s, 1h30m or 0.5s",
+  "byte-size": "a size such as 64KiB",
+  percentage: "a percentage such as 5%",
+};
+
+function hintAt(schema: JsonSchema, path: FieldPath): string | undefined {
+  const [node] = nodesAt(schema, path);
+  return FORMATS[String(node?.["format"])] ?? node?.description;
 }
 
 function wrongType(value: Json | undefined, expected: string, description: string | undefined): string {

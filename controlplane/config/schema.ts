@@ -63,12 +63,8 @@ export function fieldsAt(schema: JsonSchema, path: FieldPath): readonly string[]
   return [...new Set(nodesAt(schema, path).flatMap((node) => Object.keys(node.properties ?? {})))];
 }
 
-/** What the schema says a field is, in words. */
-export function descriptionAt(schema: JsonSchema, path: FieldPath): string | undefined {
-  return nodesAt(schema, path).find((node) => node.description !== undefined)?.description;
-}
-
-function nodesAt(schema: JsonSchema, path: FieldPath): readonly JsonSchema[] {
+/** The schema of what is at a path; several where alternatives exist. */
+export function nodesAt(schema: JsonSchema, path: FieldPath): readonly JsonSchema[] {
   let nodes: readonly JsonSchema[] = alternatives(schema);
   for (const step of path) nodes = nodes.flatMap((node) => alternatives(child(node, step)));
   return nodes;

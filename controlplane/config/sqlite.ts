@@ -23,7 +23,8 @@ export interface StoredObject {
   readonly source: SourceLocation;
 }
 
-export type ChangeKind = "created" | "updated" | "deleted";
+/** `moved`: the same text in another file; it is no news, so it is not in the history. */
+export type ChangeKind = "created" | "updated" | "deleted" | "moved";
 
 /** One change of one object. */
 export interface Change {
@@ -181,7 +182,7 @@ function explainOpen(path: string, cause: unknown): string {
   if (/not a database|malformed/.test(message)) {
     return `${path} is not a database or is damaged; restore a copy, or move it away to start with an empty store`;
   }
-  if (["EACCES", "EPERM", "EROFS"].includes(code) || /readonly|unable to open/.test(message)) {
+  if (["EACCES", "EPERM", "EROFS", "ENOENT"].includes(code) || /readonly|unable to open/.test(message)) {
     return `${path} cannot be written (${code || message}); make its directory writable for this user, or name another one`;
   }
   if (code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {

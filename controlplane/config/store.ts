@@ -149,7 +149,7 @@ export class ConfigStore {
       next.set(refKey(object.ref), withHistory(object, stored));
       outcomes.push({
         ref: object.ref,
-        outcome: change ?? "unchanged",
+        outcome: change === undefined || change === "moved" ? "unchanged" : change,
         generation: stored.generation,
         problems: object.problems,
       });
@@ -179,7 +179,10 @@ export class ConfigStore {
     return { objects: outcomes, problems: [], version: this.current.version };
   }
 
-  /** Takes a source's whole content: what is not in it any more is deleted, what is refused keeps its last good generation. */
+  /**
+   * Takes a source's whole content. What is not in it any more is deleted; what is refused, or was in a file that cannot be read now, keeps its last
+   * good generation.
+   */
   replace(origin: string, validation: Validation, who: string): ConfigSet {
     const source = this.source(origin);
     const changes: Change[] = [];
@@ -194,7 +197,11 @@ export class ConfigStore {
       if (change) changes.push({ kind: change, object: stored });
       return withHistory(object, stored);
     });
-    for (const [key, held] of source.good) if (!seen.has(key)) changes.push({ kind: "deleted", object: held });
+    for (const [key, held] of source.good) {
+      if (seen.has(key)) continue;
+      if (validation.problems.some((problem) => mayHide(problem, held))) objects.push(...this.revive(held));
+      else changes.push({ kind: "deleted", object: held });
+    }
     this.commit(source, changes, who);
     source.objects = objects;
     source.problems = validation.problems;
@@ -257,10 +264,12 @@ export class ConfigStore {
     source: SourceLocation,
     held: StoredObject | undefined,
     createdMs: number,
-  ): { readonly stored: StoredObject; readonly change: "created" | "updated" | undefined } {
+  ): { readonly stored: StoredObject; readonly change: "created" | "updated" | "moved" | undefined } {
     if (!held) return { stored: { origin, manifest, createdMs, generation: 1, source }, change: "created" };
-    const same = diffFields(contentOf(held.manifest), contentOf(manifest), []).length === 0;
-    if (same) return { stored: held, change: undefined };
+    if (diffFields(contentOf(held.manifest), contentOf(manifest), []).length === 0) {
+      const moved = held.source.file !== source.file;
+      return moved ? { stored: { ...held, source }, change: "moved" } : { stored: held, change: undefined };
+    }
     return {
       stored: { origin, manifest, createdMs: held.createdMs, generation: held.generation + 1, source },
       change: "updated",
@@ -336,6 +345,12 @@ export class ConfigStore {
 
 function keyOf({ kind, metadata }: Manifest): string {
   return refKey({ kind, namespace: metadata.namespace, name: metadata.name });
+}
+
+/** Whether a problem of a source may be what is left of an object: its file or directory cannot be read, or its kind is misspelt. */
+function mayHide({ severity, ref, source }: Problem, { manifest, source: held }: StoredObject): boolean {
+  if (severity !== "error" || (held.file !== source.file && !held.file.startsWith(`${source.file}/`))) return false;
+  return !ref || (ref.name === manifest.metadata.name && ref.namespace === manifest.metadata.namespace);
 }
 
 function firstOfEach(objects: readonly CheckedObject[]): readonly CheckedObject[] {

@@ -61,13 +61,13 @@ export function report(terminal: Terminal, flags: OutputFlags, answer: ChangeRes
     answer,
     () => changeTable(terminal, answer.changes) + problemLines(terminal, answer.problems) + enforcedText(terminal, answer),
   );
-  const refused = answer.changes.filter((change) => change.change === "refused").length;
+  const refused = answer.changes.filter((change) => change.change === "refused" || change.change === "missing").length;
   const errors = answer.problems.filter((problem) => problem.severity === "error").length;
   if (refused > 0 || errors > 0) throw new CliError(flags.output === "table" ? `${Math.max(refused, errors)} refused` : "", 1);
   if (answer.enforced?.complete === false) throw new CliError("", 3);
 }
 
-const TONES = { created: "good", updated: "good", unchanged: "dim", deleted: "warn", refused: "bad" } as const;
+const TONES = { created: "good", updated: "good", unchanged: "dim", deleted: "warn", refused: "bad", missing: "bad" } as const;
 
 function changeTable(terminal: Terminal, changes: readonly ObjectChange[]): string {
   if (changes.length === 0) return "";

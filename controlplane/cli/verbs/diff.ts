@@ -5,7 +5,6 @@ import { readDocuments } from "../files.ts";
 import { type ApiFlags, collect, type OutputFlags, withApi, withOutput } from "../options.ts";
 import { CliError, clean, show, type Terminal, tinted } from "../output.ts";
 import { countErrors, problemLines } from "../problems.ts";
-import { diffLines } from "../text-diff.ts";
 
 export function registerDiff(program: Command, context: CliContext): void {
   const command = program
@@ -32,14 +31,17 @@ export function registerDiff(program: Command, context: CliContext): void {
 }
 
 function diffText(terminal: Terminal, changes: readonly ObjectChange[]): string {
+  const text = (value: unknown) => clean(typeof value === "string" ? value : JSON.stringify(value));
   return changes
     .filter(({ change }) => change === "created" || change === "updated")
-    .map(({ ref, change, before = "", after = "" }) => {
-      const title = tinted(terminal, `${ref.kind} ${ref.namespace}/${ref.name}: ${change}\n`, "bold");
-      const lines = diffLines(before, after).map(({ sign, text }) =>
-        tinted(terminal, `${sign} ${clean(text)}\n`, sign === "+" ? "good" : sign === "-" ? "bad" : "dim"),
+    .map(({ ref, change, fields = [] }) => {
+      const lines = fields.map(({ path, before, after }) =>
+        [
+          before === undefined ? "" : tinted(terminal, `- ${path}: ${text(before)}\n`, "bad"),
+          after === undefined ? "" : tinted(terminal, `+ ${path}: ${text(after)}\n`, "good"),
+        ].join(""),
       );
-      return title + lines.join("");
+      return tinted(terminal, `${ref.kind} ${ref.namespace}/${ref.name}: ${change}\n`, "bold") + lines.join("");
     })
     .join("\n");
 }

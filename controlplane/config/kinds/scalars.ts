@@ -40,7 +40,7 @@ export interface DurationRule {
 export function duration({ min = 1, max = MAX_DURATION_MS }: DurationRule = {}) {
   return z
     .string()
-    .meta({ description: "Duration such as 10s, 1h30m, 0.5s or 1d", format: "duration-go" })
+    .meta({ description: "Duration such as 10s, 1h30m, 0.5s or 1d", format: "go-duration" })
     .transform((text, ctx): number => {
       const ms = parseDuration(text);
       if (ms === undefined) {
@@ -87,7 +87,7 @@ export function parseSize(text: string): number | undefined {
 export function size({ min = 0, max = Number.MAX_SAFE_INTEGER }: { readonly min?: number; readonly max?: number } = {}) {
   return z
     .union([z.int(), z.string()])
-    .meta({ description: "Size such as 64KiB or 1MiB, or a number of bytes" })
+    .meta({ description: "Size such as 64KiB or 1MiB, or a number of bytes", format: "byte-size" })
     .transform((input, ctx): number => {
       const bytes = parseSize(String(input));
       if (bytes === undefined) {
@@ -106,7 +106,7 @@ export function size({ min = 0, max = Number.MAX_SAFE_INTEGER }: { readonly min?
 export function percentText({ min = 0, max = 100 }: { readonly min?: number; readonly max?: number } = {}) {
   return z
     .string()
-    .meta({ description: "Percentage such as 5%", pattern: "^[0-9]+(\\.[0-9]+)?%$" })
+    .meta({ description: "Percentage such as 5%", format: "percentage", pattern: "^[0-9]+(\\.[0-9]+)?%$" })
     .transform((text, ctx): number => {
       const value = /^\d+(?:\.\d+)?%$/.test(text) ? Number(text.slice(0, -1)) : Number.NaN;
       if (!(value >= min && value <= max)) {

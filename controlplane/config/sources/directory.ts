@@ -1,19 +1,22 @@
 /**
  * A directory of YAML and JSON, watched. Files may be replaced by rename, written in pieces, linked (Kubernetes mounts ConfigMaps through
- * `..data`) or deleted. A file that cannot be read or parsed keeps what it last said, and shows the problem.
+ * `..data`) or deleted. What cannot be read or parsed is a problem of the file; the store then keeps what the file last said.
  */
 import { type FSWatcher, readdirSync, readFileSync, realpathSync, type Stats, statSync, watch } from "node:fs";
 import { join } from "node:path";
 import type { Problem } from "../resource.ts";
-import { refKey } from "../resource.ts";
 import type { CheckedObject, Validation } from "../validate.ts";
 
-/** Files of one directory tree. */
-export const MAX_FILES = 10_000;
-/** Directories inside one another. */
-export const MAX_DIRECTORY_DEPTH = 16;
-/** Bytes of one file. */
-export const MAX_FILE_BYTES = 16 * 1024 * 1024;
+export interface DirectoryLimits {
+  /** Files of the tree. */
+  readonly maxFiles: number;
+  /** Directories inside one another. */
+  readonly maxDepth: number;
+  /** Bytes of one file. */
+  readonly maxFileBytes: number;
+}
+
+export const DIRECTORY_LIMITS: DirectoryLimits = { maxFiles: 10_000, maxDepth: 16, maxFileBytes: 16 * 1024 * 1024 };
 
 export interface DirectorySourceOptions {
   readonly root: string;
@@ -28,6 +31,7 @@ export interface DirectorySourceOptions {
   readonly rescanMs?: number;
   /** How long a file that became empty keeps its objects: an editor may have truncated it to write it anew. Default 500 ms. */
   readonly emptyGraceMs?: number;
+  readonly limits?: DirectoryLimits;
   /** Raises an event when something below the root changes. Default `fs.watch`. */
   readonly watch?: (root: string, changed: () => void) => () => void;
 }
@@ -51,9 +55,11 @@ export class DirectorySource {
   /** Files that stayed empty for the whole grace. */
   private readonly emptied = new Set<string>();
   private readonly options: DirectorySourceOptions;
+  private readonly limits: DirectoryLimits;
 
   constructor(options: DirectorySourceOptions) {
     this.options = options;
+    this.limits = options.limits ?? DIRECTORY_LIMITS;
   }
 
   /** Reads everything, publishes it, and keeps watching. */
@@ -87,9 +93,8 @@ export class DirectorySource {
   /** Reads what changed and publishes when anything did. */
   scan(): void {
     if (this.closed) return;
-    const listing = listFiles(this.options.root);
+    const listing = listFiles(this.options.root, this.limits);
     const next = new Map<string, KnownFile>();
-    if (!listing.readable) for (const [file, known] of this.files) next.set(file, known);
     for (const { file, stats } of listing.files) next.set(file, this.refresh(file, stats));
     this.files = next;
     const state = JSON.stringify([[...next].map(([file, { stamp }]) => [file, stamp]), listing.problems]);
@@ -106,22 +111,21 @@ export class DirectorySource {
     const before = this.files.get(file);
     const stamp = `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`;
     if (before?.stamp === stamp) return before;
-    if (stats.size > MAX_FILE_BYTES) {
-      return kept(before, stamp, [
-        fileProblem(file, `the file has ${stats.size} bytes; at most ${MAX_FILE_BYTES} are read. Split it`),
-      ]);
+    if (stats.size > this.limits.maxFileBytes) {
+      return {
+        stamp,
+        objects: [],
+        problems: [fileProblem(file, `the file has ${stats.size} bytes; at most ${this.limits.maxFileBytes} are read. Split it`)],
+      };
     }
     let text: string;
     try {
       text = readFileSync(file, "utf8");
     } catch (cause) {
-      return kept(before, stamp, [fileProblem(file, `the file cannot be read: ${reason(cause)}`)]);
+      return { stamp, objects: [], problems: [fileProblem(file, `the file cannot be read: ${reason(cause)}`)] };
     }
-    if (text.trim() === "" && before && before.objects.length > 0 && before.emptySince === undefined)
-      return this.grace(before, stamp);
-    const { objects, problems } = this.options.validate(text, file);
-    const broken = problems.some(({ severity }) => severity === "error");
-    return broken ? kept(before, stamp, problems, objects) : { stamp, objects, problems };
+    if (text.trim() === "" && before && before.objects.length > 0 && !this.emptied.delete(file)) return this.grace(file, before);
+    return { stamp, ...this.options.validate(text, file) };
   }
 
   /** Keeps a truncated file's objects for a moment; if it is empty then, too, they are deleted. */
@@ -137,37 +141,19 @@ export class DirectorySource {
   }
 }
 
-/** What a broken file still says: what can be read of it now, and what it said before about anything else. */
-function kept(
-  before: KnownFile | undefined,
-  stamp: string,
-  problems: readonly Problem[],
-  objects: readonly CheckedObject[] = [],
-): KnownFile {
-  const now = new Set(objects.map(({ ref }) => refKey(ref)));
-  const old = (before?.objects ?? []).filter(({ ref }) => !now.has(refKey(ref)));
-  return { stamp, objects: [...objects, ...old], problems };
-}
-
 interface Listing {
   readonly files: readonly { readonly file: string; readonly stats: Stats }[];
   readonly problems: readonly Problem[];
-  /** False: the root itself cannot be read, so nothing is known about what it holds. */
-  readonly readable: boolean;
 }
 
 /** YAML and JSON files below a root, sorted; hidden names (`..data`, editors' files) are skipped. */
-function listFiles(root: string): Listing {
+function listFiles(root: string, limits: DirectoryLimits): Listing {
   const files: { file: string; stats: Stats }[] = [];
   const problems: Problem[] = [];
   const visited = new Set<string>();
-  let readable = true;
   const walk = (directory: string, depth: number): void => {
     const names = read(directory, () => readdirSync(directory).sort());
-    if (!names) {
-      if (directory === root) readable = false;
-      return;
-    }
+    if (!names) return;
     const real = read(directory, () => realpathSync(directory));
     if (real === undefined || visited.has(real)) return;
     visited.add(real);
@@ -177,15 +163,13 @@ function listFiles(root: string): Listing {
     // A file that vanished between listing and looking was deleted.
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats?.isDirectory()) {
-      if (depth < MAX_DIRECTORY_DEPTH) walk(path, depth + 1);
+      if (depth < limits.maxDepth) walk(path, depth + 1);
       else
-        problems.push(
-          fileProblem(path, `directories are nested more than ${MAX_DIRECTORY_DEPTH} deep; what is below is not read`),
-        );
+        problems.push(fileProblem(path, `directories are nested more than ${limits.maxDepth} deep; what is below is not read`));
     } else if (stats?.isFile() && /\.(?:ya?ml|json)$/i.test(path)) {
-      if (files.length < MAX_FILES) files.push({ file: path, stats });
+      if (files.length < limits.maxFiles) files.push({ file: path, stats });
       else if (!problems.some(({ message }) => message.includes("more than"))) {
-        problems.push(fileProblem(root, `the directory has more than ${MAX_FILES} files; the rest is not read`));
+        problems.push(fileProblem(root, `the directory has more than ${limits.maxFiles} files; the rest is not read`));
       }
     }
   };
@@ -198,7 +182,7 @@ function listFiles(root: string): Listing {
     }
   };
   walk(root, 0);
-  return { files, problems, readable };
+  return { files, problems };
 }
 
 function isHidden(name: string): boolean {

@@ -1,0 +1,204 @@
+/** Nothing is ignored in silence: every field of every schema either works or is told to be unsupported. */
+import { expect, test } from "vitest";
+import { fieldPatterns } from "../schema.ts";
+import { UNSUPPORTED } from "../unsupported.ts";
+import { KINDS, type KindName } from "./index.ts";
+
+const MATCH = ["", ".exact", ".prefix", ".regex"];
+const DESTINATION = [".host", ".subset", ".port", ".port.number"];
+const HEADERS = [
+  "",
+  ...["request", "response"].flatMap((side) => ["", ".set", ".add", ".remove"].map((verb) => `.${side}${verb}`)),
+];
+const LIMIT = ["", ".name", ".requests", ".bytes", ".concurrent", ".per", ".window", ".burst", ".timeZone"];
+const under = (path: string, rest: readonly string[]): string[] => rest.map((part) => path + part);
+
+const httpMatch = (path: string): string[] => [
+  path,
+  ...under(`${path}[]`, [".name", ".ignoreUriCase", ".port", ".gateways"]),
+  ...["uri", "scheme", "method", "authority"].flatMap((field) => under(`${path}[].${field}`, MATCH)),
+  ...["headers", "withoutHeaders", "queryParams"].flatMap((field) => [
+    `${path}[].${field}`,
+    ...under(`${path}[].${field}{}`, MATCH.slice(1)),
+  ]),
+];
+const l4 = (path: string, match: readonly string[]): string[] => [
+  path,
+  `${path}[].match`,
+  ...under(`${path}[].match[]`, [".destinationSubnets", ".port", ".sourceLabels", ".gateways", ".sourceNamespace", ...match]),
+  ...under(`${path}[].route`, ["", "[].destination", "[].weight"]),
+  ...under(`${path}[].route[].destination`, DESTINATION),
+];
+const perPort = (path: string): string[] => [
+  ...under(`${path}.loadBalancer`, ["", ".simple"]),
+  ...under(`${path}.connectionPool`, ["", ".tcp", ".tcp.maxConnections", ".tcp.connectTimeout", ".tcp.idleTimeout", ".http"]),
+  ...under(`${path}.connectionPool.http`, [
+    ".http1MaxPendingRequests",
+    ".maxRequestsPerConnection",
+    ".idleTimeout",
+    ".h2UpgradePolicy",
+    ".useClientProtocol",
+  ]),
+  ...under(`${path}.tls`, ["", ".mode", ".caCertificates", ".subjectAltNames", ".sni", ".insecureSkipVerify"]),
+];
+const trafficPolicy = (path: string): string[] => [
+  path,
+  ...perPort(path),
+  ...under(`${path}.portLevelSettings`, ["", "[].port", "[].port.number"]),
+  ...perPort(`${path}.portLevelSettings[]`),
+  ...under(`${path}.retryBudget`, ["", ".percent", ".minRetryConcurrency"]),
+];
+
+/** Fields that translation and the gateways carry out, below `spec`. A value of them may still be unsupported. */
+const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
+  Gateway: [
+    ".selector",
+    ...under(".servers", ["", "[].port", "[].port.number", "[].port.protocol", "[].port.name", "[].bind", "[].hosts", "[].name"]),
+    ...under(".servers[].tls", [
+      "",
+      ".httpsRedirect",
+      ".mode",
+      ".serverCertificate",
+      ".privateKey",
+      ".minProtocolVersion",
+      ".maxProtocolVersion",
+    ]),
+    ...under(".servers[].tls", [".cipherSuites", ".insecureSkipVerify"]),
+  ],
+  VirtualService: [
+    ...[".hosts", ".gateways", ".exportTo", ".http", ".http[].name", ".http[].timeout"],
+    ...httpMatch(".http[].match"),
+    ...under(".http[].route", ["", "[].destination", "[].weight"]),
+    ...under(".http[].route[].destination", DESTINATION),
+    ...under(".http[].route[].headers", HEADERS),
+    ...under(".http[].redirect", [
+      "",
+      ".uri",
+      ".prefixRewrite",
+      ".authority",
+      ".port",
+      ".derivePort",
+      ".scheme",
+      ".redirectCode",
+    ]),
+    ...under(".http[].directResponse", ["", ".status", ".body", ".body.string", ".body.bytes"]),
+    ...under(".http[].rewrite", [
+      "",
+      ".uri",
+      ".authority",
+      ".uriRegexRewrite",
+      ".uriRegexRewrite.match",
+      ".uriRegexRewrite.rewrite",
+    ]),
+    ...under(".http[].retries", ["", ".attempts", ".perTryTimeout", ".retryOn", ".retryIgnorePreviousHosts", ".backoff"]),
+    ...under(".http[].fault", ["", ".delay", ".delay.fixedDelay", ".abort", ".abort.httpStatus"]),
+    ...["delay", "abort"].flatMap((kind) => under(`.http[].fault.${kind}`, [".percent", ".percentage", ".percentage.value"])),
+    ...under(".http[].mirror", ["", ...DESTINATION]),
+    ...under(".http[].mirrors", ["", "[].destination", "[].percentage", "[].percentage.value"]),
+    ...under(".http[].mirrors[].destination", DESTINATION),
+    ...[".http[].mirrorPercent", ".http[].mirrorPercentage", ".http[].mirrorPercentage.value"],
+    ...under(".http[].corsPolicy", [
+      "",
+      ".allowOrigin",
+      ".allowOrigins",
+      ".allowMethods",
+      ".allowHeaders",
+      ".exposeHeaders",
+      ".maxAge",
+    ]),
+    ...under(".http[].corsPolicy", [".allowCredentials", ".unmatchedPreflights"]),
+    ...under(".http[].corsPolicy.allowOrigins[]", MATCH.slice(1)),
+    ...under(".http[].headers", HEADERS),
+  ],
+  DestinationRule: [
+    ...[".host", ".exportTo", ".subsets", ".subsets[].name", ".subsets[].labels"],
+    ...trafficPolicy(".trafficPolicy"),
+    ...trafficPolicy(".subsets[].trafficPolicy"),
+  ],
+  ServiceEntry: [
+    ...[".hosts", ".location", ".resolution", ".exportTo", ".workloadSelector", ".workloadSelector.labels"],
+    ...under(".ports", ["", "[].number", "[].protocol", "[].name", "[].targetPort"]),
+    ...under(".endpoints", ["", "[].address", "[].ports", "[].labels", "[].locality", "[].weight"]),
+  ],
+  WorkloadEntry: [".address", ".ports", ".labels", ".locality", ".weight"],
+  Quota: [
+    ...under(".targets", ["", "[].kind", "[].name", "[].namespace", "[].route", "[].rule"]),
+    ...httpMatch(".match"),
+    ...under(".key", ["", "[].header", "[].query", "[].cookie", "[].identity", "[].pathVariable", "[].pathTemplate"]),
+    ...under(".key[].clientIP", ["", ".v4Prefix", ".v6Prefix"]),
+    ".limits",
+    ...under(".limits[]", LIMIT.slice(1)),
+    ...[".unit", ".cost", ".cost.header", ".cost.max", ".cost.default", ".overrides", ".overrides[].key", ".overrides[].limits"],
+    ...under(".overrides[].limits[]", LIMIT.slice(1)),
+    ...[
+      ".whenKeyMissing",
+      ".scope",
+      ".accuracy",
+      ".accuracy.bounded",
+      ".onStoreFailure",
+      ".onStoreFailure.local",
+      ".mode",
+      ".headers",
+    ],
+    ...under(".response", ["", ".status", ".body"]),
+  ],
+  EgressPolicy: [
+    ...[".from", ".from[].proxyUser", ".from[].ipBlock", ".mode"],
+    ...under(".allow", ["", "[].name", "[].hosts", "[].ports", "[].protocol", "[].methods", "[].paths", "[].limits"]),
+    ...under(".allow[].addresses", ["", "[].cidr", "[].ports"]),
+    ...under(".allow[].limits[]", LIMIT.slice(1)),
+    ...under(".deny", ["", "[].hosts", "[].ports", "[].reason"]),
+  ],
+  MeshConfig: [
+    ...[".trustDomain", ".rootNamespace", ".outboundTrafficPolicy", ".numTrustedProxies", ".explainHeaders", ".quotaHeaders"],
+    ...under(".gatewayPools", ["", "[].name", "[].labels", "[].role", "[].bind", "[].ports", "[].forwardProxyPort"]),
+    ...under(".accessLog", ["", ".enabled", ".path", ".format"]),
+    ...[".snapshots", ".signatures"],
+    ...["routes", "egress", "quota"].flatMap((section) => [
+      ...under(`.snapshots.${section}`, ["", ".soft", ".hard", ".failMode"]),
+      ...under(`.signatures.${section}`, ["", ".narrowing", ".widening"]),
+    ]),
+    ...under(".http", [
+      "",
+      ".maxRequestLine",
+      ".maxHeaders",
+      ".maxHeaderCount",
+      ".maxRequestBody",
+      ".headerTimeout",
+      ".idleTimeout",
+    ]),
+    ...under(".http", [".streamIdleTimeout", ".requestTimeout", ".drainTimeout", ".maxReplay"]),
+    ...under(".proxyUsers", ["", ".file", ".realm"]),
+  ],
+};
+
+/** Whether a rule takes out the field, or a part that holds it, whatever its value. */
+function isRefused(kind: KindName, field: string): boolean {
+  return UNSUPPORTED[kind].some(
+    (rule) => !rule.when && (rule.field === field || new RegExp(`^${escape(rule.field)}[.[{]`).test(field)),
+  );
+}
+
+const escape = (text: string): string => text.replaceAll(/[.[\]{}]/g, "\\$&");
+
+test.each(KINDS.map(({ kind }) => kind as KindName))("%s: every field works or is told to be unsupported", (kind) => {
+  const definition = KINDS.find((known) => known.kind === kind)!;
+  const works = new Set(WORKS[kind].map((field) => `spec${field}`));
+  // Whole routes of these come in one part: rules tell about `tls` and `tcp` with and without `http` beside them.
+  if (kind === "VirtualService")
+    for (const field of [...l4(".tls", [".sniHosts"]), ...l4(".tcp", [".sourceSubnet"])]) works.add(`spec${field}`);
+  const fields = fieldPatterns(definition);
+  expect(fields.filter((field) => !works.has(field) && !isRefused(kind, field))).toEqual([]);
+  expect([...works].filter((field) => !fields.includes(field))).toEqual([]);
+  expect([...works].filter((field) => isRefused(kind, field))).toEqual([]);
+});
+
+test("every rule names a field that exists", () => {
+  for (const definition of KINDS) {
+    const fields = fieldPatterns(definition);
+    const wrong = UNSUPPORTED[definition.kind as KindName].filter(
+      ({ field }) => !fields.includes(field.replace(/(?:\[\]|\{\})$/, "")),
+    );
+    expect(wrong).toEqual([]);
+  }
+});

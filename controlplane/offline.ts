@@ -1,0 +1,61 @@
+/** Snapshots without a running control plane: read, translate, sign, into a history on disk. */
+import { type AnyResource, type FileReader, problemsOf, validateText } from "./config/index.ts";
+import { type Problem, refKey } from "./config/resource.ts";
+import { statePaths } from "./layout.ts";
+import { agesOf, meshOf, runPipeline } from "./pipeline.ts";
+import { readProxyUsers } from "./proxy-users.ts";
+import { loadKeys, type Published, SnapshotHistory, SnapshotPublisher } from "./snapshot/index.ts";
+
+export interface OfflineOptions {
+  readonly documents: readonly { readonly file: string; readonly text: string }[];
+  /** State directory with keys and history. */
+  readonly state: string;
+  readonly files: FileReader;
+  readonly unixMs: () => number;
+  /** Only these pools. */
+  readonly pools: readonly string[];
+}
+
+export interface OfflineOutcome {
+  readonly published: readonly Published[];
+  readonly problems: readonly Problem[];
+  /** Every pool of the mesh. */
+  readonly pools: readonly string[];
+  /** Why nothing could be signed or published. */
+  readonly failure: string | undefined;
+}
+
+export async function buildSnapshots(options: OfflineOptions): Promise<OfflineOutcome> {
+  const validations = options.documents.map(({ file, text }) =>
+    validateText(text, file, { nowMs: options.unixMs(), files: options.files }),
+  );
+  const objects = validations.flatMap((validation) => validation.objects);
+  const resources: AnyResource[] = objects.flatMap(({ resource }) => resource ?? []);
+  const { users } = readProxyUsers(meshOf(resources).proxyUsers.file);
+  const byKey = new Map(objects.map((object) => [refKey(object.ref), object]));
+  const output = runPipeline({ resources, locate: (ref, path) => byKey.get(refKey(ref))?.locate(path) }, users);
+  const problems = [...validations.flatMap((validation) => [...problemsOf(validation)]), ...output.problems];
+  const pools = output.pools.map(({ pool }) => pool.name);
+  const paths = statePaths(options.state);
+  const keys = await loadKeys(paths.keys);
+  if (!keys.ok)
+    return { published: [], problems, pools, failure: keys.error.map(({ path, problem }) => `${path}: ${problem}`).join("; ") };
+  const history = await SnapshotHistory.open(paths.snapshots);
+  const publisher = new SnapshotPublisher({
+    history,
+    keys: keys.value,
+    clock: { unixMs: options.unixMs },
+    ages: agesOf(output.mesh),
+  });
+  const published: Published[] = [];
+  for (const { pool, snapshot } of output.pools) {
+    if (!options.pools.includes(pool.name)) continue;
+    const outcome = await publisher.publish(pool.name, snapshot);
+    if (outcome.kind === "refused") {
+      const failure = outcome.issues.map(({ path, problem }) => `${path}: ${problem}`).join("; ");
+      return { published, problems, pools, failure: `pool ${pool.name}: ${failure}` };
+    }
+    published.push(outcome.published);
+  }
+  return { published, problems, pools, failure: undefined };
+}

@@ -1,0 +1,42 @@
+/** The file of proxy users that MeshConfig names: `name:scrypt$N$r$p$salt$hash` a line, `#` starts a comment. */
+import { readFileSync } from "node:fs";
+import type { EgressUser } from "../gateway/core/ir/index.ts";
+
+/** Users in one file. */
+export const MAX_PROXY_USERS = 10_000;
+
+export interface ProxyUsers {
+  readonly users: readonly EgressUser[];
+  /** One sentence each, with file and line; hashes are never repeated. */
+  readonly problems: readonly string[];
+}
+
+export function readProxyUsers(file: string | undefined): ProxyUsers {
+  if (file === undefined) return { users: [], problems: [] };
+  try {
+    return parseProxyUsers(readFileSync(file, "utf8"), file);
+  } catch (error) {
+    return {
+      users: [],
+      problems: [`${file}: ${error instanceof Error ? error.message : String(error)}; no proxy user can sign in`],
+    };
+  }
+}
+
+export function parseProxyUsers(text: string, file: string): ProxyUsers {
+  const users = new Map<string, EgressUser>();
+  const problems: string[] = [];
+  for (const [index, raw] of text.split("\n").entries()) {
+    const line = raw.trim();
+    if (line === "" || line.startsWith("#")) continue;
+    const place = `${file}:${index + 1}`;
+    const match = /^([^:\s]{1,128}):(scrypt\$\d+\$\d+\$\d+\$[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+)$/.exec(line);
+    const name = match?.[1] ?? "";
+    if (match === null)
+      problems.push(`${place}: a line is name:scrypt$N$r$p$salt$hash; make one with: tidegate egress password <name>`);
+    else if (users.has(name)) problems.push(`${place}: the user ${name} is there already; keep one line`);
+    else if (users.size >= MAX_PROXY_USERS) problems.push(`${place}: more than ${MAX_PROXY_USERS} users`);
+    else users.set(name, { name, passwordHash: match[2] ?? "" });
+  }
+  return { users: [...users.values()], problems };
+}
