@@ -18,6 +18,15 @@ export { type CompileOptions, compile } from "./compile/compile.ts";
 export type { CompiledListener, CompiledServer, Tables } from "./compile/tables.ts";
 export * from "./egress/index.ts";
 export { type Culprit, type ErrorCode, MeshError } from "./error.ts";
+export {
+  type ExplainedDestination,
+  type ExplainedOutcome,
+  type ExplainedQuota,
+  type ExplainRequest,
+  type Explanation,
+  explain,
+  type TriedMatch,
+} from "./explain.ts";
 export { QuotaFilter, type QuotaFilterPorts } from "./filter/quota.ts";
 export {
   type BodyKind,

@@ -4,15 +4,11 @@
  * An exchange is held against the tables it was made with to its end, whatever is swapped meanwhile. It does nothing itself: each method takes
  * one outcome and returns the next step (see step.ts).
  */
-import { pickUntried } from "./balance/balancer.ts";
-import type { CompiledCluster } from "./compile/clusters.ts";
 import type { HeaderEdit } from "./compile/headers.ts";
 import type { MatchTest } from "./compile/match.ts";
 import type {
   CompiledDestination,
-  CompiledForward,
   CompiledListener,
-  CompiledRetry,
   CompiledRoute,
   CompiledServer,
   CompiledVirtualHost,
@@ -21,25 +17,22 @@ import type {
 import type { ErrorCode } from "./error.ts";
 import { type FilterContext, runChain, STAGE, type Stage } from "./filter/chain.ts";
 import { addCorsFields } from "./filter/cors.ts";
+import { type ForwardContext, upstreamHead } from "./filter/forward.ts";
 import { editFields } from "./filter/headers.ts";
-import { mirrorSends } from "./filter/mirror.ts";
 import type { HeldQuota, QuotaVerdict } from "./filter/quota.ts";
-import { rewritePath } from "./filter/rewrite.ts";
 import type { FieldList, ReadonlyFieldList, RequestHead, ResponseHead } from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
-import { PSEUDONYM, upstreamFields } from "./http/upstream-head.ts";
+import { PSEUDONYM } from "./http/upstream-head.ts";
 import { findHost, hostOf } from "./match/host.ts";
 import { normalizePath } from "./match/path.ts";
 import { findRoute } from "./match/route.ts";
+import { pickDestination } from "./match/weighted.ts";
 import type { PeerInfo, Ports, Random, RequestRecord } from "./ports.ts";
 import type { CompiledQuota } from "./quota/plan.ts";
 import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
 import { unreachable } from "./result.ts";
-import { backoffMs } from "./retry/backoff.ts";
-import { affordsRetry } from "./retry/budget.ts";
-import { earlier } from "./retry/deadline.ts";
-import { mayRepeatSent, retriesFailure, retriesResponse, retriesTimeout } from "./retry/policy.ts";
-import type { AttemptFailure, Exchange, ExchangeEnd, MirrorSend, RespondStep, Step, UpstreamEndpoint } from "./step.ts";
+import { Attempts } from "./retry/attempts.ts";
+import type { AttemptFailure, Exchange, ExchangeEnd, RespondStep, Step } from "./step.ts";
 import type { ResponseFlag } from "./telemetry/flags.ts";
 
 /** A request as its codec hands it over. */
@@ -68,7 +61,7 @@ export function createExchange(
 /** Where an exchange stands: what it is waiting for. */
 type Phase = "new" | "held" | "attempt" | "backoff" | "answered" | "relaying" | "over";
 
-class HttpExchange implements Exchange, FilterContext {
+class HttpExchange implements Exchange, FilterContext, ForwardContext {
   // The request as conditions see it.
   readonly method: string;
   readonly scheme: string;
@@ -89,43 +82,27 @@ class HttpExchange implements Exchange, FilterContext {
   private readonly tables: Tables;
   private readonly listener: CompiledListener;
   private readonly server: CompiledServer;
-  private readonly head: RequestHead;
-  private readonly peer: PeerInfo;
+  readonly head: RequestHead;
+  readonly peer: PeerInfo;
   private readonly ports: Ports;
 
   private phase: Phase = "new";
   private resumeAt: Stage = STAGE.https;
   private isDelayed = false;
   private startedMs = 0;
-  /** Of the whole request; undefined: none. */
-  private deadlineMs: number | undefined = undefined;
 
   /** What a bank that took its time has said. */
   private verdict: QuotaVerdict | undefined = undefined;
   private quotaFields: ReadonlyFieldList = NO_FIELDS;
   private held: HeldQuota | undefined = undefined;
 
-  // The attempt in flight and those before it.
-  private action: CompiledForward | undefined = undefined;
   private destination: CompiledDestination | undefined = undefined;
-  private cluster: CompiledCluster | undefined = undefined;
-  private upstreamHead: RequestHead | undefined = undefined;
-  /** Counted as active on it. */
-  private endpoint: UpstreamEndpoint | undefined = undefined;
-  private tried: UpstreamEndpoint[] | undefined = undefined;
-  /** Of the last attempt, when it is over. */
-  private lastEndpoint: UpstreamEndpoint | undefined = undefined;
-  private attempts = 0;
-  private isRetrying = false;
-  /** The deadline of the attempt is its own, not the request's. */
-  private isPerTry = false;
-  private attemptStartedMs = 0;
-  private upstreamMs: number | undefined = undefined;
+  private attempts: Attempts | undefined = undefined;
 
   // What is told in the end.
   private status = 0;
+  private upstreamMs: number | undefined = undefined;
   private flag: ResponseFlag | undefined = undefined;
-  private retriesUsedUp = false;
   private rule: string | undefined = undefined;
   private reason: string | undefined = undefined;
 
@@ -168,22 +145,14 @@ class HttpExchange implements Exchange, FilterContext {
   }
 
   responded(head: ResponseHead, connectionOptions?: readonly string[]): Step {
-    this.upstreamMs = this.ports.clock.now() - this.attemptStartedMs;
-    const policy = this.retryPolicy();
-    if (policy !== undefined && retriesResponse(policy, this.method, head, this.canReplay())) {
-      const step = this.retry(policy);
-      if (step !== undefined) return step;
-    }
-    return this.relay(head, connectionOptions);
+    if (this.attempts !== undefined) this.upstreamMs = this.ports.clock.now() - this.attempts.sentMs;
+    const step = this.attempts?.afterResponse(head);
+    return step === undefined ? this.relay(head, connectionOptions) : this.backOff(step);
   }
 
   failed(failure: AttemptFailure): Step {
-    const policy = this.retryPolicy();
-    if (policy !== undefined && retriesFailure(policy, this.method, failure)) {
-      const step = this.retry(policy);
-      if (step !== undefined) return step;
-    }
-    return this.refuse(failure.code, undefined, failure.reason);
+    const step = this.attempts?.afterFailure(failure);
+    return step === undefined ? this.refuse(failure.code, undefined, failure.reason) : this.backOff(step);
   }
 
   timer(): Step {
@@ -191,9 +160,9 @@ class HttpExchange implements Exchange, FilterContext {
       case "held":
         return this.pass(this.resumeAt);
       case "backoff":
-        return this.send();
+        return this.send(this.ports.clock.now());
       case "attempt":
-        return this.attemptTimedOut();
+        return this.timedOut();
       default:
         // The head is out already: all that is left is to cut the message short.
         return { kind: "drop", code: "upstream_timeout" };
@@ -208,11 +177,7 @@ class HttpExchange implements Exchange, FilterContext {
   }
 
   finished(end: ExchangeEnd): void {
-    this.releaseEndpoint();
-    if (this.cluster !== undefined) {
-      this.cluster.state.active--;
-      if (this.isRetrying) this.cluster.state.retrying--;
-    }
+    this.attempts?.finish();
     this.held?.settle(end.requestBytes, end.responseBytes);
     this.ports.reporter.request(this.record(end));
   }
@@ -291,7 +256,7 @@ class HttpExchange implements Exchange, FilterContext {
     return step.kind === "respond" ? this.answer(step) : step;
   }
 
-  // Pick and send.
+  // Pick, send, retry.
 
   private forward(): Step {
     const route = this.route;
@@ -299,111 +264,36 @@ class HttpExchange implements Exchange, FilterContext {
     const action = route.action;
     const destination = pickDestination(action.destinations, this.random);
     const cluster = destination.cluster;
-    this.action = action;
     this.destination = destination;
     if (cluster === undefined) return this.refuse("no_cluster");
-    if (cluster.balancer === undefined) return this.refuse("no_healthy_upstream");
-    this.cluster = cluster;
-    cluster.state.active++;
-    if (action.timeoutMs !== undefined && !this.isDelayed) this.deadlineMs = this.startedMs + action.timeoutMs;
-    this.upstreamHead = this.buildUpstreamHead(action, destination);
-    return this.send();
+    const { timeoutMs } = action;
+    this.attempts = new Attempts(
+      action,
+      cluster,
+      upstreamHead(this, action, destination, this.tables.settings.numTrustedProxies),
+      this.ports,
+      {
+        deadlineMs: timeoutMs === undefined || this.isDelayed ? undefined : this.startedMs + timeoutMs,
+        policy: this.isDelayed ? undefined : action.retry,
+        maxReplayBytes: this.tables.settings.http.maxReplayBytes,
+      },
+    );
+    return this.send(this.phase === "new" ? this.startedMs : this.ports.clock.now());
   }
 
-  private buildUpstreamHead(action: CompiledForward, destination: CompiledDestination): RequestHead {
-    const fields = upstreamFields(this, this.peer.address, this.tables.settings.numTrustedProxies, this.random);
-    if (destination.requestEdit !== undefined) editFields(fields, destination.requestEdit);
-    const path = action.rewrite === undefined ? this.path : rewritePath(action.rewrite, this.match, this.path);
-    return {
-      method: this.method,
-      scheme: this.head.scheme,
-      authority: destination.authority ?? this.authority,
-      target: withQueryOf(this.head.target, path),
-      fields,
-      body: this.head.body,
-    };
-  }
-
-  private send(): Step {
-    const { action, cluster, upstreamHead } = this;
-    if (action === undefined || cluster?.balancer === undefined || upstreamHead === undefined) return this.refuse("internal");
-    const first = this.attempts === 0;
-    const target =
-      this.tried === undefined ? cluster.balancer.next(this.random) : pickUntried(cluster.balancer, this.random, this.tried);
-    const nowMs = first && this.phase === "new" ? this.startedMs : this.ports.clock.now();
-    target.endpoint.active++;
-    this.endpoint = target.endpoint;
-    this.attempts++;
-    this.attemptStartedMs = nowMs;
+  private send(nowMs: number): Step {
     this.phase = "attempt";
-    const policy = this.retryPolicy();
-    const perTryMs = policy?.perTryTimeoutMs === undefined ? undefined : nowMs + policy.perTryTimeoutMs;
-    const deadlineMs = earlier(this.deadlineMs, perTryMs);
-    this.isPerTry = deadlineMs !== undefined && deadlineMs !== this.deadlineMs;
-    return {
-      kind: "send",
-      target,
-      head: upstreamHead,
-      deadlineMs,
-      keepBody: policy !== undefined && this.attempts <= policy.attempts && this.needsReplay(policy),
-      mirrors: first ? mirrorSends(action.mirrors, upstreamHead, this.random) : NO_MIRRORS,
-    };
+    return this.attempts?.send(nowMs) ?? this.refuse("no_healthy_upstream");
   }
 
-  // Retry.
-
-  private retryPolicy(): CompiledRetry | undefined {
-    return this.isDelayed ? undefined : this.action?.retry;
-  }
-
-  /** The step that leads to another attempt; undefined: there will be none. */
-  private retry(policy: CompiledRetry): Step | undefined {
-    const cluster = this.cluster;
-    if (cluster === undefined) return undefined;
-    if (this.attempts > policy.attempts || !(this.isRetrying || affordsRetry(cluster.source.retryBudget, cluster.state))) {
-      this.retriesUsedUp = true;
-      return undefined;
-    }
-    const wait = backoffMs(this.attempts, policy.backoffBaseMs, policy.backoffMaxMs, this.random);
-    const deadlineMs = this.ports.clock.now() + wait;
-    if (this.deadlineMs !== undefined && deadlineMs >= this.deadlineMs) return undefined;
-    if (!this.isRetrying) {
-      this.isRetrying = true;
-      cluster.state.retrying++;
-    }
-    if (this.endpoint !== undefined) {
-      this.tried ??= [];
-      this.tried.push(this.endpoint);
-    }
-    this.releaseEndpoint();
+  private backOff(step: Step): Step {
     this.phase = "backoff";
-    return { kind: "sleep", deadlineMs };
+    return step;
   }
 
-  private attemptTimedOut(): Step {
-    const policy = this.retryPolicy();
-    if (this.isPerTry && policy !== undefined && retriesTimeout(policy, this.method, this.canReplay())) {
-      const step = this.retry(policy);
-      if (step !== undefined) return step;
-    }
-    return this.refuse("upstream_timeout", undefined, this.isPerTry ? "per_try_timeout" : "request_timeout");
-  }
-
-  private needsReplay(policy: CompiledRetry): boolean {
-    return this.head.body.kind !== "none" && mayRepeatSent(policy, this.method);
-  }
-
-  /** After bytes were sent and something came of it: only a body known to fit was kept in full. */
-  private canReplay(): boolean {
-    const body = this.head.body;
-    return body.kind === "none" || (body.kind === "length" && body.bytes <= this.tables.settings.http.maxReplayBytes);
-  }
-
-  private releaseEndpoint(): void {
-    if (this.endpoint === undefined) return;
-    this.endpoint.active--;
-    this.lastEndpoint = this.endpoint;
-    this.endpoint = undefined;
+  private timedOut(): Step {
+    const step = this.attempts?.afterTimeout();
+    return step === undefined ? this.refuse("upstream_timeout", undefined, this.attempts?.timeoutReason) : this.backOff(step);
   }
 
   // Respond.
@@ -417,7 +307,7 @@ class HttpExchange implements Exchange, FilterContext {
     if (this.route?.cors !== undefined) addCorsFields(this.route.cors, this.fields, fields);
     for (const part of this.quotaFields) fields.push(part);
     if (this.tables.settings.explainHeaders) this.explain(fields);
-    return { kind: "relay", head: { status: head.status, fields, body: head.body }, deadlineMs: this.deadlineMs };
+    return { kind: "relay", head: { status: head.status, fields, body: head.body }, deadlineMs: this.attempts?.deadlineMs };
   }
 
   /** @param reason for logs and explain headers, where the code says too little */
@@ -440,8 +330,14 @@ class HttpExchange implements Exchange, FilterContext {
       kind: "respond",
       head: { status, fields, body },
       body: this.method === "HEAD" ? "" : step.body,
-      close: step.close || !this.canReplay(),
+      close: step.close || !this.isShort(),
     };
+  }
+
+  /** What is left of the request is little enough to be read and thrown away. */
+  private isShort(): boolean {
+    const { body } = this.head;
+    return body.kind === "none" || (body.kind === "length" && body.bytes <= MAX_DISCARD_BYTES);
   }
 
   private explain(fields: FieldList): void {
@@ -453,6 +349,7 @@ class HttpExchange implements Exchange, FilterContext {
   }
 
   private record(end: ExchangeEnd): RequestRecord {
+    const endpoint = this.attempts?.endpoint;
     const gone = end.outcome === "client_gone" && this.phase !== "answered" && this.phase !== "relaying";
     return {
       snapshotVersion: this.tables.version,
@@ -466,13 +363,13 @@ class HttpExchange implements Exchange, FilterContext {
       fields: this.fields,
       routeId: this.route?.source.id,
       clusterName: this.destination?.name,
-      endpoint: this.lastEndpoint === undefined ? undefined : `${this.lastEndpoint.address}:${this.lastEndpoint.port}`,
+      endpoint: endpoint === undefined ? undefined : `${endpoint.address}:${endpoint.port}`,
       // No response: nobody was there to get one.
       status: gone ? 0 : this.status,
       flags: this.flags(end),
       rule: this.rule,
       reason: this.reason ?? (end.outcome === "complete" ? undefined : end.outcome),
-      attempts: this.attempts,
+      attempts: this.attempts?.count ?? 0,
       startedMs: this.startedMs,
       requestBytes: end.requestBytes,
       responseBytes: end.responseBytes,
@@ -482,11 +379,11 @@ class HttpExchange implements Exchange, FilterContext {
   }
 
   private flags(end: ExchangeEnd): string {
-    if (this.flag === undefined && end.outcome === "complete" && !this.isDelayed && !this.retriesUsedUp) return "-";
+    if (this.flag === undefined && end.outcome === "complete" && !this.isDelayed && this.attempts?.usedUp !== true) return "-";
     const flags: ResponseFlag[] = [];
     if (this.isDelayed) flags.push("DI");
     if (this.flag !== undefined) flags.push(this.flag);
-    if (this.retriesUsedUp) flags.push("URX");
+    if (this.attempts?.usedUp === true) flags.push("URX");
     const ended = this.endFlag(end);
     if (ended !== undefined) flags.push(ended);
     return flags.length === 0 ? "-" : flags.join(",");
@@ -501,9 +398,7 @@ class HttpExchange implements Exchange, FilterContext {
       case "upstream_cut":
         return "UC";
       case "timeout":
-        return this.phase === "relaying" && this.deadlineMs !== undefined && this.ports.clock.now() >= this.deadlineMs
-          ? "UT"
-          : "SI";
+        return this.ports.clock.now() >= (this.attempts?.deadlineMs ?? Number.POSITIVE_INFINITY) ? "UT" : "SI";
       case "protocol_error":
         return this.phase === "relaying" ? "UPE" : "DPE";
       default:
@@ -512,25 +407,11 @@ class HttpExchange implements Exchange, FilterContext {
   }
 }
 
-function pickDestination(destinations: readonly CompiledDestination[], random: Random): CompiledDestination {
-  const only = destinations[0] as CompiledDestination;
-  if (destinations.length === 1) return only;
-  const thrown = random();
-  for (const destination of destinations) if (thrown < destination.upTo) return destination;
-  return only;
-}
-
-/** `path` with the query of `target`; `target` itself when the path is its own. */
-function withQueryOf(target: string, path: string): string {
-  const mark = target.indexOf("?");
-  if (mark === -1) return path;
-  return target.startsWith(path) && path.length === mark ? target : path + target.slice(mark);
-}
-
 /** The origin's own say about snapshots would be somebody else's. */
 const EXPLAIN_EDIT: HeaderEdit = { drop: new Set(["x-tidegate-snapshot", "x-tidegate-rule", "x-tidegate-reason"]), append: [] };
+/** An unread request body longer than this costs the connection instead. */
+const MAX_DISCARD_BYTES = 64 * 1024;
 const NO_FIELDS: ReadonlyFieldList = [];
-const NO_MIRRORS: readonly MirrorSend[] = [];
 
 function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, "?");

@@ -1,7 +1,6 @@
 /**
  * IR → tables, once per snapshot. Either every part compiles, or nothing is returned but the issues: what was in force stays in force.
  */
-import { compileEgress } from "../egress/compile.ts";
 import type { Listener, Snapshot, SnapshotVersion } from "../ir/index.ts";
 import { failedCondition } from "../match/request.ts";
 import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaMeter } from "../quota/plan.ts";
@@ -47,9 +46,6 @@ export function compile(
       issues.push({ path: `listeners[${i}].name`, problem: `a second listener ${listener.name}; names are unique` });
     listeners.set(listener.name, compileListener(listener, `listeners[${i}]`, routeTables, issues));
   }
-  const egress = snapshot.egress === undefined ? undefined : compileEgress(snapshot.egress, quotas);
-  if (egress?.ok === false)
-    for (const issue of egress.error) issues.push({ path: `egress.${issue.path}`, problem: issue.problem });
   if (issues.length > 0) return fail(issues);
   return ok({
     version,
@@ -58,7 +54,6 @@ export function compile(
     routeTables,
     clusters,
     quotas,
-    egress: egress?.ok ? egress.value : undefined,
     regexes: strings.regexes,
   });
 }

@@ -1,6 +1,5 @@
 /** What a snapshot becomes: immutable tables that requests are held against. Only endpoints and counters inside live on. */
 import type { RE2JS } from "re2js";
-import type { EgressTables } from "../egress/compile.ts";
 import type { BodyKind, FieldList } from "../http/message.ts";
 import type {
   Fault,
@@ -29,8 +28,6 @@ export interface Tables {
   readonly clusters: ClusterMap;
   /** By id. */
   readonly quotas: ReadonlyMap<string, CompiledQuota>;
-  /** Undefined: the snapshot is for no egress gateway. */
-  readonly egress: EgressTables | undefined;
   readonly regexes: RegexCache;
 }
 

@@ -1,0 +1,44 @@
+/** The head that goes to the origin: rewritten, with a gateway's own fields, edited as the route and its destination say. */
+import type { MatchTest } from "../compile/match.ts";
+import type { CompiledDestination, CompiledForward } from "../compile/tables.ts";
+import type { RequestHead } from "../http/message.ts";
+import { type ForwardedRequest, upstreamFields } from "../http/upstream-head.ts";
+import type { Random } from "../ports.ts";
+import { editFields } from "./headers.ts";
+import { rewritePath } from "./rewrite.ts";
+
+export interface ForwardContext extends ForwardedRequest {
+  readonly head: RequestHead;
+  /** Normalised. */
+  readonly path: string;
+  readonly match: MatchTest | undefined;
+  readonly peer: { readonly address: string };
+  readonly random: Random;
+}
+
+export function upstreamHead(
+  context: ForwardContext,
+  action: CompiledForward,
+  destination: CompiledDestination,
+  trustedProxies: number,
+): RequestHead {
+  const { head } = context;
+  const fields = upstreamFields(context, context.peer.address, trustedProxies, context.random);
+  if (destination.requestEdit !== undefined) editFields(fields, destination.requestEdit);
+  const path = action.rewrite === undefined ? context.path : rewritePath(action.rewrite, context.match, context.path);
+  return {
+    method: head.method,
+    scheme: head.scheme,
+    authority: destination.authority ?? head.authority,
+    target: withQueryOf(head.target, path),
+    fields,
+    body: head.body,
+  };
+}
+
+/** `path` with the query of `target`; `target` itself when the path is its own. */
+function withQueryOf(target: string, path: string): string {
+  const mark = target.indexOf("?");
+  if (mark === -1) return path;
+  return path.length === mark && target.startsWith(path) ? target : path + target.slice(mark);
+}

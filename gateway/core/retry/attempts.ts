@@ -1,0 +1,156 @@
+/**
+ * One request on its way upstream: its attempts, one after the other, and what they keep counted.
+ *
+ *     send ──► responded / failed / timed out ──► undefined   what came stands
+ *      ▲                    │
+ *      └────── back-off ◄───┘                     policy, budget and deadline allow another
+ */
+import { pickUntried } from "../balance/balancer.ts";
+import type { CompiledCluster } from "../compile/clusters.ts";
+import type { CompiledForward, CompiledRetry } from "../compile/tables.ts";
+import { mirrorSends } from "../filter/mirror.ts";
+import type { RequestHead, ResponseHead } from "../http/message.ts";
+import type { Ports } from "../ports.ts";
+import type { AttemptFailure, MirrorSend, SendStep, Step, UpstreamEndpoint } from "../step.ts";
+import { backoffMs } from "./backoff.ts";
+import { affordsRetry } from "./budget.ts";
+import { earlier } from "./deadline.ts";
+import { mayRepeatSent, retriesFailure, retriesResponse, retriesTimeout } from "./policy.ts";
+
+export interface AttemptsOptions {
+  /** Of the whole request, monotonic; undefined: none. */
+  readonly deadlineMs: number | undefined;
+  /** Undefined: one attempt only. */
+  readonly policy: CompiledRetry | undefined;
+  readonly maxReplayBytes: number;
+}
+
+export class Attempts {
+  /** So far. */
+  count = 0;
+  /** More would have been made, had there been any left or had the budget allowed it. */
+  usedUp = false;
+  /** Monotonic ms at which the attempt at hand was sent. */
+  sentMs = 0;
+  /** Of the attempt at hand or the last one. */
+  endpoint: UpstreamEndpoint | undefined = undefined;
+  readonly deadlineMs: number | undefined;
+
+  private readonly action: CompiledForward;
+  private readonly cluster: CompiledCluster;
+  private readonly head: RequestHead;
+  private readonly policy: CompiledRetry | undefined;
+  private readonly maxReplayBytes: number;
+  private readonly ports: Ports;
+  private tried: UpstreamEndpoint[] | undefined = undefined;
+  /** Counted in `endpoint.active`. */
+  private isActive = false;
+  /** Counted in the cluster's `retrying`. */
+  private isRetrying = false;
+  /** The deadline of the attempt at hand is its own, not the request's. */
+  private isPerTry = false;
+
+  constructor(action: CompiledForward, cluster: CompiledCluster, head: RequestHead, ports: Ports, options: AttemptsOptions) {
+    this.action = action;
+    this.cluster = cluster;
+    this.head = head;
+    this.ports = ports;
+    this.deadlineMs = options.deadlineMs;
+    this.policy = options.policy;
+    this.maxReplayBytes = options.maxReplayBytes;
+    cluster.state.active++;
+  }
+
+  /** The next attempt; undefined: there is no endpoint to make it at. */
+  send(nowMs: number): SendStep | undefined {
+    const { balancer } = this.cluster;
+    if (balancer === undefined) return undefined;
+    const { policy, head } = this;
+    const { random } = this.ports;
+    const target = this.tried === undefined ? balancer.next(random) : pickUntried(balancer, random, this.tried);
+    target.endpoint.active++;
+    this.endpoint = target.endpoint;
+    this.isActive = true;
+    this.count++;
+    this.sentMs = nowMs;
+    const perTryMs = policy?.perTryTimeoutMs === undefined ? undefined : nowMs + policy.perTryTimeoutMs;
+    const deadlineMs = earlier(this.deadlineMs, perTryMs);
+    this.isPerTry = deadlineMs !== this.deadlineMs;
+    return {
+      kind: "send",
+      target,
+      head,
+      deadlineMs,
+      keepBody:
+        policy !== undefined && this.count <= policy.attempts && head.body.kind !== "none" && mayRepeatSent(policy, head.method),
+      mirrors: this.count === 1 ? mirrorSends(this.action.mirrors, head, random) : NO_MIRRORS,
+    };
+  }
+
+  /** The wait before another attempt, or undefined when the response stands. */
+  afterResponse(head: ResponseHead): Step | undefined {
+    const { policy } = this;
+    return policy !== undefined && retriesResponse(policy, this.head.method, head, this.isKept())
+      ? this.again(policy)
+      : undefined;
+  }
+
+  afterFailure(failure: AttemptFailure): Step | undefined {
+    const { policy } = this;
+    return policy !== undefined && retriesFailure(policy, this.head.method, failure) ? this.again(policy) : undefined;
+  }
+
+  /** The last step's deadline has passed. */
+  afterTimeout(): Step | undefined {
+    const { policy } = this;
+    const may = this.isPerTry && policy !== undefined && retriesTimeout(policy, this.head.method, this.isKept());
+    return may ? this.again(policy) : undefined;
+  }
+
+  /** Which deadline it was that passed. */
+  get timeoutReason(): string {
+    return this.isPerTry ? "per_try_timeout" : "request_timeout";
+  }
+
+  /** Over; nothing is counted any more. */
+  finish(): void {
+    this.releaseEndpoint();
+    this.cluster.state.active--;
+    if (this.isRetrying) this.cluster.state.retrying--;
+  }
+
+  private again(policy: CompiledRetry): Step | undefined {
+    const { source, state } = this.cluster;
+    if (this.count > policy.attempts || !(this.isRetrying || affordsRetry(source.retryBudget, state))) {
+      this.usedUp = true;
+      return undefined;
+    }
+    const { clock, random } = this.ports;
+    const deadlineMs = clock.now() + backoffMs(this.count, policy.backoffBaseMs, policy.backoffMaxMs, random);
+    if (this.deadlineMs !== undefined && deadlineMs >= this.deadlineMs) return undefined;
+    if (!this.isRetrying) {
+      this.isRetrying = true;
+      state.retrying++;
+    }
+    if (this.endpoint !== undefined) {
+      this.tried ??= [];
+      this.tried.push(this.endpoint);
+    }
+    this.releaseEndpoint();
+    return { kind: "sleep", deadlineMs };
+  }
+
+  /** Bytes went out and something came of it: only a body known to fit was kept in full. */
+  private isKept(): boolean {
+    const { body } = this.head;
+    return body.kind === "none" || (body.kind === "length" && body.bytes <= this.maxReplayBytes);
+  }
+
+  private releaseEndpoint(): void {
+    if (!this.isActive || this.endpoint === undefined) return;
+    this.isActive = false;
+    this.endpoint.active--;
+  }
+}
+
+const NO_MIRRORS: readonly MirrorSend[] = [];
