@@ -11,7 +11,7 @@ export type Explained = Map<string, number>;
 
 export function compareRequests(input: Uint8Array, transcript: RequestTranscript, explained: Explained): void {
   if (transcript.messages.length === 0) return;
-  compare("request", transcript, readWithOracle("request", input, "", false), explained, (ours, theirs) => {
+  compare("request", transcript, readWithOracle("request", input, "", false), input, explained, (ours, theirs) => {
     if (theirs.method !== ours.event.head.method) return "method";
     return sameTarget(ours, theirs) ? undefined : "target";
   });
@@ -25,7 +25,7 @@ export function compareResponses(
   explained: Explained,
 ): void {
   if (transcript.messages.length === 0) return;
-  compare("response", transcript, readWithOracle("response", input, requestMethod, eof), explained, (ours, theirs) =>
+  compare("response", transcript, readWithOracle("response", input, requestMethod, eof), input, explained, (ours, theirs) =>
     theirs.status === ours.event.head.status ? undefined : "status",
   );
 }
@@ -34,6 +34,7 @@ function compare<Head extends RequestHead | ResponseHead>(
   kind: Disagreement["kind"],
   { messages, outcome }: Transcript<Head>,
   reading: OracleReading,
+  input: Uint8Array,
   explained: Explained,
   start: (ours: Message<Head>, theirs: OracleMessage) => Disagreement["aspect"] | undefined,
 ): void {
@@ -44,7 +45,14 @@ function compare<Head extends RequestHead | ResponseHead>(
     const aspect =
       theirs === undefined ? "missing" : (start(ours, theirs) ?? common(ours, theirs, !ours.ended && outcome !== "need"));
     if (aspect === undefined) continue;
-    const disagreement = { kind, aspect, ours: ours as Disagreement["ours"], theirs, reading };
+    const disagreement = {
+      kind,
+      aspect,
+      ours: ours as Disagreement["ours"],
+      theirs,
+      reading,
+      input: Buffer.from(input).toString("latin1"),
+    };
     const explanation = EXPLANATIONS.find((candidate) => candidate.applies(disagreement));
     if (explanation === undefined) {
       throw new FuzzFailure(
@@ -63,14 +71,12 @@ function common(
   theirs: OracleMessage,
   refused: boolean,
 ): Disagreement["aspect"] | undefined {
-  if (
-    !sameList(
-      ours.event.head.fields,
-      comparable(theirs.fields, (name) => !FRAMING.has(name)),
-    )
-  )
-    return "fields";
   if (ours.event.minor !== theirs.minor) return "fields";
+  // Ours drops an expectation of HTTP/1.0, which means nothing there (RFC 9110 10.1.1).
+  const dropped = (name: string): boolean =>
+    FRAMING.has(name) || (name === "expect" && theirs.minor === 0 && "method" in ours.event.head);
+  const fields = comparable(theirs.fields, (name) => !dropped(name));
+  if (!sameList(ours.event.head.fields, fields)) return "fields";
   if (ours.event.keepAlive !== theirs.keepAlive) return "keepAlive";
   if (refused) return theirs.body.startsWith(ours.body) ? undefined : "body";
   if (ours.body !== theirs.body) return "body";

@@ -12,6 +12,7 @@ export interface Disagreement {
   readonly ours: Message<RequestHead> | Message<ResponseHead>;
   readonly theirs: OracleMessage | undefined;
   readonly reading: OracleReading;
+  readonly input: string;
 }
 
 export interface Explanation {
@@ -21,6 +22,8 @@ export interface Explanation {
 }
 
 const method = ({ ours }: Disagreement): string => ("method" in ours.event.head ? ours.event.head.method : "");
+
+const GAVE_UP_IN_CHUNK = new Set(["HPE_STRICT", "HPE_INVALID_CHUNK_SIZE"]);
 
 export const EXPLANATIONS: readonly Explanation[] = [
   {
@@ -42,5 +45,46 @@ export const EXPLANATIONS: readonly Explanation[] = [
     why: "RFC 9112 9.3: a proxy does not keep a connection with an HTTP/1.0 client, whatever the client asks for. llhttp does not know that the absolute form makes it a proxy.",
     applies: (d) =>
       d.kind === "request" && d.aspect === "keepAlive" && d.ours.event.minor === 0 && d.ours.event.form === "absolute",
+  },
+  {
+    name: "white-space-in-chunk-extensions",
+    why: "RFC 9112 7.1.1 has a recipient parse white space around `;` and `=` and drop it, as ours does with the whole extension; llhttp refuses it.",
+    applies: (d) =>
+      (d.reading.handedOver || GAVE_UP_IN_CHUNK.has(d.reading.error ?? "")) &&
+      /[0-9a-f]([ \t]+;|[ \t]*;[^\r\n]*[ \t])/i.test(d.input),
+  },
+  {
+    name: "framing-fields-in-trailers",
+    why: "RFC 9110 6.5.1: such fields mean nothing after the content. Ours drops them unread, so nobody behind it can be misled; llhttp still reads them as framing, or as the end of the connection, and may give up.",
+    applies: (d) =>
+      /HPE_((INVALID|UNEXPECTED)_(CONTENT_LENGTH|TRANSFER_ENCODING)|CLOSED_CONNECTION)/.test(d.reading.error ?? "") &&
+      /\n0+(;[^\n]*)?\n(.*\n)*?(content-length|transfer-encoding|connection):/i.test(d.input.replaceAll("\r\n", "\n")),
+  },
+  {
+    name: "answer-to-head",
+    why: "An answer to HEAD has no content, whatever its fields say (RFC 9112 6.3), so nothing in it ends with the connection. llhttp decides on keep-alive before it is told about HEAD.",
+    applies: (d) =>
+      d.kind === "response" && d.aspect === "keepAlive" && d.ours.event.keepAlive && d.ours.event.head.body.kind === "none",
+  },
+  {
+    name: "close-and-keep-alive",
+    why: "RFC 9112 9.3 looks for `close` first: with both options the connection ends. llhttp lets keep-alive win in HTTP/1.0.",
+    applies: (d) => {
+      const options = d.ours.event.connectionOptions ?? [];
+      return d.aspect === "keepAlive" && !d.ours.event.keepAlive && options.includes("close") && options.includes("keep-alive");
+    },
+  },
+  {
+    name: "tab-after-chunked",
+    why: "RFC 9110 5.5: white space around a value, tabs included, is not part of it. llhttp takes `chunked` with a tab behind it for another coding.",
+    applies: (d) => /transfer-encoding:[ \t]*chunked *\t/i.test(d.input),
+  },
+  {
+    name: "close-in-interim-response",
+    why: "The final response still comes after an interim one that says `close`, and ends the connection (RFC 9112 9.6). llhttp refuses it, or forgets the close.",
+    applies: (d) =>
+      d.kind === "response" &&
+      (d.reading.error === "HPE_CLOSED_CONNECTION" || d.aspect === "keepAlive") &&
+      /HTTP\/1\.[01] 1\d\d/.test(d.input),
   },
 ];

@@ -60,6 +60,12 @@ export const RESPONSES: readonly ResponseCase[] = [
     `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n${OK}${CL5}Connection: close\r\n\r\nhello`,
     ["100 …", "103 link=x …", "200 close options=close 5(hello)"],
   ],
+  [
+    "interim that says close",
+    "GET",
+    `HTTP/1.1 103 Early\r\nConnection: close\r\n\r\n${OK}${CL5}\r\nhello`,
+    ["103 close options=close …", "200 close 5(hello)"],
+  ],
   ["interim with chunks", "GET", `HTTP/1.1 100 Continue\r\n${TE}\r\n`, ["! transfer_encoding_without_body"]],
   ["cut after an interim one", "GET", "HTTP/1.1 100 Continue\r\n\r\n", ["100 …", "! cut_head"]],
   [

@@ -1,5 +1,5 @@
 /** Requests, from bytes to events (RFC 9112 2 to 7), server side. */
-import { NO_BODY, type RequestHead, type Scheme } from "../../core/http/message.ts";
+import { type FieldList, NO_BODY, type RequestHead, type Scheme } from "../../core/http/message.ts";
 import { CR, decodeLatin1, type Latin1Decoder, LF, SP, TARGET, TOKEN } from "./chars.ts";
 import { ContentReader, NEED } from "./chunked.ts";
 import { type ErrorEvent, errorEvent, type ProtocolErrorCode } from "./errors.ts";
@@ -240,8 +240,9 @@ export class RequestParser {
     if (connectionOptions === "bad_connection") return this.#fail(connectionOptions);
     const upgrade = framing.protocols(connectionOptions);
     if (upgrade === "bad_upgrade") return this.#fail(upgrade);
-    // RFC 9110 10.1.1: an expectation in an HTTP/1.0 request is ignored, an unknown one gets 417.
+    // RFC 9110 10.1.1: an unknown expectation gets 417; in an HTTP/1.0 request any is ignored, so none travels on in HTTP/1.1.
     const expects = framing.expect !== undefined && minor === 1;
+    if (framing.expect !== undefined && minor === 0) head.fields = withoutExpect(fields);
     if (expects && framing.expect?.toLowerCase() !== "100-continue") return this.#fail("unsupported_expectation");
     const tooLarge = this.#beginContent(head);
     if (tooLarge !== undefined) return this.#fail(tooLarge);
@@ -312,6 +313,10 @@ export class RequestParser {
     this.#input.clear();
     return event;
   }
+}
+
+function withoutExpect(fields: FieldList): FieldList {
+  return fields.filter((_, i) => fields[i - (i % 2)] !== "expect");
 }
 
 /** The method, as a shared string for the usual ones. */

@@ -80,6 +80,7 @@ export class ResponseParser {
     if (this.#phase !== IDLE) return;
     this.#method = method;
     this.#interim = 0;
+    this.#keepAlive = true;
     this.#beginHead();
   }
 
@@ -216,7 +217,8 @@ export class ResponseParser {
     if (connectionOptions === "bad_connection") return this.#fail(connectionOptions);
     const upgrade = framing.protocols(connectionOptions);
     if (upgrade === "bad_upgrade") return this.#fail(upgrade);
-    this.#keepAlive = persists(minor, connectionOptions);
+    // RFC 9112 9.6: `close` counts even when an interim response says it.
+    this.#keepAlive = this.#keepAlive && persists(minor, connectionOptions);
     const status = this.#status;
     const body = this.#beginContent(status, framed);
     if (typeof body === "string") return this.#fail(body);
