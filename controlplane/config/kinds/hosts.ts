@@ -27,7 +27,7 @@ export function hostProblem(host: string, rule: HostRule): string | undefined {
   if (name.includes("*"))
     return `"${host}" has a wildcard that is not its first label; only a leading "*." is allowed, such as *.example.com`;
   if (wild && !rule.wildcard) return `the wildcard "${host}" is not allowed here; name the host`;
-  return addressLike(host) ? ipProblem(host, rule, wild) : (nameProblem(host, name) ?? suffixProblem(host, name, wild, rule));
+  return addressLike(host) ? ipHostProblem(host, rule, wild) : (nameProblem(host, name) ?? suffixProblem(host, name, wild, rule));
 }
 
 function addressLike(host: string): boolean {
@@ -35,15 +35,15 @@ function addressLike(host: string): boolean {
   return name.includes(":") || name.startsWith("[") || /^(?:0x[0-9a-f]*|\d+)$/i.test(name.split(".").at(-1) ?? "");
 }
 
-function ipProblem(host: string, rule: HostRule, wild: boolean): string | undefined {
+function ipHostProblem(host: string, rule: HostRule, wild: boolean): string | undefined {
   if (wild) return `"${host}" puts a wildcard over an address; list the addresses`;
   const bare = host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
   const canonical = canonicalIp(bare);
   if (canonical === undefined)
     return `"${host}" is neither a host name nor an IP address in its usual form (1.2.3.4 or 2001:db8::4)`;
   if (!rule.ip) return `the IP address "${host}" is not allowed here; write a host name`;
-  if (canonical !== bare) return `"${host}" is not canonical; write "${canonical}"`;
-  return undefined;
+  if (canonical === bare) return undefined;
+  return `"${host}" is not canonical; write "${bare === host ? canonical : `[${canonical}]`}"`;
 }
 
 function nameProblem(host: string, name: string): string | undefined {
@@ -127,14 +127,20 @@ export const cidr = z
     if (problem) ctx.addIssue(problem);
   });
 
+/** What is wrong with an IP address, and what would be right. */
+export function ipProblem(text: string): string | undefined {
+  const canonical = canonicalIp(text);
+  if (canonical === undefined) return `"${text}" is not an IP address; write for example 192.0.2.1 or 2001:db8::1`;
+  return canonical === text ? undefined : `"${text}" is not canonical; write "${canonical}"`;
+}
+
 /** A canonical IP address. */
 export const ipAddress = z
   .string()
   .meta({ description: "IP address" })
   .superRefine((text, ctx) => {
-    const canonical = canonicalIp(text);
-    if (canonical === undefined) ctx.addIssue(`"${text}" is not an IP address; write for example 192.0.2.1 or 2001:db8::1`);
-    else if (canonical !== text) ctx.addIssue(`"${text}" is not canonical; write "${canonical}"`);
+    const problem = ipProblem(text);
+    if (problem) ctx.addIssue(problem);
   });
 
 /** An IP address or a CIDR block. */

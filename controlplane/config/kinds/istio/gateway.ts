@@ -1,6 +1,6 @@
 /** Istio Gateway: ports that gateway pools open, the hosts on them, and TLS. */
 import { z } from "zod";
-import { hostProblem, ipAddress } from "../hosts.ts";
+import { hostProblem, ipProblem } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { isDnsLabel, labels, portNumber } from "../scalars.ts";
 import { ISTIO_GROUP, ISTIO_VERSIONS, portProtocol } from "./common.ts";
@@ -62,9 +62,14 @@ const server = z.strictObject({
     targetPort: portNumber.optional(),
   }),
   bind: z
-    .union([ipAddress, z.string().regex(/^unix:\/\/.+/)])
+    .string()
     .optional()
-    .meta({ description: "IP address to listen on" }),
+    .meta({ description: "IP address to listen on" })
+    .superRefine((text, ctx) => {
+      if (text === undefined || text.startsWith("unix://")) return;
+      const problem = ipProblem(text);
+      if (problem) ctx.addIssue(problem);
+    }),
   hosts: z.array(serverHost),
   tls: serverTls.optional(),
   defaultEndpoint: z.string().optional(),
