@@ -76,6 +76,9 @@ export class SharedBank implements QuotaBank {
   readonly #unixMs: () => number;
   readonly #fingerprint: Fingerprint;
   readonly #limitPrints = new WeakMap<CompiledLimit, Int32Array>();
+  /** Of the request before: the next one is often charged alike. */
+  readonly #lastLimits: CompiledLimit[] = [];
+  readonly #lastPrints: Int32Array[] = [];
   readonly #answer = new Tally();
   readonly #moment: Moment;
   readonly #places = { states: [] as Float64Array[], offsets: [] as number[] };
@@ -188,7 +191,8 @@ export class SharedBank implements QuotaBank {
         this.#prints[i] = print;
       }
       // Both halves are keyed fingerprints, so their sum without carry is as good as one of both together.
-      const limitPrint = this.#limitPrint(charge.limit);
+      const limitPrint =
+        this.#lastLimits[i] === charge.limit ? (this.#lastPrints[i] as Int32Array) : this.#limitPrint(charge.limit, i);
       for (let word = 0; word < 4; word++) print[word] = (limitPrint[word] as number) ^ (this.#keyPrint[word] as number);
       const narrow = this.#table(charge) === this.#narrow;
       if (narrow) this.#moment.unixMs = this.#unixMs();
@@ -196,12 +200,14 @@ export class SharedBank implements QuotaBank {
     }
   }
 
-  #limitPrint(limit: CompiledLimit): Int32Array {
+  #limitPrint(limit: CompiledLimit, i: number): Int32Array {
     let print = this.#limitPrints.get(limit);
     if (print === undefined) {
       print = this.#fingerprint.of(`limit ${limit.counterId}`).slice();
       this.#limitPrints.set(limit, print);
     }
+    this.#lastLimits[i] = limit;
+    this.#lastPrints[i] = print;
     return print;
   }
 
@@ -273,16 +279,7 @@ export class SharedBank implements QuotaBank {
   }
 }
 
-/**
- * A monotonic clock in whole microseconds that all threads of a process share. `performance.now()` counts from each thread's own start;
- * the distance to the system's monotonic clock is measured once (the best of a few tries: what comes between the two readings only makes it
- * larger), because reading that clock itself makes a BigInt each time.
- */
+/** A monotonic clock in whole microseconds that all threads share: `performance.now()` would count from each thread's own start. */
 export function monotonicUs(): () => number {
-  let offsetUs = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 16; i++) {
-    const before = performance.now() * 1000;
-    offsetUs = Math.min(offsetUs, Number(process.hrtime.bigint()) / 1000 - before);
-  }
-  return () => Math.floor(performance.now() * 1000 + offsetUs);
+  return () => Math.floor(Number(process.hrtime.bigint()) / 1000);
 }

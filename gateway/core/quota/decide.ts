@@ -72,7 +72,7 @@ export function decide(charges: readonly QuotaCharge[], places: Places, at: Mome
       left -= charge.cost;
     }
     answer.remaining[i] = Math.max(0, left);
-    answer.resetMs[i] = moreUs(charge.limit, s, o, left, at) / 1000;
+    answer.resetMs[i] = charge.limit.isTold ? moreUs(charge.limit, s, o, left, at) / 1000 : 0;
   }
 }
 

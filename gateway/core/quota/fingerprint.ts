@@ -1,5 +1,5 @@
 /**
- * 128-bit keyed fingerprints of short texts: two lanes of HalfSipHash-2-4 (Aumasson, Bernstein), each with its own 64-bit seed,
+ * 128-bit keyed fingerprints of short texts: two lanes after HalfSipHash-1-3 (Aumasson, Bernstein), each with its own 64-bit seed,
  * over the text's UTF-16 code units and its length. Under a secret seed nobody can choose two texts that meet, and by chance
  * a billion of them do so once in 10^20 times: good enough to stand for the text itself.
  */
@@ -31,13 +31,13 @@ export class Fingerprint {
     const words = (length >> 1) + 2;
     for (let i = 0; i < words + 1; i++) {
       let word = 0;
-      let rounds = 2;
+      let rounds = 1;
       if (i < words - 2) word = text.charCodeAt(2 * i) | (text.charCodeAt(2 * i + 1) << 16);
       else if (i === words - 2) word = (length & 1) === 1 ? text.charCodeAt(length - 1) : 0;
       else if (i === words - 1) word = length;
       else {
         v2 ^= 0xee;
-        rounds = 4;
+        rounds = 3;
       }
       v3 ^= word;
       for (; rounds > 0; rounds--) {
@@ -57,7 +57,7 @@ export class Fingerprint {
     this.words[lane] = v1 ^ v3;
     // The second half of a 64-bit output: one more finalisation under another constant.
     v1 ^= 0xdd;
-    for (let rounds = 4; rounds > 0; rounds--) {
+    for (let rounds = 3; rounds > 0; rounds--) {
       v0 = (v0 + v1) | 0;
       v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
       v0 = (v0 << 16) | (v0 >>> 16);

@@ -34,12 +34,14 @@ export class CompiledLimit {
   /** Smooth: the whole bucket in time, `burstWholeUs + burstRest / gapDen` µs. */
   readonly burstWholeUs: number;
   readonly burstRest: number;
+  /** Clients are told when more comes back, so it has to be worked out for every answer. */
+  readonly isTold: boolean;
   /** Calendar only. */
   readonly calendar: CalendarWindows | undefined;
   /** Small number that differs between calendars (zone and unit), kept with a counter to notice a change. */
   readonly calendarTag: number;
 
-  constructor(rule: string, unit: QuotaUnit, spec: QuotaLimit, calendar: CalendarWindows | undefined) {
+  constructor(rule: string, unit: QuotaUnit, spec: QuotaLimit, calendar: CalendarWindows | undefined, isTold = true) {
     const amount = spec.amount;
     const kind = unit === "concurrent" ? "concurrent" : spec.window;
     const windowUs = Math.max(1, Math.round(spec.perMs * 1000));
@@ -59,6 +61,7 @@ export class CompiledLimit {
     this.capacity = kind === "smooth" && amount > 0 ? (spec.burst ?? amount) : amount;
     this.burstWholeUs = wholeUs(this, this.capacity);
     this.burstRest = restOf(this, this.capacity);
+    this.isTold = isTold;
     this.calendar = calendar;
     this.calendarTag = calendar?.tag ?? 0;
   }

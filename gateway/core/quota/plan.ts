@@ -202,7 +202,7 @@ class SetCompiler {
   }
 
   #limit(spec: QuotaLimit, path: string): CompiledLimit | undefined {
-    const { id, unit } = this.#policy;
+    const { id, unit, headers } = this.#policy;
     const before = this.#issues.length;
     this.#checkNumber(spec.amount, 0, MAX_AMOUNT, `${path}.amount`);
     if (unit !== "concurrent") {
@@ -211,7 +211,7 @@ class SetCompiler {
     }
     const calendar = unit !== "concurrent" && spec.window === "calendar" ? this.#calendar(spec, path) : undefined;
     if (this.#issues.length > before) return undefined;
-    return new CompiledLimit(`${id}#${spec.name}`, unit, spec, calendar);
+    return new CompiledLimit(`${id}#${spec.name}`, unit, spec, calendar, headers !== "none");
   }
 
   #checkNumber(value: number, min: number, max: number, path: string): void {

@@ -16,6 +16,11 @@ const COUNTS = 3;
 
 export const ROLLING_STATE = COUNTS + RING_SIZE;
 
+/** The next place in the ring: a remainder of doubles is slow, so loops take it once. */
+function after(place: number): number {
+  return place + 1 === RING_SIZE ? 0 : place + 1;
+}
+
 /** Lets sub-buckets go that have wholly left the window. Afterwards `TOTAL` is what counts at `nowUs`. */
 function advance(limit: CompiledLimit, s: Float64Array, o: number, nowUs: number): void {
   if (s[o + WIDTH] !== limit.widthUs) changeWidth(limit, s, o, nowUs);
@@ -27,10 +32,11 @@ function advance(limit: CompiledLimit, s: Float64Array, o: number, nowUs: number
     s[o + TOTAL] = 0;
   } else {
     let total = s[o + TOTAL] as number;
-    for (let bucket = newest + 1; bucket <= current; bucket++) {
-      const at = o + COUNTS + (bucket % RING_SIZE);
-      total -= s[at] as number;
-      s[at] = 0;
+    let place = newest % RING_SIZE;
+    for (let steps = current - newest; steps > 0; steps--) {
+      place = after(place);
+      total -= s[o + COUNTS + place] as number;
+      s[o + COUNTS + place] = 0;
     }
     s[o + TOTAL] = total;
   }
@@ -109,22 +115,24 @@ export function rollingMoreUs(limit: CompiledLimit, s: Float64Array, o: number, 
 
 function untilFreedUs(limit: CompiledLimit, s: Float64Array, o: number, need: number, nowUs: number): number {
   const newest = s[o + NEWEST] as number;
-  let bucket = Math.max(0, newest - RING_SIZE + 1);
-  let freed = 0;
-  for (; bucket < newest; bucket++) {
-    freed += s[o + COUNTS + (bucket % RING_SIZE)] as number;
-    if (freed >= need) break;
+  // The oldest sub-bucket stands right behind the newest in the ring.
+  let place = after(newest % RING_SIZE);
+  let age = SUB_BUCKETS;
+  for (let freed = s[o + COUNTS + place] as number; age > 0 && freed < need; age--) {
+    place = after(place);
+    freed += s[o + COUNTS + place] as number;
   }
-  return (bucket + RING_SIZE) * limit.widthUs - nowUs;
+  return (newest - age + RING_SIZE) * limit.widthUs - nowUs;
 }
 
 /** When the counter is as good as new: when the youngest sub-bucket that holds anything has left. */
 export function rollingIdleUs(s: Float64Array, o: number): number {
   if (s[o + TOTAL] === 0) return 0;
   const newest = s[o + NEWEST] as number;
-  let bucket = newest;
-  while (bucket > newest - SUB_BUCKETS && s[o + COUNTS + (bucket % RING_SIZE)] === 0) bucket--;
-  return (bucket + RING_SIZE) * (s[o + WIDTH] as number);
+  let place = newest % RING_SIZE;
+  let age = 0;
+  for (; age < SUB_BUCKETS && s[o + COUNTS + place] === 0; age++) place = place === 0 ? RING_SIZE - 1 : place - 1;
+  return (newest - age + RING_SIZE) * (s[o + WIDTH] as number);
 }
 
 /** Works the total out anew from the counts, after a writer died half way. */
