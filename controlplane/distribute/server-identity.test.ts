@@ -17,7 +17,7 @@ test("an identity is made once, is private, and is the authority's", async () =>
   const first = await loadServerIdentity(directory, ["localhost", "127.0.0.1"], now);
   const certificate = new X509Certificate(first.certificate);
   expect(certificate.verify(new X509Certificate(first.ca).publicKey)).toBe(true);
-  expect(certificate.subjectAltName).toBe("DNS:localhost, IP Address:127.0.0.1");
+  expect(certificate.subjectAltName).toBe("DNS:control-plane.tidegate.internal, DNS:localhost, IP Address:127.0.0.1");
   for (const file of ["ca.key", "server.key"]) expect(statSync(join(directory, file)).mode & 0o777).toBe(0o600);
   expect(await loadServerIdentity(directory, ["localhost"], now + DAY_MS)).toEqual(first);
 });

@@ -8,6 +8,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { isIP } from "node:net";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
+import { CONTROL_PLANE_NAME } from "../../gateway/core/identity/index.ts";
 
 const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const DAY_MS = 86_400_000;
@@ -23,10 +24,15 @@ export interface ServerIdentity {
 
 /**
  * Loads the identity from `directory`, making what is missing; the server certificate is made anew when two thirds of its life are over or a name is not covered.
- * @param names DNS names and IP addresses by which gateways dial in.
+ * @param extraNames DNS names and IP addresses besides the one that gateways ask for.
  * @throws Error naming the file when one cannot be read or written.
  */
-export async function loadServerIdentity(directory: string, names: readonly string[], nowMs: number): Promise<ServerIdentity> {
+export async function loadServerIdentity(
+  directory: string,
+  extraNames: readonly string[],
+  nowMs: number,
+): Promise<ServerIdentity> {
+  const names = [CONTROL_PLANE_NAME, ...extraNames];
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const files = {
     caKey: join(directory, "ca.key"),

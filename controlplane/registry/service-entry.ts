@@ -1,5 +1,5 @@
 /** ServiceEntry (with its WorkloadEntries) as a source of services. */
-import type { ResourceOf } from "../config/index.ts";
+import { type ResourceOf, refOf } from "../config/index.ts";
 import type { Problem, Resource } from "../config/resource.ts";
 import { isIpLiteral } from "./address.ts";
 import type { ServiceSource } from "./merge.ts";
@@ -28,7 +28,7 @@ export function serviceEntrySource(entries: readonly ServiceEntry[], workloads: 
   const problems: Problem[] = [];
   const byNamespace = Map.groupBy(sorted(workloads), (workload) => workload.metadata.namespace);
   const services = sorted(entries).flatMap((entry) => {
-    const selected = selectWorkloads(entry, byNamespace.get(entry.metadata.namespace) ?? [], problems);
+    const selected = selectEndpoints(entry, byNamespace.get(entry.metadata.namespace) ?? [], problems);
     return entry.spec.hosts.map((host) => toService(entry, host, selected));
   });
   return { services: () => services, problems };
@@ -38,38 +38,39 @@ function sorted<T extends Resource>(resources: readonly T[]): T[] {
   return [...resources].sort((a, b) => comparePrecedence(a.metadata, b.metadata));
 }
 
-/** Endpoints written in the entry, or those of the WorkloadEntries that carry all labels of its selector; undefined when it names neither. */
-function selectWorkloads(
-  entry: ServiceEntry,
-  workloads: readonly WorkloadEntry[],
-  problems: Problem[],
-): readonly WorkloadEntrySpec[] | undefined {
-  const { endpoints, workloadSelector, resolution } = entry.spec;
-  if (workloadSelector === undefined) return endpoints.length > 0 ? endpoints : undefined;
-  const wanted = Object.entries(workloadSelector.labels);
-  const selected = workloads
-    .map(({ spec }) => spec)
-    .filter((spec) => wanted.every(([name, value]) => spec.labels[name] === value));
-  if (resolution !== "STATIC") return selected;
-  return selected.filter((spec) => {
-    if (isIpLiteral(spec.address)) return true;
-    const message = `a selected WorkloadEntry has the address "${spec.address}", a name; it is left out. Use resolution DNS`;
-    problems.push(problemOn(entry, "warning", "spec.workloadSelector", message));
-    return false;
-  });
+/** Where endpoints are written: in the entry itself, or in objects of their own. */
+interface Selection {
+  readonly endpoints: readonly WorkloadEntrySpec[];
+  readonly workloads: readonly WorkloadEntry[];
 }
 
-function toService(entry: ServiceEntry, host: string, workloads: readonly WorkloadEntrySpec[] | undefined): Service {
+/** Endpoints written in the entry, or those of the WorkloadEntries that carry all labels of its selector; undefined when it names neither. */
+function selectEndpoints(entry: ServiceEntry, workloads: readonly WorkloadEntry[], problems: Problem[]): Selection | undefined {
+  const { endpoints, workloadSelector, resolution } = entry.spec;
+  if (workloadSelector === undefined) return endpoints.length > 0 ? { endpoints, workloads: [] } : undefined;
+  const wanted = Object.entries(workloadSelector.labels);
+  const selected = workloads
+    .filter(({ spec }) => wanted.every(([name, value]) => spec.labels[name] === value))
+    .filter(({ spec }) => {
+      if (resolution !== "STATIC" || isIpLiteral(spec.address)) return true;
+      const message = `a selected WorkloadEntry has the address "${spec.address}", a name; it is left out. Use resolution DNS`;
+      problems.push({ severity: "warning", ref: refOf(entry), path: "spec.workloadSelector", message, source: entry.source });
+      return false;
+    });
+  return { endpoints: selected.map(({ spec }) => spec), workloads: selected };
+}
+
+function toService(entry: ServiceEntry, host: string, selection: Selection | undefined): Service {
   const { spec, metadata } = entry;
-  const endpoints = workloads ?? ownName(host, spec);
+  const endpoints = selection?.endpoints ?? ownName(host, spec);
   return {
     host,
     namespace: metadata.namespace,
     ports: [...spec.ports].sort((a, b) => a.number - b.number).map((port) => toPort(port, endpoints)),
-    resolution: resolutionOf(spec, endpoints),
+    resolution: resolutionOf(spec),
     location: spec.location === "MESH_INTERNAL" ? "mesh-internal" : "mesh-external",
     exportTo: visibility(spec.exportTo, metadata.namespace),
-    declarations: [declarationOf(entry)],
+    declarations: [entry, ...(selection?.workloads ?? [])].map(declarationOf),
   };
 }
 
@@ -79,11 +80,9 @@ function ownName(host: string, spec: ServiceEntrySpec): readonly WorkloadEntrySp
   return [{ address: host, ports: {}, labels: {}, weight: 1 }];
 }
 
-/** Names to resolve make it dns; DNS over nothing but IP literals has nothing to resolve. */
-function resolutionOf(spec: ServiceEntrySpec, endpoints: readonly WorkloadEntrySpec[]): Resolution {
+function resolutionOf(spec: ServiceEntrySpec): Resolution {
   if (spec.resolution === "STATIC") return "static";
-  if (spec.resolution !== "DNS") return "none";
-  return endpoints.length > 0 && endpoints.every(({ address }) => isIpLiteral(address)) ? "static" : "dns";
+  return spec.resolution === "DNS" ? "dns" : "none";
 }
 
 function toPort(port: ServiceEntryPort, endpoints: readonly WorkloadEntrySpec[]): ServicePort {
@@ -105,11 +104,6 @@ function toEndpoint(port: ServiceEntryPort, endpoint: WorkloadEntrySpec): Servic
   };
 }
 
-function declarationOf(entry: ServiceEntry): Declaration {
-  const { namespace, name, createdMs } = entry.metadata;
-  return { ref: { kind: entry.kind, namespace, name }, source: entry.source, createdMs };
-}
-
-function problemOn(entry: ServiceEntry, severity: Problem["severity"], path: string, message: string): Problem {
-  return { severity, ref: declarationOf(entry).ref, path, message, source: entry.source };
+function declarationOf(object: ServiceEntry | WorkloadEntry): Declaration {
+  return { ref: refOf(object), source: object.source, createdMs: object.metadata.createdMs };
 }

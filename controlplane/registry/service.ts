@@ -11,7 +11,7 @@ export interface Service {
   readonly resolution: Resolution;
   readonly location: "mesh-external" | "mesh-internal";
   readonly exportTo: Visibility;
-  /** Objects that declare it, the one with precedence first. */
+  /** Objects that declare it or its endpoints, the one with precedence first. */
   readonly declarations: readonly Declaration[];
 }
 

@@ -1,37 +1,14 @@
-/**
- * A whole snapshot as one file, for `tidegate snapshot build|verify|show|diff` and `tidegate explain`:
- *
- *   { "format": "tidegate-snapshot/1", "manifest": <JWS, General JSON>, "chunks": { "<hash>": "<content as text>" } }
- *
- * Chunks are UTF-8 JSON, so text keeps their exact bytes and the file can be read by a person.
- */
+/** Snapshot files on disk; their form is `gateway/core/ir/decode-file.ts`. */
 import { readFile, stat } from "node:fs/promises";
 import {
-  chunkRefs,
-  DEFAULT_SNAPSHOT_LIMITS,
-  decodeSnapshot,
-  type Manifest,
-  peekManifest,
-  type Snapshot,
-  verifyChunk,
+  decodeSnapshotFile,
+  MAX_SNAPSHOT_FILE_BYTES,
+  SNAPSHOT_FILE_FORMAT,
+  type SnapshotFile,
 } from "../../gateway/core/ir/index.ts";
-import { fail, type Issue, ok, type Result } from "../../gateway/core/result.ts";
+import { fail, type Result } from "../../gateway/core/result.ts";
 import type { Published } from "./build.ts";
 import { writeDurably } from "./files.ts";
-
-const FORMAT = "tidegate-snapshot/1";
-/** Escaped text may take twice the room of its content. */
-export const MAX_SNAPSHOT_FILE_BYTES = 2 * DEFAULT_SNAPSHOT_LIMITS.maxTotalBytes + 2 * DEFAULT_SNAPSHOT_LIMITS.maxManifestBytes;
-
-export interface SnapshotFile {
-  readonly manifest: Manifest;
-  /** Key ids that claim to have signed; `verifyManifest` tells whether they did. */
-  readonly kids: readonly string[];
-  readonly jws: Uint8Array;
-  /** By hash; every chunk of the manifest, each held against its hash. */
-  readonly chunks: ReadonlyMap<string, Uint8Array>;
-  readonly snapshot: Snapshot;
-}
 
 export async function writeSnapshotFile(path: string, published: Pick<Published, "jws" | "chunks">): Promise<void> {
   await writeDurably(path, encodeSnapshotFile(published), 0o644);
@@ -40,68 +17,19 @@ export async function writeSnapshotFile(path: string, published: Pick<Published,
 export function encodeSnapshotFile({ jws, chunks }: Pick<Published, "jws" | "chunks">): Uint8Array {
   const text = new TextDecoder();
   const contents = [...chunks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([hash, bytes]) => [hash, text.decode(bytes)]);
-  const file = { format: FORMAT, manifest: JSON.parse(text.decode(jws)), chunks: Object.fromEntries(contents) };
+  const file = { format: SNAPSHOT_FILE_FORMAT, manifest: JSON.parse(text.decode(jws)), chunks: Object.fromEntries(contents) };
   return new TextEncoder().encode(`${JSON.stringify(file, undefined, 1)}\n`);
 }
 
-/** Reads and decodes a snapshot file. Hashes are checked; signatures are not, because that takes a trust root and an audience. */
+/** Reads and decodes a snapshot file; what `decodeSnapshotFile` says of signatures applies. */
 export async function readSnapshotFile(path: string): Promise<Result<SnapshotFile>> {
-  let bytes: Uint8Array;
   try {
     const { size } = await stat(path);
-    if (size > MAX_SNAPSHOT_FILE_BYTES) return bad(path, `has ${size} bytes, at most ${MAX_SNAPSHOT_FILE_BYTES} are read`);
-    bytes = await readFile(path);
-  } catch (error) {
-    return bad(path, `cannot be read: ${error instanceof Error ? error.message : "unknown reason"}`);
-  }
-  return decodeSnapshotFile(bytes, path);
-}
-
-/** As `readSnapshotFile`, from bytes; `path` is what problems are told under. */
-export async function decodeSnapshotFile(bytes: Uint8Array, path: string): Promise<Result<SnapshotFile>> {
-  if (bytes.byteLength > MAX_SNAPSHOT_FILE_BYTES) return bad(path, `is longer than ${MAX_SNAPSHOT_FILE_BYTES} bytes`);
-  const outer = parseOuter(bytes);
-  if (outer === undefined) return bad(path, `is no snapshot file (a JSON object of format ${FORMAT})`);
-  const jws = new TextEncoder().encode(JSON.stringify(outer.manifest));
-  const peeked = await peekManifest(jws, DEFAULT_SNAPSHOT_LIMITS);
-  if (!peeked.ok) return fail([{ path, problem: peeked.error.detail }, ...peeked.error.issues]);
-  const { manifest, kids } = peeked.value;
-  const issues: Issue[] = [];
-  const contents = [];
-  for (const ref of chunkRefs(manifest)) {
-    const text = Object.hasOwn(outer.chunks, ref.hash) ? outer.chunks[ref.hash] : undefined;
-    if (typeof text !== "string") {
-      issues.push({ path, problem: `chunk ${ref.kind}/${ref.name} is missing` });
-      continue;
+    if (size > MAX_SNAPSHOT_FILE_BYTES) {
+      return fail([{ path, problem: `has ${size} bytes, at most ${MAX_SNAPSHOT_FILE_BYTES} are read` }]);
     }
-    const verified = await verifyChunk(ref, new TextEncoder().encode(text));
-    if (verified.ok) contents.push({ ref, bytes: verified.value });
-    else issues.push({ path, problem: verified.error.detail });
+    return await decodeSnapshotFile(await readFile(path), path);
+  } catch (error) {
+    return fail([{ path, problem: `cannot be read: ${error instanceof Error ? error.message : "unknown reason"}` }]);
   }
-  if (issues.length > 0) return fail(issues);
-  const snapshot = decodeSnapshot(contents);
-  if (!snapshot.ok) return snapshot;
-  return ok({
-    manifest,
-    kids,
-    jws,
-    chunks: new Map(contents.map(({ ref, bytes: held }) => [ref.hash, held])),
-    snapshot: snapshot.value,
-  });
-}
-
-function parseOuter(bytes: Uint8Array): { readonly manifest: unknown; readonly chunks: Record<string, unknown> } | undefined {
-  try {
-    const outer: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    if (typeof outer !== "object" || outer === null) return undefined;
-    const { format, manifest, chunks } = outer as Record<string, unknown>;
-    if (format !== FORMAT || typeof chunks !== "object" || chunks === null || manifest === undefined) return undefined;
-    return { manifest, chunks: chunks as Record<string, unknown> };
-  } catch {
-    return undefined;
-  }
-}
-
-function bad(path: string, problem: string): { readonly ok: false; readonly error: readonly Issue[] } {
-  return fail([{ path, problem }]);
 }

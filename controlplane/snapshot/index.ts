@@ -7,14 +7,7 @@
 export { type Published, type PublisherOptions, type PublishOutcome, SnapshotPublisher } from "./build.ts";
 export { type Chunk, canonicalJson, chunkSnapshot } from "./chunk.ts";
 export { diffSnapshots, type SnapshotChange } from "./diff.ts";
-export {
-  decodeSnapshotFile,
-  encodeSnapshotFile,
-  MAX_SNAPSHOT_FILE_BYTES,
-  readSnapshotFile,
-  type SnapshotFile,
-  writeSnapshotFile,
-} from "./file.ts";
+export { encodeSnapshotFile, readSnapshotFile, writeSnapshotFile } from "./file.ts";
 export { DEFAULT_KEEP, isPoolName, SnapshotHistory, type StoredManifest, type VersionId } from "./history.ts";
 export { DEFAULT_KEY_PLAN, initKeys, type KeyPlan, type KeyRing, loadKeys, type RotateOptions, rotateKeys } from "./keys.ts";
 export { type Signer, signDocument } from "./sign.ts";

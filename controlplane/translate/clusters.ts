@@ -2,7 +2,15 @@
 
 import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings } from "../../gateway/core/ir/index.ts";
 import type { ClientTlsSettings, ConnectionPool, Destination } from "../config/index.ts";
-import { compareText, isWildcard, type Registry, resolveShortName, type Service, type ServicePort } from "../registry/index.ts";
+import {
+  compareText,
+  isIpLiteral,
+  isWildcard,
+  type Registry,
+  resolveShortName,
+  type Service,
+  type ServicePort,
+} from "../registry/index.ts";
 import { type DestinationRules, effectivePolicy, type MergedRule, type PolicyBlocks } from "./destination-rules.ts";
 import type { VirtualServiceResource } from "./objects.ts";
 import { selects } from "./scope.ts";
@@ -105,7 +113,8 @@ export class Clusters {
       port: port.number,
       ...(subset === undefined ? {} : { subset }),
       origin: declaration?.ref ?? { kind: "Service", namespace: service.namespace, name: service.host },
-      discovery: service.resolution === "dns" ? "dns" : "static",
+      // Where every endpoint is an address there is nothing to look up.
+      discovery: port.endpoints.every(({ address }) => isIpLiteral(address)) ? "static" : "dns",
       loadBalancer: { policy: balancerPolicy(policy) },
       pool: poolSettings(policy.connectionPool?.value),
       ...(tls === undefined ? {} : { tls }),

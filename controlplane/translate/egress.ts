@@ -9,7 +9,7 @@ import type {
   Listener,
 } from "../../gateway/core/ir/index.ts";
 import type { EgressAllowRule, MeshConfigSpec } from "../config/index.ts";
-import { compareText, isWildcard, type Registry, type Service } from "../registry/index.ts";
+import { compareText, isIpLiteral, isWildcard, type Registry, type Service } from "../registry/index.ts";
 import type { EgressPolicyResource } from "./objects.ts";
 import { egressQuotas } from "./quota-policy.ts";
 import type { QuotaTargets } from "./quota-targets.ts";
@@ -89,7 +89,7 @@ function staticHosts(context: EgressContext): EgressConfig["staticHosts"] {
   const { registry, namespace, status } = context;
   return registry.services.flatMap((service) => {
     if (isWildcard(service.host) || registry.find(service.host, namespace) !== service) return [];
-    if (service.resolution !== "static") return [];
+    if (!service.ports.every(({ endpoints }) => endpoints.every(({ address }) => isIpLiteral(address)))) return [];
     const endpoints = staticEndpoints(service, status);
     if (endpoints.length === 0) return [];
     for (const { ref } of service.declarations) status.programmedRef(ref);

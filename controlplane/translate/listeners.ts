@@ -110,6 +110,7 @@ function place(server: BoundServer, planned: Map<string, Draft>, status: Status)
   };
   if (protocol === "https" && !claimNames(target, server, status)) return;
   target.servers.push(server);
+  status.programmed(server.gateway);
   planned.set(name, target);
 }
 

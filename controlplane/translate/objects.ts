@@ -15,6 +15,7 @@ export interface ObjectSet {
   readonly destinationRules: readonly DestinationRuleResource[];
   readonly quotas: readonly QuotaResource[];
   readonly egressPolicies: readonly EgressPolicyResource[];
+  readonly meshConfigs: readonly ResourceOf<"MeshConfig">[];
 }
 
 /** Order of arrival leaves no trace. */
@@ -28,6 +29,7 @@ export function groupObjects(config: readonly AnyResource[]): ObjectSet {
     destinationRules: of("DestinationRule"),
     quotas: of("Quota"),
     egressPolicies: of("EgressPolicy"),
+    meshConfigs: of("MeshConfig"),
   };
 }
 

@@ -1,5 +1,6 @@
 /** What translation has to say about objects: problems, and which of them are in force. */
-import { type ObjectRef, type Problem, type Resource, refKey, type Severity, type SourceLocation } from "../config/resource.ts";
+import { type AnyResource, refOf } from "../config/index.ts";
+import { type ObjectRef, type Problem, refKey, type Severity, type SourceLocation } from "../config/resource.ts";
 import { compareText } from "../registry/index.ts";
 
 interface Place {
@@ -12,7 +13,7 @@ export class Status {
   readonly #programmed = new Map<string, ObjectRef>();
 
   /** Said once, however often the same is found. `path` starts at `spec`. */
-  report(severity: Severity, resource: Resource, path: string, message: string): void {
+  report(severity: Severity, resource: AnyResource, path: string, message: string): void {
     this.reportOn(severity, { ref: refOf(resource), source: resource.source }, path, message);
   }
 
@@ -24,7 +25,7 @@ export class Status {
   }
 
   /** A conflict is said on both objects: on the one whose part is left out, and on the one that has precedence. */
-  conflict(winner: Resource, winnerPath: string, loser: Resource, loserPath: string, about: string): void {
+  conflict(winner: AnyResource, winnerPath: string, loser: AnyResource, loserPath: string, about: string): void {
     this.report(
       "conflict",
       winner,
@@ -39,16 +40,12 @@ export class Status {
     );
   }
 
-  programmed(resource: Resource): void {
+  programmed(resource: AnyResource): void {
     this.programmedRef(refOf(resource));
   }
 
   programmedRef(ref: ObjectRef): void {
     this.#programmed.set(refKey(ref), ref);
-  }
-
-  isProgrammed(resource: Resource): boolean {
-    return this.#programmed.has(refKey(refOf(resource)));
   }
 
   problems(): readonly Problem[] {
@@ -60,16 +57,12 @@ export class Status {
   }
 }
 
-export function refOf(resource: Resource): ObjectRef {
-  return { kind: resource.kind, namespace: resource.metadata.namespace, name: resource.metadata.name };
-}
-
 /** `Kind namespace/name`. */
-export function describe(resource: Resource): string {
+export function describe(resource: AnyResource): string {
   return `${resource.kind} ${objectKey(resource)}`;
 }
 
 /** `namespace/name`. */
-export function objectKey(resource: Resource): string {
+export function objectKey(resource: AnyResource): string {
   return `${resource.metadata.namespace}/${resource.metadata.name}`;
 }

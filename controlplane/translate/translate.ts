@@ -19,6 +19,7 @@ export function translate(input: TranslateInput): Translation {
   const status = new Status();
   const pool: LocatedPool = { ...input.pool, namespace: input.pool.namespace ?? mesh.rootNamespace };
   const objects = groupObjects(input.config);
+  for (const meshConfig of objects.meshConfigs) status.programmed(meshConfig);
   const quotas = new QuotaTargets(objects, registry, mesh, status);
   const rules = new DestinationRules(objects.destinationRules, pool, mesh.rootNamespace, status);
   const clusters = new Clusters(registry, rules, pool, status);

@@ -1,5 +1,6 @@
 /** The gRPC side of the control stream: one connection to one control plane, with its authority pinned. Knows no snapshots. */
 import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { CONTROL_PLANE_NAME } from "../core/identity/index.ts";
 import {
   create,
   type EnrolRequest,
@@ -37,6 +38,8 @@ export class ControlLink {
       "grpc.keepalive_timeout_ms": 5_000,
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.use_local_subchannel_pool": 1,
+      "grpc.ssl_target_name_override": CONTROL_PLANE_NAME,
+      "grpc.default_authority": CONTROL_PLANE_NAME,
     });
   }
 

@@ -1,17 +1,16 @@
 import type { Command } from "commander";
-import { acceptSnapshot, DEFAULT_SNAPSHOT_LIMITS, snapshotVersion } from "../../../gateway/core/ir/index.ts";
+import {
+  acceptSnapshot,
+  DEFAULT_SNAPSHOT_LIMITS,
+  decodeSnapshotFile,
+  type SnapshotFile,
+  snapshotVersion,
+} from "../../../gateway/core/ir/index.ts";
 import type { RollbackResponse, SnapshotListResponse } from "../../api/index.ts";
 import { diskFiles } from "../../disk-files.ts";
 import { DEFAULT_STATE, statePaths } from "../../layout.ts";
 import { buildSnapshots } from "../../offline.ts";
-import {
-  decodeSnapshotFile,
-  diffSnapshots,
-  loadKeys,
-  readSnapshotFile,
-  type SnapshotFile,
-  writeSnapshotFile,
-} from "../../snapshot/index.ts";
+import { diffSnapshots, loadKeys, readSnapshotFile, writeSnapshotFile } from "../../snapshot/index.ts";
 import type { CliContext } from "../context.ts";
 import { readDocuments } from "../files.ts";
 import { type ApiFlags, collect, durationMs, type OutputFlags, withApi, withOutput } from "../options.ts";

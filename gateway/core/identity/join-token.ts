@@ -21,6 +21,12 @@ export interface JoinToken {
   readonly expires: number;
 }
 
+/**
+ * DNS name that every control plane's certificate carries and every gateway asks for, whatever address it dials: the join token pins
+ * the authority, so the name only has to be the same on both sides, and a TLS server name cannot be an IP address (RFC 6066 section 3).
+ */
+export const CONTROL_PLANE_NAME = "control-plane.tidegate.internal";
+
 const PREFIX = "tg1.";
 /** Longest text that is read as a token, characters. */
 export const MAX_JOIN_TOKEN_CHARS = 8 * 1024;
