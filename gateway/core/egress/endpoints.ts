@@ -4,6 +4,12 @@ import type { UpstreamEndpoint } from "../step.ts";
 /** Most endpoints kept; one that is forgotten finishes what it has and lets its idle connections expire. */
 export const MAX_ENDPOINTS = 4_096;
 
+/**
+ * A runtime bounds connections by cluster. One cluster for everything would let one slow host use up all of it, one for each address would
+ * grow without bound: addresses are dealt out over this many.
+ */
+const CLUSTERS = 256;
+
 export class EndpointTable {
   readonly #endpoints = new Map<string, UpstreamEndpoint>();
   readonly #max: number;
@@ -17,7 +23,8 @@ export class EndpointTable {
   }
 
   get(address: string, port: number): UpstreamEndpoint {
-    const key = `egress|${address}|${port}`;
+    const place = `${address}|${port}`;
+    const key = `egress-${shardOf(place)}|${place}`;
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
       endpoint = { key, address, port, weight: 1, active: 0, runtime: undefined };
@@ -34,4 +41,10 @@ export class EndpointTable {
       return;
     }
   }
+}
+
+function shardOf(text: string): number {
+  let hash = 0;
+  for (let i = 0; i < text.length; i++) hash = (hash * 31 + text.charCodeAt(i)) % 0x7fffffff;
+  return hash % CLUSTERS;
 }
