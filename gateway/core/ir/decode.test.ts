@@ -384,6 +384,15 @@ describe("limits", () => {
     expect(problems.at(-1)?.problem).toBe("50 more problems are not listed");
   });
 
+  test("past MAX_ISSUES a wrong resource is still wrong: nothing is read out of it", () => {
+    const junk = Array.from({ length: MAX_ISSUES + 5 }, () => ({}));
+    for (const kind of ["quotas", "listeners", "egress", "routes"] as const) {
+      expect(problemsOf(kind, kind === "egress" ? [{ policies: junk }] : junk).length).toBe(MAX_ISSUES + 1);
+    }
+    const hosts = [...junk, { name: "h", domains: ["*"], quotas: [], routes: [{}] }];
+    expect(problemsOf("routes", [{ name: "t", quotas: [], virtualHosts: hosts }])).toHaveLength(MAX_ISSUES + 1);
+  });
+
   const long = (limit: number) => "x".repeat(limit + 1);
   const many = (limit: number, item: unknown) => Array.from({ length: limit + 1 }, () => item);
   const host = (change: object) => [

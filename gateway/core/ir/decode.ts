@@ -69,10 +69,10 @@ export function decodeChunks(chunks: readonly ChunkContent[]): Result<DecodedChu
   const issues = new Issues();
   const decoded = new Map<string, DecodedChunk>();
   for (const { ref, bytes } of chunks) {
-    const from = issues.list.length;
+    const from = issues.count;
     const resources = parseJson(bytes);
     CHECKS[ref.kind](resources, issues);
-    if (issues.list.length !== from) issues.within(from, `${ref.kind}/${ref.name}`);
+    if (issues.count !== from) issues.within(from, `${ref.kind}/${ref.name}`);
     else decoded.set(chunkKey(ref), { bytes: bytes.byteLength, resources: resources as readonly unknown[] });
   }
   return issues.result<DecodedChunks>(decoded);

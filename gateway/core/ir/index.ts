@@ -6,6 +6,7 @@ export * from "./accept.ts";
 export type * from "./cluster.ts";
 export type * from "./common.ts";
 export * from "./decode.ts";
+export * from "./decode-file.ts";
 export type * from "./listener.ts";
 export * from "./manifest.ts";
 export type * from "./policy.ts";
@@ -25,7 +26,7 @@ export {
   requireUnexpired,
   type TrustRoot,
 } from "./trust.ts";
-export { SIGNATURE_ALGORITHMS, type SignatureAlgorithm } from "./trust-jws.ts";
+export type { SignatureAlgorithm } from "./trust-jws.ts";
 export type { Refusal, RefusalCode } from "./trust-refusal.ts";
 export {
   type AcceptedState,

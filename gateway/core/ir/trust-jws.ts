@@ -8,7 +8,7 @@ import { quoted } from "./decode/check.ts";
 import { type Refusal, refuse } from "./trust-refusal.ts";
 
 /** The only algorithms there are: no MAC can be made with a public key, and nothing is unsigned. */
-export const SIGNATURE_ALGORITHMS = ["EdDSA", "ES256"] as const;
+const SIGNATURE_ALGORITHMS = ["EdDSA", "ES256"] as const;
 export type SignatureAlgorithm = (typeof SIGNATURE_ALGORITHMS)[number];
 
 /** A public key ready to verify with. */
@@ -160,7 +160,7 @@ export function parseJson(bytes: Uint8Array): unknown {
 }
 
 /** RFC 4648 5 without padding, and canonical: one text for one byte string, so a changed bit is always seen. */
-export function decodeBase64url(text: string): Uint8Array | undefined {
+function decodeBase64url(text: string): Uint8Array | undefined {
   try {
     const bytes = base64url.decode(text);
     return base64url.encode(bytes) === text ? bytes : undefined;

@@ -195,9 +195,9 @@ const rootFields = object<RootDocument>({
 });
 
 const rootDocument: Check<RootDocument> = (value, issues) => {
-  const from = issues.list.length;
+  const from = issues.count;
   rootFields(value, issues);
-  if (issues.list.length !== from) return;
+  if (issues.count !== from) return;
   const { keys, roles } = value as RootDocument;
   unique(keys, (key) => key.kid, "keys", issues);
   for (const [name, { kids, threshold }] of Object.entries<Role>(roles)) {

@@ -12,14 +12,14 @@ export const MAX_ISSUES = 100;
 /** Collects problems with paths relative to the value under check; the caller puts its own place in front. */
 export class Issues {
   readonly list: { path: string; problem: string }[] = [];
-  dropped = 0;
+  /** All problems, kept or not: it grows with every one, so comparing it tells whether a check has passed. */
+  count = 0;
 
   add(path: string, problem: string): void {
-    if (this.list.length < MAX_ISSUES) this.list.push({ path, problem });
-    else this.dropped++;
+    if (this.count++ < MAX_ISSUES) this.list.push({ path, problem });
   }
 
-  /** Puts `place` (a field name or `[index]`) in front of every path added since `from`. */
+  /** Puts `place` (a field name or `[index]`) in front of every path added since `count` was `from`. */
   within(from: number, place: string): void {
     for (let i = from; i < this.list.length; i++) {
       const issue = this.list[i];
@@ -28,9 +28,10 @@ export class Issues {
   }
 
   result<T>(value: T): Result<T> {
-    if (this.list.length === 0) return ok(value);
+    if (this.count === 0) return ok(value);
     const all: Issue[] = [...this.list];
-    if (this.dropped > 0) all.push({ path: "", problem: `${this.dropped} more problems are not listed` });
+    const dropped = this.count - all.length;
+    if (dropped > 0) all.push({ path: "", problem: `${dropped} more problems are not listed` });
     return fail(all);
   }
 }
@@ -99,9 +100,9 @@ function members(entries: readonly (readonly [name: string, entry: Entry])[]): F
         continue;
       }
       if (field.required) present++;
-      const from = issues.list.length;
+      const from = issues.count;
       field.check(held[name], issues);
-      if (issues.list.length !== from) issues.within(from, name);
+      if (issues.count !== from) issues.within(from, name);
     }
     if (present !== required) reportMissing(held, fields, issues);
   };
@@ -128,9 +129,9 @@ export function array<T>(item: Check<T>, max: number, min = 0): Check<readonly T
       return;
     }
     for (let i = 0; i < value.length; i++) {
-      const from = issues.list.length;
+      const from = issues.count;
       item(value[i], issues);
-      if (issues.list.length !== from) issues.within(from, `[${i}]`);
+      if (issues.count !== from) issues.within(from, `[${i}]`);
     }
   };
 }
@@ -200,12 +201,12 @@ export function pair<A, B>(first: Check<A>, second: Check<B>): Check<readonly [A
       issues.add("", "must be an array of two items");
       return;
     }
-    const from = issues.list.length;
+    const from = issues.count;
     first(value[0], issues);
-    if (issues.list.length !== from) issues.within(from, "[0]");
-    const middle = issues.list.length;
+    if (issues.count !== from) issues.within(from, "[0]");
+    const middle = issues.count;
     second(value[1], issues);
-    if (issues.list.length !== middle) issues.within(middle, "[1]");
+    if (issues.count !== middle) issues.within(middle, "[1]");
   };
 }
 

@@ -37,9 +37,9 @@ const listenerFields = object<Listener>({
 
 /** As the field's doc says: http has one server in clear, https only servers with TLS, forward-proxy none. */
 export const listener: Check<Listener> = (value, issues) => {
-  const from = issues.list.length;
+  const from = issues.count;
   listenerFields(value, issues);
-  if (issues.list.length !== from) return;
+  if (issues.count !== from) return;
   const { protocol, servers } = value as Listener;
   unique(servers, (server) => server.name, "servers", issues);
   if (protocol === "http" && servers.length !== 1) issues.add("servers", "an http listener has exactly one server");

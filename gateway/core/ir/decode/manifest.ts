@@ -24,9 +24,9 @@ const sectionFields = object<SectionDocument>({
   chunks: array(object<ChunkDocument>({ kind: name, name, hash, bytes: integer(2, Number.MAX_SAFE_INTEGER) }), MAX_LISTED_CHUNKS),
 });
 const section: Check<SectionDocument> = (value, issues) => {
-  const from = issues.list.length;
+  const from = issues.count;
   sectionFields(value, issues);
-  if (issues.list.length !== from) return;
+  if (issues.count !== from) return;
   const { softExp, exp } = value as SectionDocument;
   if (softExp > exp) issues.add("softExp", "must not be after exp");
 };

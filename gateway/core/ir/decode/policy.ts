@@ -102,9 +102,9 @@ const quotaFields = object<QuotaPolicy>({
 
 /** Limit names are unique, and every override speaks of as many key parts as there are. */
 export const quotaPolicy: Check<QuotaPolicy> = (value, issues) => {
-  const from = issues.list.length;
+  const from = issues.count;
   quotaFields(value, issues);
-  if (issues.list.length !== from) return;
+  if (issues.count !== from) return;
   const quota = value as QuotaPolicy;
   unique(quota.limits, (item) => item.name, "limits", issues);
   for (let i = 0; i < quota.overrides.length; i++) {
@@ -159,9 +159,9 @@ const egressFields = object<EgressConfig>({
 });
 
 export const egressConfig: Check<EgressConfig> = (value, issues) => {
-  const from = issues.list.length;
+  const from = issues.count;
   egressFields(value, issues);
-  if (issues.list.length !== from) return;
+  if (issues.count !== from) return;
   const egress = value as EgressConfig;
   unique(egress.policies, (item) => item.id, "policies", issues);
   unique(egress.staticHosts, (item) => item.host, "staticHosts", issues);

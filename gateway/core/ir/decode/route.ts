@@ -187,9 +187,9 @@ const virtualHostFields = object<VirtualHost>({
   routes: array(route, LIMITS.routesPerVirtualHost),
 });
 const virtualHost: Check<VirtualHost> = (value, issues) => {
-  const from = issues.list.length;
+  const from = issues.count;
   virtualHostFields(value, issues);
-  if (issues.list.length === from) unique((value as VirtualHost).routes, (item) => item.id, "routes", issues);
+  if (issues.count === from) unique((value as VirtualHost).routes, (item) => item.id, "routes", issues);
 };
 
 export const routeTable = object<RouteTable>({
