@@ -25,8 +25,9 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 
 /** Remove, set, add, in this order; undefined when there is nothing to do. */
-export function compileHeaderOps(ops: HeaderOps | undefined, path: string, issues: Issue[]): HeaderEdit | undefined {
+export function compileHeaderOps(ops: HeaderOps | undefined, at: string, part: string, issues: Issue[]): HeaderEdit | undefined {
   if (ops === undefined) return undefined;
+  const path = `${at}.${part}`;
   const drop = new Set<string>();
   const set = new Map<string, string>();
   const append: FieldList = [];

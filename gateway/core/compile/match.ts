@@ -13,17 +13,17 @@ export interface MatchTest {
   readonly port: number | undefined;
 }
 
-export function compileMatch(match: RouteMatch, path: string, to: StringCompiler): MatchTest {
-  const string = (part: "method" | "scheme" | "authority") =>
-    match[part] === undefined ? undefined : compileString(match[part], false, `${path}.${part}`, to);
+/** @param at where the match stands, for what is wrong with it */
+export function compileMatch(match: RouteMatch, at: string, to: StringCompiler): MatchTest {
+  const { path, method, scheme, authority } = match;
   return {
     source: match,
-    path: match.path === undefined ? undefined : compileString(match.path, match.ignorePathCase === true, `${path}.path`, to),
-    method: string("method"),
-    scheme: string("scheme"),
-    authority: string("authority"),
-    headers: compileFields(match.headers, `${path}.headers`, to),
-    query: compileFields(match.query, `${path}.query`, to),
+    path: path === undefined ? undefined : compileString(path, match.ignorePathCase === true, at, "path", to),
+    method: method === undefined ? undefined : compileString(method, false, at, "method", to),
+    scheme: scheme === undefined ? undefined : compileString(scheme, false, at, "scheme", to),
+    authority: authority === undefined ? undefined : compileString(authority, false, at, "authority", to),
+    headers: compileFields(match.headers, at, "headers", to),
+    query: compileFields(match.query, at, "query", to),
     port: match.port,
   };
 }

@@ -8,6 +8,7 @@ import type {
   Rewrite,
   Route,
   RouteAction,
+  RouteMatch,
   RouteTable,
   VirtualHost,
 } from "../ir/index.ts";
@@ -39,7 +40,7 @@ export interface RouteCompiler extends StringCompiler {
 }
 
 export function compileRouteTable(table: RouteTable, path: string, to: RouteCompiler): CompiledRouteTable {
-  const quotas = withQuotas([], table.quotas, `${path}.quotas`, to);
+  const quotas = withQuotas([], table.quotas, path, to);
   const hosts = new HostTableBuilder<CompiledVirtualHost>();
   for (const [i, host] of table.virtualHosts.entries()) {
     const hostPath = `${path}.virtualHosts[${i}]`;
@@ -78,35 +79,32 @@ function compileVirtualHost(
   path: string,
   to: RouteCompiler,
 ): CompiledVirtualHost {
-  const quotas = withQuotas(outer, host.quotas, `${path}.quotas`, to);
+  const quotas = withQuotas(outer, host.quotas, path, to);
   const ids = new Set<string>();
   const candidates: Candidate<CompiledRoute>[] = [];
   const routes = host.routes.map((route, i) => {
-    const compiled = compileRoute(route, quotas, `${path}.routes[${i}]`, to);
+    const at = `${path}.routes[${i}](${route.id})`;
+    const compiled = compileRoute(route, quotas, at, to);
     if (ids.has(route.id))
-      to.issues.push({
-        path: `${path}.routes[${i}].id`,
-        problem: `a second route ${route.id}; ids are unique within a virtual host`,
-      });
+      to.issues.push({ path: at, problem: `a second route ${route.id}; ids are unique within a virtual host` });
     ids.add(route.id);
     if (route.matches.length === 0) candidates.push({ order: candidates.length, route: compiled, match: undefined });
-    for (const [j, match] of route.matches.entries()) {
-      const test = compileMatch(match, `${path}.routes[${i}](${route.id}).matches[${j}]`, to);
-      candidates.push({ order: candidates.length, route: compiled, match: test });
+    for (let j = 0; j < route.matches.length; j++) {
+      const match = compileMatch(route.matches[j] as RouteMatch, `${at}.matches[${j}]`, to);
+      candidates.push({ order: candidates.length, route: compiled, match });
     }
     return compiled;
   });
   return { source: host, quotas, routes, index: buildPathTree(candidates) };
 }
 
-function compileRoute(route: Route, outer: readonly CompiledQuota[], at: string, to: RouteCompiler): CompiledRoute {
-  const path = `${at}(${route.id})`;
-  const requestEdit = compileHeaderOps(route.requestHeaders, `${path}.requestHeaders`, to.issues);
-  const responseEdit = compileHeaderOps(route.responseHeaders, `${path}.responseHeaders`, to.issues);
+function compileRoute(route: Route, outer: readonly CompiledQuota[], path: string, to: RouteCompiler): CompiledRoute {
+  const requestEdit = compileHeaderOps(route.requestHeaders, path, "requestHeaders", to.issues);
+  const responseEdit = compileHeaderOps(route.responseHeaders, path, "responseHeaders", to.issues);
   return {
     source: route,
-    quotas: withQuotas(outer, route.quotas, `${path}.quotas`, to),
-    action: compileAction(route.action, requestEdit, responseEdit, `${path}.action`, to),
+    quotas: withQuotas(outer, route.quotas, path, to),
+    action: compileAction(route.action, requestEdit, responseEdit, path, to),
     responseEdit,
     cors: route.cors === undefined ? undefined : compileCors(route.cors, `${path}.cors`, to),
     fault: route.fault,
@@ -124,7 +122,8 @@ function withQuotas(
   const all = new Set(outer);
   for (const [i, id] of ids.entries()) {
     const quota = to.quotas.get(id);
-    if (quota === undefined) to.issues.push({ path: `${path}[${i}]`, problem: `there is no quota ${id} in this snapshot` });
+    if (quota === undefined)
+      to.issues.push({ path: `${path}.quotas[${i}]`, problem: `there is no quota ${id} in this snapshot` });
     else all.add(quota);
   }
   return [...all];
@@ -142,7 +141,7 @@ function compileAction(
       return {
         kind: "forward",
         destinations: compileDestinations(action, requestEdit, responseEdit, path, to),
-        rewrite: compileRewrite(action.rewrite, `${path}.rewrite`, to),
+        rewrite: compileRewrite(action.rewrite, path, to),
         timeoutMs: action.timeoutMs,
         retry: compileRetry(action.retry),
         mirrors: compileMirrors(action.mirrors, to.clusters),
@@ -150,19 +149,22 @@ function compileAction(
     case "redirect":
       return { kind: "redirect", source: action };
     case "direct":
-      return compileDirect(action, path, to.issues);
+      return compileDirect(action, `${path}.action`, to.issues);
     default:
       return unreachable(action);
   }
 }
 
 function compileMirrors(mirrors: readonly Mirror[], clusters: ClusterMap): readonly CompiledMirror[] {
+  if (mirrors.length === 0) return NO_MIRRORS;
   return mirrors.flatMap((mirror): CompiledMirror[] => {
     // A mirror nobody can reach is no reason to refuse anything: the copy is lost, as any copy may be.
     const cluster = clusters.get(mirror.cluster);
     return cluster === undefined || mirror.percent <= 0 ? [] : [{ cluster, percent: mirror.percent }];
   });
 }
+
+const NO_MIRRORS: readonly CompiledMirror[] = [];
 
 function compileDestinations(
   action: ForwardAction,
@@ -171,21 +173,26 @@ function compileDestinations(
   path: string,
   to: RouteCompiler,
 ): readonly CompiledDestination[] {
-  const total = action.destinations.reduce((sum, destination) => sum + destination.weight, 0);
-  if (action.destinations.length === 0 || !(total > 0)) {
-    to.issues.push({ path: `${path}.destinations`, problem: "no destination has a weight; give at least one a positive weight" });
+  let total = 0;
+  for (const destination of action.destinations) total += destination.weight;
+  if (!(total > 0)) {
+    to.issues.push({
+      path: `${path}.action.destinations`,
+      problem: "no destination has a weight; give at least one a positive weight",
+    });
   }
   let sum = 0;
-  return action.destinations.map((destination, i) => {
-    const at = `${path}.destinations[${i}]`;
+  return action.destinations.map((destination, i): CompiledDestination => {
     sum += destination.weight;
+    const own = (part: "requestHeaders" | "responseHeaders"): HeaderEdit | undefined =>
+      destination[part] && compileHeaderOps(destination[part], `${path}.action.destinations[${i}]`, part, to.issues);
     return {
       name: destination.cluster,
       cluster: to.clusters.get(destination.cluster),
       upTo: i === action.destinations.length - 1 ? 1 : sum / total,
       authority: action.rewrite?.authority ?? destination.authority,
-      requestEdit: joinEdits(compileHeaderOps(destination.requestHeaders, `${at}.requestHeaders`, to.issues), requestEdit),
-      responseEdit: joinEdits(compileHeaderOps(destination.responseHeaders, `${at}.responseHeaders`, to.issues), responseEdit),
+      requestEdit: joinEdits(own("requestHeaders"), requestEdit),
+      responseEdit: joinEdits(own("responseHeaders"), responseEdit),
     };
   });
 }
@@ -193,7 +200,8 @@ function compileDestinations(
 function compileRewrite(rewrite: Rewrite | undefined, path: string, to: RouteCompiler): CompiledRewrite | undefined {
   if (rewrite?.path === undefined && rewrite?.pathRegex === undefined) return undefined;
   const regex = rewrite.pathRegex;
-  const pattern = regex === undefined ? undefined : to.regexes.get(regex.match, `${path}.pathRegex.match`, to.issues);
+  const pattern =
+    regex === undefined ? undefined : to.regexes.get(regex.match, `${path}.action.rewrite.pathRegex.match`, to.issues);
   return {
     path: rewrite.path,
     regex:
@@ -250,7 +258,7 @@ function compileCors(cors: CorsPolicy, path: string, to: RouteCompiler): Compile
   const listed = (name: string, values: readonly string[]) => (values.length === 0 ? [] : [name, values.join(", ")]);
   return {
     anyOrigin: cors.allowOrigins.some((origin) => origin.kind === "exact" && origin.value === "*"),
-    origins: cors.allowOrigins.map((origin, i) => compileString(origin, false, `${path}.allowOrigins[${i}]`, to)),
+    origins: cors.allowOrigins.map((origin, i) => compileString(origin, false, path, `allowOrigins[${i}]`, to)),
     unmatchedPreflights: cors.unmatchedPreflights,
     preflight: [
       ...credentials,

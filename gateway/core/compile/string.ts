@@ -59,7 +59,8 @@ export interface StringCompiler {
   readonly issues: Issue[];
 }
 
-export function compileString(match: StringMatch, ignoreCase: boolean, path: string, to: StringCompiler): StringTest {
+/** @param at where the match stands; `part` of it is this string. Joined only when there is something to say about it. */
+export function compileString(match: StringMatch, ignoreCase: boolean, at: string, part: string, to: StringCompiler): StringTest {
   switch (match.kind) {
     case "exact":
     case "prefix":
@@ -73,7 +74,12 @@ export function compileString(match: StringMatch, ignoreCase: boolean, path: str
       return { kind: "segmentPrefix", value, ignoreCase: false, regex: undefined };
     }
     case "regex":
-      return { kind: "regex", value: match.value, ignoreCase: false, regex: to.regexes.get(match.value, path, to.issues) };
+      return {
+        kind: "regex",
+        value: match.value,
+        ignoreCase: false,
+        regex: to.regexes.get(match.value, `${at}.${part}`, to.issues),
+      };
     case "present":
       return { kind: "present", value: "", ignoreCase: false, regex: undefined };
   }
@@ -81,13 +87,14 @@ export function compileString(match: StringMatch, ignoreCase: boolean, path: str
 
 export function compileFields(
   matches: readonly FieldMatch[] | undefined,
-  path: string,
+  at: string,
+  part: string,
   to: StringCompiler,
 ): readonly FieldTest[] {
   if (matches === undefined || matches.length === 0) return NO_FIELDS;
   return matches.map((match, i) => ({
     name: match.name,
-    test: compileString(match.match, false, `${path}[${i}].match`, to),
+    test: compileString(match.match, false, at, `${part}[${i}].match`, to),
     invert: match.invert === true,
   }));
 }

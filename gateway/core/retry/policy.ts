@@ -37,6 +37,8 @@ const NEVER_SENT =
 /** It may have seen it, and no response came. */
 const NO_RESPONSE = BIT.reset | BIT["gateway-error"] | BIT["5xx"];
 
+const NO_CODES: ReadonlySet<number> = new Set();
+
 /** Undefined when the policy never retries. */
 export function compileRetry(policy: RetryPolicy): CompiledRetry | undefined {
   if (policy.attempts <= 0) return undefined;
@@ -45,7 +47,7 @@ export function compileRetry(policy: RetryPolicy): CompiledRetry | undefined {
   return {
     attempts: policy.attempts,
     on,
-    statusCodes: new Set(policy.statusCodes),
+    statusCodes: policy.statusCodes.length === 0 ? NO_CODES : new Set(policy.statusCodes),
     perTryTimeoutMs: policy.perTryTimeoutMs,
     backoffBaseMs: policy.backoffBaseMs,
     backoffMaxMs: policy.backoffMaxMs,
