@@ -17,7 +17,7 @@ import type { Chunk } from "./chunk.ts";
 import { isMissing, prepareDirectory, syncDirectory, writeDurably } from "./files.ts";
 
 /** Snapshots kept for each pool. */
-export const DEFAULT_KEEP = 20;
+const DEFAULT_KEEP = 20;
 
 export interface VersionId {
   readonly epoch: number;

@@ -4,11 +4,11 @@
  * Invariants: a version number never has two contents; what is published was accepted by the readers' own code first; what is on disk is
  * whole or absent. It must never sign what it cannot verify, never show a private key, and never touch configuration.
  */
-export { type Published, type PublisherOptions, type PublishOutcome, SnapshotPublisher } from "./build.ts";
+export { type Published, SnapshotPublisher } from "./build.ts";
 export { type Chunk, canonicalJson, chunkSnapshot } from "./chunk.ts";
-export { diffSnapshots, type SnapshotChange } from "./diff.ts";
+export { diffSnapshots } from "./diff.ts";
 export { encodeSnapshotFile, readSnapshotFile, writeSnapshotFile } from "./file.ts";
-export { DEFAULT_KEEP, isPoolName, SnapshotHistory, type StoredManifest, type VersionId } from "./history.ts";
-export { DEFAULT_KEY_PLAN, initKeys, type KeyPlan, type KeyRing, loadKeys, type RotateOptions, rotateKeys } from "./keys.ts";
+export { SnapshotHistory } from "./history.ts";
+export { DEFAULT_KEY_PLAN, initKeys, type KeyRing, loadKeys, rotateKeys } from "./keys.ts";
 export { type Signer, signDocument } from "./sign.ts";
-export { DEFAULT_AGES, EVERYWHERE_AT_ONCE, makeManifest, renewAtS, type SectionAge, type SectionAges } from "./version.ts";
+export { DEFAULT_AGES, EVERYWHERE_AT_ONCE, makeManifest, type SectionAges } from "./version.ts";

@@ -4,7 +4,7 @@ import { READER_VERSION, SECTIONS } from "../../gateway/core/ir/index.ts";
 import { type Chunk, sectionRefs } from "./chunk.ts";
 import type { VersionId } from "./history.ts";
 
-export interface SectionAge {
+interface SectionAge {
   /** Seconds after signing from which readers alarm. */
   readonly softS: number;
   /** Seconds after signing from which the fail mode applies. */

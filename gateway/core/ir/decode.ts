@@ -23,7 +23,7 @@ export interface ChunkContent {
 }
 
 /** What one chunk of each kind holds an array of. */
-export interface ChunkResources {
+interface ChunkResources {
   readonly settings: Settings;
   readonly listeners: Listener;
   readonly routes: RouteTable;
@@ -33,7 +33,7 @@ export interface ChunkResources {
   readonly egress: EgressConfig;
 }
 
-export interface DecodedChunk {
+interface DecodedChunk {
   readonly bytes: number;
   readonly resources: readonly unknown[];
 }

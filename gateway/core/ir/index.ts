@@ -13,21 +13,16 @@ export type * from "./policy.ts";
 export type * from "./route.ts";
 export * from "./settings.ts";
 export {
-  type EgressRole,
   followRoots,
   nextRoot,
   openRoot,
-  ROOT_LIMITS,
   ROOT_TYP,
-  type Role,
   type RootDocument,
   type RootKey,
-  type RootRoles,
-  requireUnexpired,
   type TrustRoot,
 } from "./trust.ts";
 export type { SignatureAlgorithm } from "./trust-jws.ts";
-export type { Refusal, RefusalCode } from "./trust-refusal.ts";
+export type { Refusal } from "./trust-refusal.ts";
 export {
   type AcceptedState,
   chunkRefs,
@@ -35,10 +30,7 @@ export {
   peekManifest,
   type SnapshotLimits,
   type VerifiedManifest,
-  type VerifyContext,
-  type VersionFloor,
-  verifyChunk,
   verifyManifest,
 } from "./verify.ts";
 export * from "./verify-age.ts";
-export { classifyChange, classifyEgress } from "./verify-egress.ts";
+export { classifyChange } from "./verify-egress.ts";

@@ -46,11 +46,11 @@ export interface Role {
 }
 
 /** One role for the root itself and one for each section. A root key has no other role. */
-export type RootRoles = { readonly root: Role; readonly egress: EgressRole } & {
+type RootRoles = { readonly root: Role; readonly egress: EgressRole } & {
   readonly [name in Exclude<Section, "egress">]: Role;
 };
 
-export interface EgressRole extends Role {
+interface EgressRole extends Role {
   /** Signatures that a change takes which may let more out; at least `threshold`. */
   readonly wideningThreshold: number;
 }

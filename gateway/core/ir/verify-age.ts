@@ -1,7 +1,7 @@
 /** What time does to a snapshot: sections grow stale and expire, rollouts reach one gateway after the other. */
 import type { Manifest, Section, SectionInfo } from "./manifest.ts";
 
-export type SectionState =
+type SectionState =
   | { readonly kind: "fresh" }
   /** Past its soft age: serve on, and raise the alarm. */
   | { readonly kind: "stale"; readonly forS: number }

@@ -40,7 +40,7 @@ export interface AcceptedState {
 }
 
 /** Lowest version a reader without memory takes; comes with its enrolment. */
-export interface VersionFloor {
+interface VersionFloor {
   readonly epoch: number;
   readonly version: number;
 }

@@ -3,7 +3,8 @@
  * Cold: everything is new. Warm: one endpoint changed, the rest is held. Medians over rounds after warm-up.
  */
 import { chunkSnapshot } from "../../../controlplane/snapshot/index.ts";
-import { acceptSnapshot, type HeldSnapshot, type Snapshot, verifyChunk, verifyManifest } from "../../../gateway/core/ir/index.ts";
+import { acceptSnapshot, type HeldSnapshot, type Snapshot, verifyManifest } from "../../../gateway/core/ir/index.ts";
+import { verifyChunk } from "../../../gateway/core/ir/verify.ts";
 import { bytesByHash, contextOf, makeKey, makeRoot, makeSnapshot, manifestOf, signManifest } from "../../support/snapshots.ts";
 
 const ROUNDS = 15;
