@@ -12,15 +12,13 @@ export {
   type ClientHelloEvent,
   type ClientHelloLimits,
   ClientHelloReader,
-  DEFAULT_CLIENT_HELLO_LIMITS,
 } from "./client-hello.ts";
-export { isFieldValue, isToken, type Latin1Decoder } from "./http1/chars.ts";
+export type { Latin1Decoder } from "./http1/chars.ts";
 export type { ProtocolErrorCode } from "./http1/errors.ts";
 export type { HeadEvent, ParserEvent, ProtocolError, RequestEvent, ResponseEvent } from "./http1/events.ts";
 export { DEFAULT_HTTP1_LIMITS, type Http1Limits } from "./http1/limits.ts";
 export { RequestParser, type RequestParserOptions, RequestParserSettings } from "./http1/request.ts";
 export { ResponseParser, type ResponseParserOptions, ResponseParserSettings } from "./http1/response.ts";
-export { parseAuthority } from "./http1/target.ts";
 export {
   CHUNK_END,
   CONTINUE,

@@ -1,7 +1,7 @@
 /** Runs one target: its seeds first, then generated and mutated inputs, until the number is reached or something fails. */
 import { Dice } from "./dice.ts";
 import { mutate } from "./mutate.ts";
-import type { FuzzTarget } from "./target.ts";
+import { FuzzFailure, type FuzzTarget } from "./target.ts";
 
 export interface FuzzRun {
   readonly target: FuzzTarget;
@@ -49,7 +49,9 @@ function problem(target: FuzzTarget, input: Uint8Array, caseSeed: number): strin
     target.check(input, new Dice(~caseSeed));
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message || String(error.stack) : String(error);
+    if (error instanceof FuzzFailure) return error.message;
+    // Not a property but a crash: where it happened tells it from others.
+    return error instanceof Error ? `never throws: ${error.stack}` : `never throws: ${String(error)}`;
   }
 }
 

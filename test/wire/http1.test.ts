@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { PROTOCOL_ERROR_CODES } from "../../gateway/wire/http1/errors.ts";
 import { RequestParser, RequestParserSettings, ResponseParser, ResponseParserSettings } from "../../gateway/wire/index.ts";
 import { CHUNKS, REQUESTS } from "./requests.ts";
 import { RESPONSES } from "./responses.ts";
@@ -35,6 +36,23 @@ describe("responses", () => {
       expect(withoutRestOfError(responseLines(transcript))).toEqual(lines);
     }
   });
+});
+
+test("every way to refuse has a case, here or beside the limits and the end of connections", () => {
+  const lines = [...REQUESTS, ...CHUNKS].flatMap(([, , told]) => told).concat(RESPONSES.flatMap(([, , , told]) => told));
+  const elsewhere = PROTOCOL_ERROR_CODES.filter((code) => !lines.includes(`! ${code}`));
+  expect(elsewhere.sort()).toEqual([
+    "body_too_large",
+    "chunk_header_too_large",
+    "header_too_large",
+    "request_line_too_long",
+    "status_line_too_long",
+    "too_many_headers",
+    "too_many_interim_responses",
+    "too_many_trailers",
+    "trailer_too_large",
+    "unexpected_response",
+  ]);
 });
 
 function withoutRestOfError(lines: readonly string[]): readonly string[] {

@@ -115,8 +115,7 @@ export class RequestParser {
   #head(): RequestEvent {
     const input = this.#input;
     if (this.#phase < FIELDS) {
-      if (input.pos === input.end) return NEED;
-      const line = this.#requestLine();
+      const line = input.pos === input.end ? "need" : this.#requestLine();
       if (line !== "done") return this.#short(line);
     }
     const lexed = this.#fields.run(input.bytes, input.pos, input.end);
@@ -221,7 +220,6 @@ export class RequestParser {
     const headEnd = input.pos + this.#fields.at;
     const text = this.#settings.decode(input.bytes, input.pos, headEnd);
     input.pos = headEnd;
-    framing.reset();
     const fields = this.#fields.collect(text, framing);
     const head: RequestHead = {
       method: methodOf(text, this.#methodEnd),
@@ -248,6 +246,8 @@ export class RequestParser {
     if (tooLarge !== undefined) return this.#fail(tooLarge);
     // RFC 9112 9.3: a proxy does not keep a connection with an HTTP/1.0 client.
     this.#keepAlive = persists(minor, connectionOptions) && !(minor === 0 && form === "absolute");
+    // Its strings share the memory of the whole head, which an idle connection has no use for.
+    framing.reset();
     return { kind: "head", head, minor, keepAlive: this.#keepAlive, connectionOptions, expectContinue: expects, form, upgrade };
   }
 

@@ -101,6 +101,7 @@ export class ResponseParser {
     }
     // RFC 9112 9.2: what comes without a request is not a response to the next one.
     if (this.#phase === IDLE && this.#input.pos !== this.#input.end) return this.#fail("unexpected_response");
+    if (this.#phase === IDLE) this.#input.clear();
     return this.#failure ?? NEED;
   }
 
@@ -133,9 +134,8 @@ export class ResponseParser {
 
   #head(): ResponseEvent {
     const input = this.#input;
-    if (input.pos === input.end) return NEED;
     if (this.#phase < FIELDS) {
-      const line = this.#statusLine();
+      const line = input.pos === input.end ? "need" : this.#statusLine();
       if (line !== "done") return this.#short(line);
     }
     const lexed = this.#fields.run(input.bytes, input.pos, input.end);
@@ -209,7 +209,6 @@ export class ResponseParser {
     const headEnd = input.pos + this.#fields.at;
     const text = this.#settings.decode(input.bytes, input.pos, headEnd);
     input.pos = headEnd;
-    framing.reset();
     const fields = this.#fields.collect(text, framing);
     const framed = framing.body(minor);
     if (typeof framed === "string") return this.#fail(framed);
@@ -222,6 +221,8 @@ export class ResponseParser {
     const status = this.#status;
     const body = this.#beginContent(status, framed);
     if (typeof body === "string") return this.#fail(body);
+    // Its strings share the memory of the whole head, which an idle connection has no use for.
+    framing.reset();
     return {
       kind: "head",
       head: { status, fields, body },
