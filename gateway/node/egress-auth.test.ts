@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { CredentialAttempt } from "../core/index.ts";
-import { parseScryptHash, ScryptChecker, scryptHash } from "./egress-auth.ts";
+import { MAX_SCRYPT_MEMORY_BYTES, MAX_SCRYPT_N, parseScryptHash, ScryptChecker, scryptHash } from "./egress-auth.ts";
 
 /** Small, so that a check is quick: the parameters are the hash's own. */
 const HASH = "scrypt$16$1$1$AAAAAAAAAAAAAAAAAAAAAA==$BX1rX+WSyX1CKctkQBPnTjw+eQ==";
@@ -32,8 +32,8 @@ describe("parseScryptHash", () => {
     "$2y$10$abcdefghijklmnopqrstuv",
     HASH.replace("$16$", "$15$"),
     HASH.replace("$16$", "$0$"),
-    HASH.replace("$16$", "$262144$"),
-    HASH.replace("$16$1$", "$131072$16$"),
+    HASH.replace("$16$", `$${2 * MAX_SCRYPT_N}$`),
+    HASH.replace("$16$1$", `$${MAX_SCRYPT_N}$${MAX_SCRYPT_MEMORY_BYTES / MAX_SCRYPT_N / 128 + 1}$`),
     HASH.replace("$1$1$", "$0$1$"),
     HASH.replace("$1$1$", "$1$17$"),
     HASH.replace("AAAAAAAAAAAAAAAAAAAAAA==", "AAAA"),

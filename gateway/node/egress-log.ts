@@ -15,7 +15,7 @@ export class JsonDecisionLog implements DecisionLog {
 }
 
 /** The line as an object: names in the spelling of the access log, absent values left out. */
-export function decisionLine(record: EgressDecisionRecord): Record<string, unknown> {
+function decisionLine(record: EgressDecisionRecord): Record<string, unknown> {
   const { peer, wouldDeny } = record;
   return {
     log: "egress",

@@ -8,7 +8,7 @@
  */
 import { type Cidr, type IpAddress, type Ipv4Address, inCidr, ipv4At, parseCidr } from "./address.ts";
 
-export type AddressClass =
+type AddressClass =
   | "public"
   | "metadata"
   | "unspecified"

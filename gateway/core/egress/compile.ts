@@ -20,7 +20,7 @@ export interface EgressTables {
   readonly realm: string;
 }
 
-export interface StaticEndpoint {
+interface StaticEndpoint {
   readonly address: string;
   readonly port: number | undefined;
 }
@@ -31,7 +31,7 @@ export interface Callers {
   readonly blocks: readonly Cidr[];
 }
 
-export interface CompiledPolicy {
+interface CompiledPolicy {
   readonly id: string;
   readonly namespace: string;
   readonly callers: Callers;

@@ -56,7 +56,7 @@ export interface EgressAllow {
   readonly reported: EgressDenial | undefined;
 }
 
-export type EgressDenyCode =
+type EgressDenyCode =
   | "denied_by_rule"
   | "no_policy_for_caller"
   | "no_rule"
@@ -103,7 +103,7 @@ const NO_OPENINGS: readonly AddressOpening[] = [];
 const NO_QUOTAS: readonly CompiledQuota[] = [];
 
 /** True when any of the callers' proofs fits. */
-export function isNamed(callers: Callers, caller: EgressCaller): boolean {
+function isNamed(callers: Callers, caller: EgressCaller): boolean {
   if (caller.user !== undefined && callers.users.has(caller.user)) return true;
   const { address } = caller;
   return address !== undefined && callers.blocks.some((block) => inCidr(block, address));

@@ -7,7 +7,8 @@ import { MapBank } from "../quota/map-bank.ts";
 import { type CompiledQuota, compileQuota } from "../quota/plan.ts";
 import type { AttemptFailure, RespondStep, SendStep, Step, TunnelStep, TunnelVerdict } from "../step.ts";
 import { compileEgress } from "./compile.ts";
-import { EndpointTable } from "./endpoints.ts";
+import { MAX_CREDENTIAL_LENGTH } from "./credentials.ts";
+import { EndpointTable, MAX_ENDPOINTS } from "./endpoints.ts";
 import { EgressExchange, type ProxyRequest } from "./exchange.ts";
 import {
   type CredentialAttempt,
@@ -18,6 +19,8 @@ import {
   type HelloReading,
   type Resolution,
 } from "./ports.ts";
+
+const API = "api.example.com";
 
 function rule(over: Partial<EgressRule>): EgressRule {
   const base = { name: "rule", hosts: ["api.example.com"], ports: [443], protocol: "https" as const };
@@ -103,7 +106,7 @@ class Bench {
     });
   }
 
-  connect(authority = "api.example.com:443", fields: FieldList = []): EgressExchange {
+  tunnelTo(authority = `${API}:443`, fields: FieldList = []): EgressExchange {
     return this.exchange({ form: "authority", authority, fields });
   }
 
@@ -317,7 +320,7 @@ describe("proxy credentials", () => {
     const challenge = answer(missing.exchange().start());
     expect(challenge).toMatchObject({ status: 407, reason: expect.stringContaining("needed"), close: false });
     expect(challenge.fields["proxy-authenticate"]).toBe('Basic realm="out\\"side", charset="UTF-8"');
-    expect(answer(bench().connect().start())).toMatchObject({ status: 407, close: false });
+    expect(answer(bench().tunnelTo().start())).toMatchObject({ status: 407, close: false });
     expect(
       answer(
         bench()
@@ -376,7 +379,7 @@ describe("proxy credentials", () => {
     [`Basic ${btoa(":nouser")}`],
     [`Basic ${btoa("user:\xff\xfe")}`],
     [`Basic ${btoa("u:")}x`],
-    [`Basic ${btoa(`u:${"x".repeat(1_000)}`)}`],
+    [`Basic ${btoa(`u:${"x".repeat(MAX_CREDENTIAL_LENGTH)}`)}`],
   ])("in the form %j are wrong without asking", (value) => {
     const made = bench();
     expect(answer(made.exchange({ fields: ["proxy-authorization", value] }).start())).toMatchObject({ status: 407 });
@@ -415,7 +418,7 @@ describe("a tunnel", () => {
   it("opens after its ClientHello named the host, and is logged then", () => {
     const bench = new Bench();
     bench.hello = [{ kind: "need" }, named("api.example.com")];
-    const exchange = bench.connect();
+    const exchange = bench.tunnelTo();
     const step = asTunnel(exchange.start());
     expect(step).toMatchObject({ opaque: false, inspectDeadlineMs: bench.nowMs + DEFAULT_EGRESS_LIMITS.helloTimeoutMs });
     expect(dialled(step)).toBe("93.184.216.34:443");
@@ -428,7 +431,7 @@ describe("a tunnel", () => {
 
   it("is logged as unfinished when the ClientHello never came", () => {
     const bench = new Bench();
-    const exchange = bench.connect();
+    const exchange = bench.tunnelTo();
     exchange.start();
     exchange.finished({ ...END, outcome: "timeout" });
     expect(bench.decisions).toMatchObject([{ verdict: "deny", code: "unfinished" }]);
@@ -443,7 +446,7 @@ describe("a tunnel", () => {
   ])("that carries %j is cut", (hello, code) => {
     const bench = new Bench();
     bench.hello = [hello];
-    const step = asTunnel(bench.connect().start());
+    const step = asTunnel(bench.tunnelTo().start());
     expect(inspect(step, 100)).toMatchObject({ kind: "deny", reason: expect.stringContaining("api.example.com") });
     expect(bench.decisions).toMatchObject([{ verdict: "deny", code, rule: "shop/p#https" }]);
   });
@@ -452,7 +455,7 @@ describe("a tunnel", () => {
     const bench = new Bench();
     bench.policies = [policy({ mode: "report", allow: [HTTPS] })];
     bench.hello = [named("other.example.com")];
-    expect(inspect(asTunnel(bench.connect().start()), 100)).toEqual({ kind: "allow" });
+    expect(inspect(asTunnel(bench.tunnelTo().start()), 100)).toEqual({ kind: "allow" });
     expect(bench.decisions).toMatchObject([{ verdict: "report", wouldDeny: { code: "sni_mismatch", rule: "shop/p#https" } }]);
   });
 
@@ -461,30 +464,30 @@ describe("a tunnel", () => {
     bench.policies = [policy({ allow: [{ ...HTTPS, hosts: ["93.184.216.34", "[2606:4700::1111]"] }] })];
     bench.tunnelsFree = 2;
     bench.hello = [named(undefined), named("api.example.com")];
-    expect(inspect(asTunnel(bench.connect("93.184.216.34:443").start()), 100)).toEqual({ kind: "allow" });
-    expect(inspect(asTunnel(bench.connect("[2606:4700::1111]:443").start()), 100)).toMatchObject({ kind: "deny" });
+    expect(inspect(asTunnel(bench.tunnelTo("93.184.216.34:443").start()), 100)).toEqual({ kind: "allow" });
+    expect(inspect(asTunnel(bench.tunnelTo("[2606:4700::1111]:443").start()), 100)).toMatchObject({ kind: "deny" });
     expect(bench.queries).toEqual([]);
   });
 
   it("of a tcp rule is not looked into: the origin may speak first", () => {
     const bench = new Bench();
     bench.policies = [policy({ allow: [rule({ ports: [22], protocol: "tcp" })] })];
-    expect(asTunnel(bench.connect("api.example.com:22").start())).toMatchObject({ opaque: true, inspectDeadlineMs: undefined });
+    expect(asTunnel(bench.tunnelTo(`${API}:22`).start())).toMatchObject({ opaque: true, inspectDeadlineMs: undefined });
     expect(bench.decisions).toMatchObject([{ verdict: "allow" }]);
   });
 
   it("holds one of a bounded number of places and gives it back once, whatever happens", () => {
     const bench = new Bench();
-    const first = bench.connect();
+    const first = bench.tunnelTo();
     asTunnel(first.start());
-    const second = bench.connect();
+    const second = bench.tunnelTo();
     expect(answer(second.start())).toMatchObject({ status: 503, reason: "too many tunnels are open", close: true });
     second.finished(END);
     expect(bench.tunnelsFree).toBe(-1);
     first.finished({ ...END, outcome: "client_gone" });
     expect(bench.tunnelsFree).toBe(0);
     bench.tunnelsFree = 1;
-    const failing = bench.connect();
+    const failing = bench.tunnelTo();
     asTunnel(failing.start());
     expect(answer(failing.failed(DEAD))).toMatchObject({ status: 502, close: true });
     failing.finished(END);
@@ -494,7 +497,7 @@ describe("a tunnel", () => {
   it("dials the next checked address when the first does not answer", () => {
     const bench = new Bench();
     bench.answers = [{ kind: "found", addresses: ["93.184.216.34", "2606:4700::1111"] }];
-    const exchange = bench.connect();
+    const exchange = bench.tunnelTo();
     asTunnel(exchange.start());
     expect(asTunnel(exchange.failed(DEAD)).target.endpoint.address).toBe("2606:4700::1111");
   });
@@ -576,7 +579,7 @@ describe("a closed section", () => {
     const bench = new Bench();
     bench.closed = "the egress section has expired";
     expect(answer(bench.exchange().start())).toMatchObject({ status: 403, reason: "the egress section has expired" });
-    expect(answer(bench.connect().start())).toMatchObject({ status: 403 });
+    expect(answer(bench.tunnelTo().start())).toMatchObject({ status: 403 });
   });
 });
 
@@ -605,7 +608,7 @@ describe("attacks", () => {
       bench.policies = [policy({ mode, allow: [HTTP, HTTPS] })];
       bench.answers = [{ kind: "found", addresses }];
       expect(answer(bench.exchange().start())).toMatchObject({ status: 403 });
-      expect(answer(bench.connect().start())).toMatchObject({ status: 403 });
+      expect(answer(bench.tunnelTo().start())).toMatchObject({ status: 403 });
       expect(bench.decisions).toMatchObject([{ code: "address_forbidden", verdict: "deny" }, { code: "address_forbidden" }]);
     }
   });
@@ -641,7 +644,7 @@ describe("attacks", () => {
       const bench = new Bench();
       bench.policies = [policy({ mode, allow: [{ ...HTTP, hosts: ["*.example.com"] }] })];
       expect(answer(bench.exchange({ authority: host }).start())).toMatchObject({ status: 403 });
-      expect(answer(bench.connect(`${host}:443`).start())).toMatchObject({ status: 403 });
+      expect(answer(bench.tunnelTo(`${host}:443`).start())).toMatchObject({ status: 403 });
       expect(bench.queries).toEqual([]);
       expect(bench.decisions).toMatchObject([{ code: "name_not_canonical" }, { code: "name_not_canonical" }]);
     }
@@ -675,7 +678,7 @@ describe("attacks", () => {
           const bench = new Bench();
           bench.policies = [policy({ allow: [{ ...HTTPS, hosts: ["allowed.example.com"] }] })];
           bench.hello = [{ kind: "hello", serverName: sni }];
-          const step = bench.connect(`${connect}:443`).start();
+          const step = bench.tunnelTo(`${connect}:443`).start();
           const passes = step.kind === "tunnel" && step.inspect(new Uint8Array(9)).kind === "allow";
           expect(passes).toBe(connect === "allowed.example.com" && sni === "allowed.example.com");
           expect(bench.decisions.length).toBe(1);
@@ -729,5 +732,14 @@ describe("EndpointTable", () => {
     expect(table.size).toBe(2);
     expect(table.get("192.0.2.1", 80)).toBe(a);
     expect(table.get("192.0.2.1", 81)).not.toBe(b);
+  });
+
+  it("keeps MAX_ENDPOINTS of them, in a bounded number of clusters", () => {
+    const table = new EndpointTable();
+    const clusters = new Set<string>();
+    for (let port = 1; port <= MAX_ENDPOINTS + 10; port++) clusters.add(table.get("192.0.2.1", port).key.split("|")[0]!);
+    expect(table.size).toBe(MAX_ENDPOINTS);
+    expect(clusters.size).toBeGreaterThan(200);
+    expect(clusters.size).toBeLessThanOrEqual(256);
   });
 });

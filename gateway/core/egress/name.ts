@@ -12,13 +12,13 @@ import { bidiRuleHolds, decodeALabel } from "./idna.ts";
 
 export type Host = DnsName | IpHost;
 
-export interface DnsName {
+interface DnsName {
   readonly kind: "name";
   /** Lower case, no trailing dot. */
   readonly text: string;
 }
 
-export interface IpHost {
+interface IpHost {
   readonly kind: "address";
   /** Canonical, IPv6 in brackets: as it stands in an authority. */
   readonly text: string;
@@ -31,7 +31,7 @@ export interface HostPort {
   readonly port: number | undefined;
 }
 
-export type NameProblemCode =
+type NameProblemCode =
   | "empty"
   | "bad_character"
   | "upper_case"
@@ -167,7 +167,7 @@ function parseBracketed(text: string): Result<Host, NameProblem> {
 }
 
 /** The host that stands for an address: IPv6 in brackets. */
-export function ipHost(address: Ipv4Address | Ipv6Address): IpHost {
+function ipHost(address: Ipv4Address | Ipv6Address): IpHost {
   const text = formatAddress(address);
   return { kind: "address", text: address.family === 6 ? `[${text}]` : text, address };
 }
