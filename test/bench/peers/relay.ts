@@ -29,7 +29,7 @@ const END = Buffer.from("\r\n\r\n");
 function messageLength(bytes: Buffer): number {
   const end = bytes.indexOf(END);
   if (end === -1) return -1;
-  const head = bytes.latin1Slice(0, end);
+  const head = bytes.toString("latin1", 0, end);
   const at = head.search(/content-length: */i);
   const body = at === -1 ? 0 : Number.parseInt(head.slice(at + 16), 10);
   return bytes.length >= end + 4 + body ? end + 4 + body : -1;
