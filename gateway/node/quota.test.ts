@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { CalendarWindows, Charge, CompiledLimit, MapBank, TimeZone } from "../core/index.ts";
 import { createQuotaMemory, DEFAULT_QUOTA_MEMORY_BYTES, MAX_LOCK_WAIT_MS, monotonicUs, SharedBank } from "./quota.ts";
 import { createTableMemory, QuotaTable, STRIPES } from "./quota-table.ts";
-import { acquire, holder, release } from "./shared-lock.ts";
+import { acquire, holder, release, seize } from "./shared-lock.ts";
 
 const START_US = 7_000_000_000;
 const DAY = new CalendarWindows("hour", new TimeZone("UTC"));
@@ -95,7 +95,7 @@ describe("SharedBank", () => {
     }
   });
 
-  it("waits for no dead thread longer than MAX_LOCK_WAIT_MS, and goes on when told that it is gone", () => {
+  it("waits for no dead thread longer than MAX_LOCK_WAIT_MS, and its heir makes good what it left", () => {
     const memory = createQuotaMemory(100_000);
     const bank = new SharedBank(memory, { lane: 1, unixMs: () => 0 });
     const slots = limitOf("s", "rolling", 2, "concurrent");
@@ -103,12 +103,22 @@ describe("SharedBank", () => {
     const charges = [new Charge(slots, "k", 2, START_US)];
     expect(dead.take(charges, START_US).admitted).toBe(true);
     const table = new QuotaTable(memory.wide);
-    for (let stripe = 0; stripe < STRIPES; stripe++) expect(acquire(table.words, QuotaTable.lockAt(stripe), 0, 0)).toBe(true);
+    // The second bank of this memory, in lane 0: see `lanes`.
+    const number = new Int32Array(memory.lanes)[1] as number;
+    for (let stripe = 0; stripe < STRIPES; stripe++)
+      expect(acquire(table.words, QuotaTable.lockAt(stripe), number, 0)).toBe(true);
     const started = performance.now();
     expect(bank.take(charges, START_US)).toMatchObject({ admitted: false, storeFailed: true });
     expect(performance.now() - started).toBeGreaterThanOrEqual(MAX_LOCK_WAIT_MS - 1);
+    // As long as nobody has taken the lane over, its locks are those of the living.
     bank.laneGone(0);
+    expect(holder(table.words, QuotaTable.lockAt(0))).toBe(number);
+    const heir = new SharedBank(memory, { lane: 0, unixMs: () => 0 });
     expect(bank.take(charges, START_US)).toMatchObject({ admitted: true, storeFailed: false });
+    bank.settle(charges, START_US);
+    expect(heir.take(charges, START_US)).toMatchObject({ admitted: true });
+    bank.laneGone(0);
+    expect(bank.take(charges, START_US)).toMatchObject({ admitted: false, storeFailed: false });
   });
 
   it("gives back later what it could not give back now", () => {
@@ -159,13 +169,16 @@ describe("QuotaTable.repair", () => {
 describe("shared lock", () => {
   it("says who holds it and lets nobody else in", () => {
     const words = new Int32Array(new SharedArrayBuffer(4));
-    expect(holder(words, 0)).toBe(-1);
+    expect(holder(words, 0)).toBe(0);
     expect(acquire(words, 0, 4, 0)).toBe(true);
     expect(holder(words, 0)).toBe(4);
     expect(acquire(words, 0, 5, 2)).toBe(false);
     expect(holder(words, 0)).toBe(4);
     release(words, 0);
     expect(acquire(words, 0, 5, 0)).toBe(true);
+    expect(seize(words, 0, 4, 6)).toBe(false);
+    expect(seize(words, 0, 5, 6)).toBe(true);
+    expect(holder(words, 0)).toBe(6);
   });
 });
 

@@ -4,7 +4,8 @@
  * The main thread makes the memory and hands it to every worker, so counters outlive snapshots and threads. A request locks the
  * stripes of all its counters in ascending order (so two requests never wait for one another in a circle), decides, and lets go. Waiting
  * is bounded: a lock that is not to be had in MAX_LOCK_WAIT_MS answers `storeFailed`, and the rule's `onStoreFailure` decides.
- * When a thread ends, the main thread calls `laneGone`: locks it held are repaired and freed, what it had in flight is given back.
+ * Each bank has a number of its own and takes over a lane; when a thread has died, the one that follows it in its lane repairs and frees the
+ * locks that it held and gives back what it had in flight, before it does anything else.
  *
  * Keys are kept as 128-bit fingerprints under a secret random seed, so callers cannot choose two keys that meet, and by chance
  * two of 2^26 counters meet once in 2^77 times: no two keys share a counter in practice, at 16 bytes whatever their length.
@@ -24,7 +25,7 @@ import {
   Tally,
 } from "../core/index.ts";
 import { createTableMemory, QuotaTable, STRIPES, type TableMemory } from "./quota-table.ts";
-import { acquire, holder, release } from "./shared-lock.ts";
+import { acquire, holder, release, seize } from "./shared-lock.ts";
 
 /** Memory for counters unless told otherwise: about 50,000 rolling or concurrent and 57,000 smooth or calendar ones. */
 export const DEFAULT_QUOTA_MEMORY_BYTES = 32 * 1024 * 1024;
@@ -32,6 +33,11 @@ export const DEFAULT_QUOTA_MEMORY_BYTES = 32 * 1024 * 1024;
 const WIDE_SHARE = 7 / 8;
 /** Longest that a request waits for another thread to let go of a counter: long enough for a holder that a busy machine has put aside. */
 export const MAX_LOCK_WAIT_MS = 50;
+/** How often a bank that takes a lane over waits that long for a stripe that another dead thread holds, whose own heir frees it. */
+const TAKEOVER_TRIES = 20;
+
+/** Power of two above MAX_LANES. */
+const LANE_NUMBERS = 64;
 
 const WIDE = Math.max(STATE_SIZE.rolling, STATE_SIZE.concurrent);
 const NARROW = Math.max(STATE_SIZE.smooth, STATE_SIZE.calendar);
@@ -41,6 +47,8 @@ export interface QuotaMemory {
   readonly wide: TableMemory;
   readonly narrow: TableMemory;
   readonly seed: SharedArrayBuffer;
+  /** How many banks there have been, then the number of the bank in each lane. */
+  readonly lanes: SharedArrayBuffer;
 }
 
 /** @param bytes all the memory that counters may ever take */
@@ -52,11 +60,12 @@ export function createQuotaMemory(bytes = DEFAULT_QUOTA_MEMORY_BYTES): QuotaMemo
     wide: createTableMemory(bytes * WIDE_SHARE, WIDE),
     narrow: createTableMemory(bytes * (1 - WIDE_SHARE), NARROW),
     seed,
+    lanes: new SharedArrayBuffer(4 * (1 + MAX_LANES)),
   };
 }
 
 export interface SharedBankOptions {
-  /** This thread's number: 0 to MAX_LANES - 1, no two living threads alike. */
+  /** This thread's place: 0 to MAX_LANES - 1, no two living threads alike. Whoever had it before is dead. */
   readonly lane: number;
   readonly unixMs: () => number;
 }
@@ -72,7 +81,9 @@ export interface QuotaUsage {
 export class SharedBank implements QuotaBank {
   readonly #wide: QuotaTable;
   readonly #narrow: QuotaTable;
-  readonly #lane: number;
+  readonly #lanes: Int32Array;
+  /** This bank's number as holder of locks: how many came before it, and its lane. No bank had it before. */
+  readonly #me: number;
   readonly #unixMs: () => number;
   readonly #fingerprint: Fingerprint;
   readonly #limitPrints = new WeakMap<CompiledLimit, Int32Array>();
@@ -90,18 +101,20 @@ export class SharedBank implements QuotaBank {
   #stripeCount = 0;
   /** What could not be given back because another thread kept its lock: tried again with every request until it is. */
   #owed: { readonly charges: readonly QuotaCharge[]; readonly nowUs: number }[] = [];
-  /** Stripes in which a dead lane's share could not be given back yet. */
-  #abandoned: { readonly stripe: number; readonly lane: number }[] = [];
 
   constructor(memory: QuotaMemory, options: SharedBankOptions) {
     if (!(options.lane >= 0 && options.lane < MAX_LANES))
       throw new RangeError(`lane ${options.lane}: quotas know ${MAX_LANES} threads`);
     this.#wide = new QuotaTable(memory.wide);
     this.#narrow = new QuotaTable(memory.narrow);
-    this.#lane = options.lane;
+    this.#lanes = new Int32Array(memory.lanes);
+    this.#me = (Atomics.add(this.#lanes, 0, 1) + 1) * LANE_NUMBERS + options.lane;
     this.#unixMs = options.unixMs;
     this.#fingerprint = new Fingerprint(new Int32Array(memory.seed));
     this.#moment = { us: 0, unixMs: 0, lane: options.lane };
+    if (Atomics.exchange(this.#lanes, 1 + options.lane, this.#me) === 0) return;
+    this.laneGone(options.lane);
+    for (let stripe = 0; stripe < STRIPES; stripe++) this.#forget(stripe, options.lane);
   }
 
   /** Synchronous. The answer is reused: read it before the next call. `nowUs` is on the clock of `monotonicUs`. */
@@ -151,28 +164,31 @@ export class SharedBank implements QuotaBank {
   }
 
   /**
-   * A thread has ended, one way or another. Called by another one, before its lane is given to a new thread. When several threads died at once,
-   * what one left in a stripe that another had locked is given back when this is called for the other.
+   * Frees the locks of banks that a lane had before the one that has it now. Anybody may call it at any time: a bank enters its lane before it
+   * takes its first lock, so a lock of that lane under any other number belongs to the dead.
    */
   laneGone(lane: number): void {
-    const tables = [this.#wide, this.#narrow];
-    for (const table of tables) {
+    for (const table of [this.#wide, this.#narrow]) {
       for (let stripe = 0; stripe < STRIPES; stripe++) {
-        if (holder(table.words, QuotaTable.lockAt(stripe)) !== lane) continue;
+        const lock = QuotaTable.lockAt(stripe);
+        const held = holder(table.words, lock);
+        if (held === 0 || held % LANE_NUMBERS !== lane || held === Atomics.load(this.#lanes, 1 + lane)) continue;
+        if (!seize(table.words, lock, held, this.#me)) continue;
         table.repair(stripe);
-        release(table.words, QuotaTable.lockAt(stripe));
+        release(table.words, lock);
       }
     }
-    for (let stripe = 0; stripe < STRIPES; stripe++) this.#abandoned.push({ stripe, lane });
-    this.#abandoned = this.#abandoned.filter((one) => !this.#forget(one.stripe, one.lane));
   }
 
-  #forget(stripe: number, lane: number): boolean {
+  /** Gives back what the lane's bank before had in flight. A stripe that stays locked through TAKEOVER_TRIES keeps it. */
+  #forget(stripe: number, lane: number): void {
     const { words } = this.#wide;
-    if (!acquire(words, QuotaTable.lockAt(stripe), this.#lane, MAX_LOCK_WAIT_MS)) return false;
-    this.#wide.forgetLane(stripe, lane);
-    release(words, QuotaTable.lockAt(stripe));
-    return true;
+    for (let attempt = 0; attempt < TAKEOVER_TRIES; attempt++) {
+      if (!acquire(words, QuotaTable.lockAt(stripe), this.#me, MAX_LOCK_WAIT_MS)) continue;
+      this.#wide.forgetLane(stripe, lane);
+      release(words, QuotaTable.lockAt(stripe));
+      return;
+    }
   }
 
   #prepare(charges: readonly QuotaCharge[], nowUs: number): void {
@@ -225,7 +241,7 @@ export class SharedBank implements QuotaBank {
   #lock(): number {
     for (let i = 0; i < this.#stripeCount; i++) {
       const stripe = this.#stripes[i] as number;
-      if (acquire(this.#wordsOf(stripe), QuotaTable.lockAt(stripe % STRIPES), this.#lane, MAX_LOCK_WAIT_MS)) continue;
+      if (acquire(this.#wordsOf(stripe), QuotaTable.lockAt(stripe % STRIPES), this.#me, MAX_LOCK_WAIT_MS)) continue;
       this.#unlock(i);
       return stripe;
     }

@@ -1,7 +1,7 @@
 /**
  * A lock in shared memory that says who holds it, waits no longer than it is told, and can be taken from the dead.
  *
- * The word is 0 when free, else the holder's lane + 1, with WAITING set while somebody sleeps on it.
+ * The word is 0 when free, else the holder's number (positive, below 2^30), with WAITING set while somebody sleeps on it.
  */
 const WAITING = 0x4000_0000;
 /** Tries before sleeping: about as long as a holder that runs needs to finish. */
@@ -9,8 +9,7 @@ const SPINS = 200;
 const NAP_MS = 1;
 
 /** @returns false when the lock was not free within `maxWaitMs` */
-export function acquire(words: Int32Array, at: number, lane: number, maxWaitMs: number): boolean {
-  const me = lane + 1;
+export function acquire(words: Int32Array, at: number, me: number, maxWaitMs: number): boolean {
   for (let spin = 0; spin < SPINS; spin++) if (Atomics.compareExchange(words, at, 0, me) === 0) return true;
   const deadline = performance.now() + maxWaitMs;
   do {
@@ -28,7 +27,15 @@ export function release(words: Int32Array, at: number): void {
   if ((Atomics.exchange(words, at, 0) & WAITING) !== 0) Atomics.notify(words, at, 1);
 }
 
-/** The lane that holds the lock; -1: nobody. */
+/** Who holds the lock; 0: nobody. */
 export function holder(words: Int32Array, at: number): number {
-  return (Atomics.load(words, at) & ~WAITING) - 1;
+  return Atomics.load(words, at) & ~WAITING;
+}
+
+/** Takes the lock from a holder that is dead. Of several who try one succeeds. */
+export function seize(words: Int32Array, at: number, dead: number, me: number): boolean {
+  for (let word = Atomics.load(words, at); (word & ~WAITING) === dead; word = Atomics.load(words, at)) {
+    if (Atomics.compareExchange(words, at, word, me | WAITING) === word) return true;
+  }
+  return false;
 }

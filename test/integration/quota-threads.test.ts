@@ -50,7 +50,7 @@ describe("quota over threads", () => {
       await once(worker, "message");
       for (let i = 0; i < round * 500; i++) bank.take([new Charge(limit, `key ${i % 200}`, 0, now())], now());
       await worker.terminate();
-      bank.laneGone(0);
+      new SharedBank(memory, { lane: 0, unixMs: () => Date.now() });
       for (let key = 0; key < 200; key++) {
         const charges = [new Charge(limit, `key ${key}`, 3, now())];
         expect(bank.take(charges, now())).toMatchObject({ admitted: true, storeFailed: false });
