@@ -61,6 +61,7 @@ export interface QuotaAnswer {
   readonly remaining: readonly number[];
   /** Refused: until all limits have room again if nobody else takes it; Infinity when the cost is more than a limit. */
   readonly retryAfterMs: number;
+  /** 0 where nothing is used, where nobody can know (`concurrent`), and where the limit's headers do not tell. */
   readonly resetMs: readonly number[];
   /** Index into the charges of the limit that refused (of several, the one that takes longest to come back), or -1. */
   readonly refusedBy: number;
