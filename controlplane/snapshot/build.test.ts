@@ -237,6 +237,16 @@ describe("history", () => {
     expect(await to.rollback("edge", { epoch: 1, version: 2 })).toMatchObject({ kind: "refused" });
   });
 
+  test("a damaged chunk is written again when it is published again", async () => {
+    await (await publisher()).publish("edge", small(1));
+    const damaged = (await files("chunks")).map((name) => join(directory, "history/chunks", name));
+    for (const file of damaged) await writeFile(file, "[]");
+    const again = await publisher();
+    expect((await again.current("edge")).published).toBeUndefined();
+    expect(published(await again.publish("edge", small(1))).id).toBe("1.3");
+    for (const file of damaged) expect(await readFile(file, "utf8")).not.toBe("[]");
+  });
+
   test("chunk names that are no hash are not looked for", async () => {
     const history = await SnapshotHistory.open(join(directory, "history"));
     expect(await history.chunk("../../keys/online/x")).toBeUndefined();

@@ -123,9 +123,9 @@ export class SnapshotHistory {
 
   async #saveChunk({ ref, bytes }: Chunk): Promise<void> {
     const path = this.#chunkPath(ref.hash);
-    // One that was there before this process is not trusted by its name alone: it is written again.
-    if (this.#stored.has(ref.hash) && (await exists(path))) return;
-    await writeDurably(path, bytes, 0o600);
+    // One that was there before this process is not trusted by its name alone.
+    const there = this.#stored.has(ref.hash) ? await exists(path) : (await this.chunk(ref.hash)) !== undefined;
+    if (!there) await writeDurably(path, bytes, 0o600);
     this.#stored.add(ref.hash);
   }
 
