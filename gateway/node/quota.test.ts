@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CalendarWindows, Charge, CompiledLimit, MapBank, TimeZone } from "../core/index.ts";
+import { CalendarWindows, Charge, CompiledLimit, MAX_LANES, MapBank, TimeZone } from "../core/index.ts";
 import { createQuotaMemory, DEFAULT_QUOTA_MEMORY_BYTES, MAX_LOCK_WAIT_MS, monotonicUs, SharedBank } from "./quota.ts";
 import { createTableMemory, QuotaTable, STRIPES } from "./quota-table.ts";
 import { acquire, holder, release, seize } from "./shared-lock.ts";
@@ -139,9 +139,9 @@ describe("SharedBank", () => {
     expect(memory.wide.buffer.byteLength + memory.narrow.buffer.byteLength).toBeLessThanOrEqual(
       DEFAULT_QUOTA_MEMORY_BYTES + 16_384,
     );
-    const { capacity } = new SharedBank(memory, { lane: 60, unixMs: () => 0 }).usage();
+    const { capacity } = new SharedBank(memory, { lane: MAX_LANES - 1, unixMs: () => 0 }).usage();
     expect(capacity).toBeGreaterThan(100_000);
-    expect(() => new SharedBank(memory, { lane: 61, unixMs: () => 0 })).toThrow(RangeError);
+    expect(() => new SharedBank(memory, { lane: MAX_LANES, unixMs: () => 0 })).toThrow(RangeError);
   });
 });
 

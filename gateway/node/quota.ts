@@ -99,8 +99,8 @@ export class SharedBank implements QuotaBank {
   /** Stripes to lock, ascending: those of the wide table, then STRIPES + those of the narrow one. */
   readonly #stripes: number[] = [];
   #stripeCount = 0;
-  /** What could not be given back because another thread kept its lock: tried again with every request until it is. */
-  #owed: { readonly charges: readonly QuotaCharge[]; readonly nowUs: number }[] = [];
+  /** What could not be given back because another thread kept its lock: one is tried again with every request. */
+  readonly #owed: { readonly charges: readonly QuotaCharge[]; readonly nowUs: number }[] = [];
 
   constructor(memory: QuotaMemory, options: SharedBankOptions) {
     if (!(options.lane >= 0 && options.lane < MAX_LANES))
@@ -119,7 +119,9 @@ export class SharedBank implements QuotaBank {
 
   /** Synchronous. The answer is reused: read it before the next call. `nowUs` is on the clock of `monotonicUs`. */
   take(charges: readonly QuotaCharge[], nowUs: number): Tally {
-    if (this.#owed.length > 0) this.#owed = this.#owed.filter((one) => !this.#settled(one.charges, one.nowUs));
+    // One at a time: each may have to wait.
+    const owed = this.#owed.shift();
+    if (owed !== undefined) this.settle(owed.charges, owed.nowUs);
     this.#prepare(charges, nowUs);
     const stuck = this.#lock();
     if (stuck !== -1) return this.#answer.fail(this.#chargeOf(charges, stuck), MAX_LOCK_WAIT_MS);
