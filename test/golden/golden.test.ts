@@ -8,7 +8,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { compile } from "../../gateway/core/index.ts";
+import { compile, compileEgress } from "../../gateway/core/index.ts";
 import { decodeChunks } from "../../gateway/core/ir/index.ts";
 import { formatPairs, translateText } from "../support/translate-text.ts";
 
@@ -55,6 +55,8 @@ test.each(names)("%s: a reader takes the snapshot", (name) => {
   expect(decoded.ok ? [] : decoded.error).toEqual([]);
   const compiled = compile(snapshot, "1.1", undefined);
   expect(compiled.ok ? [] : compiled.error).toEqual([]);
+  const egress = snapshot.egress === undefined ? undefined : compileEgress(snapshot.egress, compiled.ok ? compiled.value.quotas : new Map());
+  expect(egress === undefined || egress.ok ? [] : egress.error).toEqual([]);
 });
 
 test("every output has its input", () => {
