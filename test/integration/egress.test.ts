@@ -174,7 +174,7 @@ function lengthIn(head: string): number {
   return Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0);
 }
 
-function request(authority: string, path = "/", more = ""): string {
+function asked(authority: string, path = "/", more = ""): string {
   return `GET http://${authority}${path} HTTP/1.1\r\nHost: ${authority}\r\n${more}\r\n`;
 }
 
@@ -234,15 +234,15 @@ describe("plain http", () => {
     await gateway.open(config([rule(port, { methods: ["GET"], paths: [{ kind: "prefix", value: "/v1/" }] })]));
     const one = client();
     const secret = "Proxy-Authorization: Basic eDp5\r\nProxy-Connection: keep-alive\r\n";
-    expect(await one.ask(request(authority, "/v1/x?y=1", secret))).toMatchObject({ status: 200, body: "fine" });
+    expect(await one.ask(asked(authority, "/v1/x?y=1", secret))).toMatchObject({ status: 200, body: "fine" });
     expect(seen).toMatchObject([{ url: "/v1/x?y=1", host: authority }]);
     expect(Object.keys(seen[0]!.headers)).not.toContain("proxy-authorization");
     expect(Object.keys(seen[0]!.headers)).not.toContain("proxy-connection");
-    const refused = await one.ask(request(authority, "/v2/x"));
+    const refused = await one.ask(asked(authority, "/v2/x"));
     expect(refused).toMatchObject({ status: 403, body: expect.stringContaining("shop/p#rule") });
     expect(refused.head).toMatch(/x-tidegate-rule: shop\/p#rule/i);
     expect(refused.head).toMatch(/x-tidegate-reason: this path of api.example.com is not allowed/i);
-    expect(await one.ask(request(authority, "/v1/../v2/x"))).toMatchObject({ status: 403 });
+    expect(await one.ask(asked(authority, "/v1/../v2/x"))).toMatchObject({ status: 403 });
     expect(seen.length).toBe(1);
     expect(gateway.decisions).toMatchObject([{ verdict: "allow" }, { verdict: "deny" }, { code: "path_not_canonical" }]);
   });
@@ -250,7 +250,7 @@ describe("plain http", () => {
   it("decides the second request of a kept-alive connection afresh, and answers stay in order", async () => {
     await gateway.open(config([rule(port, {})]));
     const one = client();
-    one.socket.write(request(authority, "/1") + request("other.example.com", "/2") + request(authority, "/3"));
+    one.socket.write(asked(authority, "/1") + asked("other.example.com", "/2") + asked(authority, "/3"));
     expect([await one.response(), await one.response(), await one.response()].map(({ status }) => status)).toEqual([
       200, 403, 200,
     ]);
@@ -260,7 +260,7 @@ describe("plain http", () => {
 
   it("relays redirects and follows none", async () => {
     await gateway.open(config([rule(port, {})]));
-    const answer = await client().ask(request(authority, "/away"));
+    const answer = await client().ask(asked(authority, "/away"));
     expect(answer.status).toBe(302);
     expect(answer.head).toContain(`http://${HOME}:${port}/inside`);
     expect(seen.map(({ url }) => url)).toEqual(["/away"]);
@@ -270,7 +270,7 @@ describe("plain http", () => {
     await gateway.open(config([rule(port, {})]));
     gateway.zone.set(`${API}.`, [[HOME], ["10.0.0.1"], [HOME, "169.254.169.254"], ["::1"], [HOME]]);
     const statuses: number[] = [];
-    for (let i = 0; i < 5; i++) statuses.push((await client().ask(request(authority))).status);
+    for (let i = 0; i < 5; i++) statuses.push((await client().ask(asked(authority))).status);
     expect(statuses).toEqual([200, 403, 403, 403, 200]);
     expect(gateway.queries.length).toBe(5);
     expect(gateway.decisions.filter(({ verdict }) => verdict === "allow")).toMatchObject([
@@ -283,19 +283,19 @@ describe("plain http", () => {
     ["duplicate Host", (a: string) => `GET http://${a}/ HTTP/1.1\r\nHost: ${a}\r\nHost: ${a}\r\n\r\n`],
     ["Host against target", (a: string) => `GET http://${a}/ HTTP/1.1\r\nHost: evil.example.com\r\n\r\n`],
     ["no Host", (a: string) => `GET http://${a}/ HTTP/1.1\r\n\r\n`],
-    ["user information", (a: string) => request(`x@${a}`)],
-    ["user information that hides the host", (a: string) => request(`${a}@evil.example.com`)],
-    ["backslash", (a: string) => request(`evil.example.com\\@${a}`)],
-    ["tab in the target", (a: string) => request(a, "/a\tb")],
-    ["obs-fold", (a: string) => request(a, "/", "X-A: 1\r\n folded\r\n")],
+    ["user information", (a: string) => asked(`x@${a}`)],
+    ["user information that hides the host", (a: string) => asked(`${a}@evil.example.com`)],
+    ["backslash", (a: string) => asked(`evil.example.com\\@${a}`)],
+    ["tab in the target", (a: string) => asked(a, "/a\tb")],
+    ["obs-fold", (a: string) => asked(a, "/", "X-A: 1\r\n folded\r\n")],
     ["origin form", (a: string) => `GET / HTTP/1.1\r\nHost: ${a}\r\n\r\n`],
-    ["percent in the host", () => request("api%2eexample.com")],
-    ["trailing dot", (a: string) => request(a.replace(":", ".:"))],
-    ["decimal address", (a: string) => request(a.replace(API, "2130706433"))],
-    ["octal address", (a: string) => request(a.replace(API, "0177.0.0.1"))],
-    ["short address", (a: string) => request(a.replace(API, "127.1"))],
-    ["address that is not listed", (a: string) => request(a.replace(API, HOME))],
-    ["mapped address", (a: string) => request(a.replace(API, "[::ffff:7f00:1]"))],
+    ["percent in the host", () => asked("api%2eexample.com")],
+    ["trailing dot", (a: string) => asked(a.replace(":", ".:"))],
+    ["decimal address", (a: string) => asked(a.replace(API, "2130706433"))],
+    ["octal address", (a: string) => asked(a.replace(API, "0177.0.0.1"))],
+    ["short address", (a: string) => asked(a.replace(API, "127.1"))],
+    ["address that is not listed", (a: string) => asked(a.replace(API, HOME))],
+    ["mapped address", (a: string) => asked(a.replace(API, "[::ffff:7f00:1]"))],
     ["CONNECT against Host", (a: string) => `CONNECT ${a} HTTP/1.1\r\nHost: evil.example.com\r\n\r\n`],
     ["CONNECT without port", () => connectTo(API)],
     ["CONNECT to a metadata address", () => connectTo("169.254.169.254:80")],
@@ -312,13 +312,13 @@ describe("plain http", () => {
     const users = [{ name: "payments", passwordHash: await scryptHash("s3cret:word") }];
     await gateway.open({ ...config([rule(port, {})], { from: [{ kind: "proxyUser", name: "payments" }] }), users });
     const one = client();
-    const challenge = await one.ask(request(authority));
+    const challenge = await one.ask(asked(authority));
     expect(challenge.status).toBe(407);
     expect(challenge.head).toMatch(/proxy-authenticate: Basic realm="outside"/i);
     const header = (text: string): string => `Proxy-Authorization: Basic ${Buffer.from(text).toString("base64")}\r\n`;
-    expect((await one.ask(request(authority, "/", header("payments:guess")))).status).toBe(407);
-    expect((await one.ask(request(authority, "/", header("payments:s3cret:word")))).status).toBe(200);
-    expect((await one.ask(request("other.example.com", "/", header("payments:s3cret:word")))).status).toBe(403);
+    expect((await one.ask(asked(authority, "/", header("payments:guess")))).status).toBe(407);
+    expect((await one.ask(asked(authority, "/", header("payments:s3cret:word")))).status).toBe(200);
+    expect((await one.ask(asked("other.example.com", "/", header("payments:s3cret:word")))).status).toBe(403);
     expect(gateway.decisions.at(-2)).toMatchObject({ verdict: "allow", user: "payments" });
     expect(JSON.stringify(gateway.decisions)).not.toContain("s3cret");
   });

@@ -174,7 +174,7 @@ function ipHost(address: Ipv4Address | Ipv6Address): IpHost {
 
 /** Says why a text with characters that no canonical name has is refused: the most telling one first. */
 function problemOf(text: string): Problem {
-  if (/[^\x00-\x7f]/.test(text)) return problem("not_ascii", "the host has characters beyond ASCII; write A-labels (xn--…)");
+  if (/[^\x00-\x7f]/.test(text)) return problem("not_ascii", "the host has characters beyond ASCII; write A-labels (xn--...)");
   if (/[\x00-\x20\x7f]/.test(text)) return problem("white_space", "the host has white space or control characters");
   if (text.includes("@")) return problem("user_information", USER_INFORMATION);
   if (text.includes("\\")) return problem("backslash", "the host has a backslash");
