@@ -45,7 +45,7 @@ export function mutate(input: Uint8Array, dice: Dice, tokens: readonly string[],
 
 /** `bytes` cut at a few random places, empty pieces included. */
 export function* cut(bytes: Uint8Array, dice: Dice): Generator<Uint8Array> {
-  const size = dice.chance(0.2) ? 1 : 1 + dice.int(Math.max(1, bytes.length));
+  const size = bytes.length <= 300 && dice.chance(0.2) ? 1 : 1 + dice.int(Math.max(1, bytes.length));
   for (let at = 0; at < bytes.length; ) {
     const end = Math.min(bytes.length, at + (size === 1 ? 1 : dice.int(size + 1)));
     yield bytes.slice(at, end);

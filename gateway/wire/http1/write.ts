@@ -13,8 +13,6 @@ import { KNOWN_NAMES } from "./names.ts";
 export interface RequestWriteOptions {
   /** Keep the connection after this message; else `Connection: close` is sent. */
   readonly keepAlive: boolean;
-  /** `absolute` towards another proxy (RFC 9112 3.2.2). Default `origin`; CONNECT and `*` have their own forms anyway. */
-  readonly form?: "origin" | "absolute";
 }
 
 export interface ResponseWriteOptions {
@@ -40,10 +38,10 @@ export function responseFraming(
   return body.kind;
 }
 
-/** RFC 9112 3. Always HTTP/1.1; Host comes first (RFC 9110 7.2). */
+/** RFC 9112 3, in origin form (authority form for CONNECT). Always HTTP/1.1; Host comes first (RFC 9110 7.2). */
 export function writeRequestHead(head: RequestHead, options: RequestWriteOptions): string {
   const { method, authority, body } = head;
-  const target = method === "CONNECT" ? authority : options.form === "absolute" ? absoluteTarget(head) : head.target;
+  const target = method === "CONNECT" ? authority : head.target;
   if (!isWritableTarget(target) || !isWritableTarget(authority) || !(USUAL_METHODS.has(method) || isToken(method)))
     throw unwritable("the request line");
   let text = `${method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${fieldLines(head.fields)}`;
@@ -131,10 +129,6 @@ function isFraming(name: string): boolean {
     default:
       return false;
   }
-}
-
-function absoluteTarget(head: RequestHead): string {
-  return `${head.scheme}://${head.authority}${head.target === "*" ? "" : head.target}`;
 }
 
 function isWritableTarget(target: string): boolean {
