@@ -60,10 +60,12 @@ export function compile(
 
 function compileQuotas(snapshot: Snapshot, options: CompileOptions, to: StringCompiler): ReadonlyMap<string, CompiledQuota> {
   const compiled = new Map<string, CompiledQuota>();
+  const ids = new Set<string>();
   const zones: CompileQuotaOptions["zones"] = new Map();
   for (const [i, policy] of snapshot.quotas.entries()) {
     const path = `quotas[${i}](${policy.id})`;
-    if (compiled.has(policy.id)) to.issues.push({ path, problem: `a second quota ${policy.id}; ids are unique` });
+    if (ids.has(policy.id)) to.issues.push({ path, problem: `a second quota ${policy.id}; ids are unique` });
+    ids.add(policy.id);
     const matches = policy.matches.map((match, j) => compileMatch(match, `${path}.matches[${j}]`, to));
     const meter = options.quotaMeter?.(policy.id);
     const result = compileQuota(policy, {

@@ -1,0 +1,85 @@
+import { describe, expect, it } from "vitest";
+import type { ErrorCode } from "./error.ts";
+import { field } from "./http/message.ts";
+import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
+import { RESPONSE_FLAGS } from "./telemetry/flags.ts";
+
+const EXPECTED: { readonly [code in ErrorCode]: string } = {
+  bad_request: "400 3 DPE",
+  header_too_large: "431 3 IH",
+  uri_too_long: "414 3 IH",
+  body_too_large: "413 8 -",
+  request_timeout: "408 4 SI",
+  misdirected_request: "421 5 -",
+  client_gone: "499 1 DC",
+  no_route: "404 5 NR",
+  no_cluster: "503 14 NC",
+  denied: "403 7 -",
+  unauthenticated: "401 16 -",
+  proxy_auth_required: "407 16 -",
+  quota_exceeded: "429 8 RL",
+  quota_unavailable: "503 14 RLSE",
+  fault_abort: "503 14 FI",
+  overload: "503 14 OM",
+  draining: "503 14 OM",
+  loop_detected: "508 9 -",
+  not_supported: "501 12 -",
+  internal: "500 13 -",
+  no_healthy_upstream: "503 14 UH",
+  upstream_connect: "503 14 UF",
+  upstream_connect_timeout: "503 14 UF",
+  upstream_reset: "503 14 UC",
+  upstream_protocol: "502 14 UPE",
+  upstream_timeout: "504 4 UT",
+  upstream_tls: "503 14 UF",
+  upstream_overflow: "503 14 UO",
+  dns_failure: "503 14 DF",
+};
+
+describe.each(Object.entries(EXPECTED) as [ErrorCode, string][])("%s", (code, expected) => {
+  it(`is ${expected}`, () => {
+    const { status, grpc, flag } = ERROR_FACES[code];
+    expect(`${status} ${grpc} ${flag ?? "-"}`).toBe(expected);
+    if (flag !== undefined) expect(RESPONSE_FLAGS).toHaveProperty(flag);
+  });
+
+  it("answers in one line of plain text, or in fields for gRPC", () => {
+    const step = respondError(code, ["accept", "*/*"]);
+    expect(step.head.status).toBe(ERROR_FACES[code].status);
+    expect(new TextDecoder().decode(step.body as Uint8Array)).toBe(`${ERROR_FACES[code].title}\n`);
+    expect(step.head.body).toEqual({ kind: "length", bytes: step.body.length });
+    expect(field(respondError(code, ["content-type", "application/grpc"]).head.fields, "grpc-status")).toBe(
+      String(ERROR_FACES[code].grpc),
+    );
+  });
+});
+
+it("a detail, a status and a close of its own", () => {
+  const step = respondError("fault_abort", [], "on purpose", 555, true);
+  expect(step).toMatchObject({ head: { status: 555 }, close: true });
+  expect(new TextDecoder().decode(step.body as Uint8Array)).toBe("fault injected: on purpose\n");
+});
+
+it("grpc-message is percent-encoded", () => {
+  const step = respondError("denied", ["content-type", "application/grpc+json"], "50 % grüezi");
+  expect(field(step.head.fields, "grpc-message")).toBe("denied: 50 %25 gr%C3%BCezi");
+});
+
+it("a refusal keeps its fields for gRPC clients, but not its body", () => {
+  const refusal = {
+    kind: "refused",
+    code: "quota_exceeded",
+    status: 429,
+    fields: ["retry-after", "7", "content-type", "application/problem+json"],
+    body: "{}",
+    rule: "a/b#c",
+    reason: "used up",
+    retryAfterMs: 7000,
+  } as const;
+  const plain = respondRefusal({ ...refusal, fields: [...refusal.fields] }, []);
+  expect(plain.head).toMatchObject({ status: 429, fields: refusal.fields, body: { kind: "length", bytes: 2 } });
+  const grpc = respondRefusal({ ...refusal, fields: [...refusal.fields] }, ["content-type", "application/grpc"]);
+  expect(grpc.head.status).toBe(200);
+  expect(field(grpc.head.fields, "content-type")).toBe("application/grpc");
+  expect(field(grpc.head.fields, "retry-after")).toBe("7");
+});
