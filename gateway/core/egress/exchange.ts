@@ -9,31 +9,33 @@
 import type { QuotaVerdict } from "../filter/quota.ts";
 import type { ReadonlyFieldList, RequestHead, ResponseHead } from "../http/message.ts";
 import { NO_BODY } from "../http/message.ts";
-import type { RequestView } from "../match/request.ts";
 import type { PeerInfo } from "../ports.ts";
 import { unreachable } from "../result.ts";
-import type { AttemptFailure, Exchange, ExchangeEnd, RespondStep, Step, TunnelVerdict, WaitStep } from "../step.ts";
+import type {
+  AttemptFailure,
+  Exchange,
+  ExchangeEnd,
+  RespondStep,
+  Step,
+  TunnelVerdict,
+  UpstreamTarget,
+  WaitStep,
+} from "../step.ts";
 import { formatAddress } from "./address.ts";
+import { chargeQuotas } from "./charge.ts";
 import { takeCredentials } from "./credentials.ts";
-import {
-  type CheckedAddress,
-  callerAt,
-  decide,
-  decideAddresses,
-  type EgressAllow,
-  type EgressDenial,
-  type EgressRequest,
-} from "./decide.ts";
+import { type CheckedAddress, callerAt, decide, decideAddresses, type EgressAllow, type EgressRequest } from "./decide.ts";
 import type { EndpointTable } from "./endpoints.ts";
 import { requestFields, responseFields } from "./forward.ts";
-import { type HelloProblem, helloProblem, isInspected } from "./hello.ts";
-import { parseConnectAuthority, parseHostPort } from "./name.ts";
+import { HelloInspection, type HelloProblem, isInspected } from "./hello.ts";
+import { type Host, parseConnectAuthority, parseHostPort } from "./name.ts";
 import { pathOf } from "./path.ts";
-import type { CredentialVerdict, EgressPorts, EgressSnapshot, HelloReader, Resolution } from "./ports.ts";
+import type { CredentialVerdict, EgressPorts, EgressSnapshot, Resolution } from "./ports.ts";
 import { decisionRecord, type Outcome, requestRecord, type Told, UNFINISHED } from "./records.ts";
 import {
   CREDENTIALS_OVERLOAD,
-  CREDENTIALS_THROTTLED,
+  type CredentialState,
+  deniedTo,
   HTTPS_IN_THE_CLEAR,
   INTERNAL,
   NOT_A_PROXY_REQUEST,
@@ -74,7 +76,7 @@ export class EgressExchange implements Exchange {
   #waiting: Waiting = "nothing";
   #target: EgressRequest | undefined;
   #user: string | undefined;
-  #verdict: CredentialVerdict | "absent" | "malformed" = "absent";
+  #verdict: CredentialState = "absent";
   #resolution: Resolution | undefined;
   #quota: QuotaVerdict | undefined;
   #allow: EgressAllow | undefined;
@@ -82,7 +84,6 @@ export class EgressExchange implements Exchange {
   #dialled = -1;
   #endpointActive: { active: number } | undefined;
   #holdsTunnel = false;
-  #helloBytes = 0;
   #recorded = false;
   #over = false;
   #refusal: Refusal | undefined;
@@ -210,43 +211,13 @@ export class EgressExchange implements Exchange {
     const target = this.#target;
     if (target === undefined) return this.#refuse(INTERNAL);
     const decision = decide(this.#snapshot.tables, callerAt(this.#request.peer.address, this.#user), target);
-    if (decision.kind === "deny") return this.#refuse(this.#denied(decision));
+    if (decision.kind === "deny") return this.#refuse(deniedTo(this.#verdict, decision));
     this.#allow = decision;
     if (target.kind === "tunnel") {
       this.#holdsTunnel = this.#ports.tunnels.acquire(this.#request.peer);
       if (!this.#holdsTunnel) return this.#refuse(TOO_MANY_TUNNELS);
     }
     return this.#resolve(target);
-  }
-
-  /** Whether a better credential would change anything decides between 403 and 407. */
-  #denied(denial: EgressDenial): Refusal {
-    const { code, rule, reason } = denial;
-    if (!denial.credentialsMayHelp) return { error: "denied", code, rule, reason };
-    switch (this.#verdict) {
-      case "throttled":
-        return CREDENTIALS_THROTTLED;
-      case "overloaded":
-        return CREDENTIALS_OVERLOAD;
-      case "wrong":
-      case "malformed":
-        return {
-          error: "proxy_auth_required",
-          code: "credentials_wrong",
-          rule,
-          reason: `the proxy credential is wrong; without it: ${reason}`,
-        };
-      case "absent":
-      case "valid":
-        return {
-          error: "proxy_auth_required",
-          code: "credentials_missing",
-          rule,
-          reason: `a proxy credential is needed: ${reason}`,
-        };
-      default:
-        return unreachable(this.#verdict);
-    }
   }
 
   /** An address is itself, a name with addresses of its own has those, and every other name is looked up, once. */
@@ -284,12 +255,7 @@ export class EgressExchange implements Exchange {
     }
     this.#addresses = checked.addresses;
     if (allow.quotas.length === 0) return this.#dial();
-    const verdict = this.#ports.quotas.charge(
-      allow.quotas,
-      this.#view(target),
-      this.#quotaPeer(),
-      declaredBytes(this.#request.head),
-    );
+    const verdict = chargeQuotas(this.#ports.quotas, allow.quotas, this.#request, target, this.#user);
     if (!(verdict instanceof Promise)) {
       this.#quota = verdict;
       return this.#charged();
@@ -300,19 +266,6 @@ export class EgressExchange implements Exchange {
       if (this.#over && settled.kind === "admitted") settled.held?.settle(0, 0);
     });
     return this.#wait("quotas", until, this.#ports.limits.quotaTimeoutMs);
-  }
-
-  #view(target: EgressRequest): RequestView {
-    const { head } = this.#request;
-    const query = head.target.length > target.path.length ? head.target.slice(target.path.length + 1) : "";
-    const { method, scheme, authority, fields } = head;
-    return { method, scheme, authority, path: target.path, query, fields, servicePort: target.port };
-  }
-
-  /** A proved proxy user is the identity that quotas count by, where the connection has none. */
-  #quotaPeer(): PeerInfo {
-    const { peer } = this.#request;
-    return this.#user === undefined || peer.principal !== undefined ? peer : { ...peer, principal: this.#user };
   }
 
   #charged(): Step {
@@ -331,7 +284,8 @@ export class EgressExchange implements Exchange {
     this.#dialled += 1;
     const checked = this.#addresses[this.#dialled];
     const allow = this.#allow;
-    if (checked === undefined || allow === undefined) return this.#refuse(INTERNAL);
+    const host = this.#target?.host;
+    if (checked === undefined || allow === undefined || host === undefined) return this.#refuse(INTERNAL);
     const endpoint = this.#endpoints.get(checked.text, checked.port);
     if (this.#endpointActive !== undefined) this.#endpointActive.active -= 1;
     endpoint.active += 1;
@@ -339,7 +293,7 @@ export class EgressExchange implements Exchange {
     const { limits, clock } = this.#ports;
     const target = { endpoint, pool: limits.pool, tls: undefined };
     this.#sentMs = clock.now();
-    if (this.#isConnect) return this.#tunnel(target, allow);
+    if (this.#isConnect) return this.#tunnel(target, allow, host);
     this.#recordAllow(allow, undefined);
     const keepBody = this.#dialled + 1 < this.#addresses.length;
     return { kind: "send", target, head: this.#outgoing(), deadlineMs: undefined, keepBody, mirrors: [] };
@@ -357,44 +311,35 @@ export class EgressExchange implements Exchange {
     };
   }
 
-  #tunnel(
-    target: {
-      readonly endpoint: ReturnType<EndpointTable["get"]>;
-      readonly pool: EgressPorts["limits"]["pool"];
-      readonly tls: undefined;
-    },
-    allow: EgressAllow,
-  ): Step {
-    const opaque = !isInspected(allow.protocol);
-    const hello = this.#ports.openHello();
-    this.#helloBytes = 0;
+  #tunnel(target: UpstreamTarget, allow: EgressAllow, host: Host): Step {
     this.#status = 200;
-    if (opaque) this.#recordAllow(allow, undefined);
+    const head = { status: 200, fields: [...this.#quotaFields()], body: NO_BODY };
+    if (!isInspected(allow.protocol)) {
+      this.#recordAllow(allow, undefined);
+      return { kind: "tunnel", target, head, opaque: true, inspect: () => ALLOW };
+    }
+    const inspection = new HelloInspection(this.#ports.openHello(), host);
     return {
       kind: "tunnel",
       target,
-      head: { status: 200, fields: [...this.#quotaFields()], body: NO_BODY },
-      opaque,
-      inspect: (bytes) => this.#inspect(bytes, hello, allow),
-      inspectDeadlineMs: opaque ? undefined : this.#ports.clock.now() + this.#ports.limits.helloTimeoutMs,
+      head,
+      opaque: false,
+      inspect: (bytes) => this.#inspected(inspection.look(bytes), allow),
+      inspectDeadlineMs: this.#ports.clock.now() + this.#ports.limits.helloTimeoutMs,
     };
   }
 
-  /** `bytes`: everything that the client has sent into the tunnel so far. */
-  #inspect(bytes: Uint8Array, hello: HelloReader, allow: EgressAllow): TunnelVerdict {
-    const reading = hello.feed(bytes.subarray(this.#helloBytes));
-    this.#helloBytes = bytes.length;
-    if (reading.kind === "need") return MORE;
-    const host = this.#target?.host;
-    if (host === undefined) return { kind: "deny", reason: INTERNAL.reason };
-    const problem = helloProblem(host, reading);
+  #inspected(seen: HelloProblem | "more" | "fits", allow: EgressAllow): TunnelVerdict {
+    if (seen === "more") return MORE;
+    const problem = seen === "fits" ? undefined : seen;
     if (problem === undefined || allow.mode === "report") {
       this.#recordAllow(allow, problem);
       return ALLOW;
     }
-    this.#refusal = { error: "denied", code: problem.code, rule: allow.rule, reason: problem.reason };
-    this.#record({ verdict: "deny", code: problem.code, rule: allow.rule, reason: problem.reason });
-    return { kind: "deny", reason: problem.reason, farewell: problem.alert };
+    const { code, reason, alert } = problem;
+    this.#refusal = { error: "denied", code, rule: allow.rule, reason };
+    this.#record({ verdict: "deny", code, rule: allow.rule, reason });
+    return { kind: "deny", reason, farewell: alert };
   }
 
   #quotaFields(): ReadonlyFieldList {
@@ -479,8 +424,3 @@ const PROXY_STATUS: AttemptFailure = {
   neverSent: false,
   replayable: false,
 };
-
-function declaredBytes(head: RequestHead): number | undefined {
-  if (head.body.kind === "stream") return undefined;
-  return head.body.kind === "length" ? head.body.bytes : 0;
-}

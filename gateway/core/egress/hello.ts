@@ -1,7 +1,7 @@
 /** What a tunnel's first bytes have to be: SNI = CONNECT name, or nothing passes. */
 import type { EgressAllow } from "./decide.ts";
 import type { Host } from "./name.ts";
-import type { HelloReading } from "./ports.ts";
+import type { HelloReader, HelloReading } from "./ports.ts";
 
 export interface HelloProblem {
   readonly code: "not_tls" | "sni_missing" | "sni_mismatch";
@@ -23,7 +23,7 @@ export function isInspected(protocol: EgressAllow["protocol"]): boolean {
  * Judges the ClientHello of an `https` or `tls` tunnel. A name has to be the SNI, byte for byte; an IP literal has none (RFC 6066 3 does not
  * let one be sent). With encrypted ClientHello only the outer name is seen: it has to be the name all the same.
  */
-export function helloProblem(host: Host, reading: Exclude<HelloReading, { kind: "need" }>): HelloProblem | undefined {
+function helloProblem(host: Host, reading: Exclude<HelloReading, { kind: "need" }>): HelloProblem | undefined {
   if (reading.kind === "bad") {
     return {
       code: "not_tls",
@@ -44,4 +44,23 @@ export function helloProblem(host: Host, reading: Exclude<HelloReading, { kind: 
 
 function mismatch(reason: string): HelloProblem {
   return { code: "sni_mismatch", reason, alert: UNRECOGNIZED_NAME };
+}
+
+/** Looks at a tunnel's first bytes until they can be judged. */
+export class HelloInspection {
+  readonly #reader: HelloReader;
+  readonly #host: Host;
+  #fed = 0;
+
+  constructor(reader: HelloReader, host: Host) {
+    this.#reader = reader;
+    this.#host = host;
+  }
+
+  /** @param bytes all that the client has sent so far */
+  look(bytes: Uint8Array): HelloProblem | "more" | "fits" {
+    const reading = this.#reader.feed(bytes.subarray(this.#fed));
+    this.#fed = bytes.length;
+    return reading.kind === "need" ? "more" : (helloProblem(this.#host, reading) ?? "fits");
+  }
 }

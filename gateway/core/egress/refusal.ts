@@ -3,8 +3,11 @@ import type { ErrorCode } from "../error.ts";
 import type { QuotaRefusal } from "../filter/quota.ts";
 import type { ReadonlyFieldList } from "../http/message.ts";
 import { respondError } from "../respond.ts";
+import { unreachable } from "../result.ts";
 import type { AttemptFailure, RespondStep } from "../step.ts";
+import type { EgressDenial } from "./decide.ts";
 import type { NameProblem } from "./name.ts";
+import type { CredentialVerdict } from "./ports.ts";
 
 export interface Refusal {
   readonly error: ErrorCode;
@@ -83,7 +86,7 @@ export const CREDENTIALS_OVERLOAD: Refusal = {
   code: "credentials_overload",
   reason: "the proxy credential could not be checked in time",
 };
-export const CREDENTIALS_THROTTLED: Refusal = {
+const CREDENTIALS_THROTTLED: Refusal = {
   error: "quota_exceeded",
   code: "credentials_throttled",
   reason: "too many wrong proxy credentials from this address lately",
@@ -100,6 +103,30 @@ export const QUOTA_TOO_LATE: Refusal = {
 export function overQuota(verdict: QuotaRefusal): Refusal {
   const { code, status, rule, reason, fields, body } = verdict;
   return { error: code, status, code, rule, reason, fields, body };
+}
+
+/** What became of the client's proxy credential. */
+export type CredentialState = CredentialVerdict | "absent" | "malformed";
+
+/** Whether a better credential would change anything decides between 403 and 407. */
+export function deniedTo(credential: CredentialState, denial: EgressDenial): Refusal {
+  const { code, rule, reason } = denial;
+  if (!denial.credentialsMayHelp) return { error: "denied", code, rule, reason };
+  const error = "proxy_auth_required";
+  switch (credential) {
+    case "throttled":
+      return CREDENTIALS_THROTTLED;
+    case "overloaded":
+      return CREDENTIALS_OVERLOAD;
+    case "wrong":
+    case "malformed":
+      return { error, code: "credentials_wrong", rule, reason: `the proxy credential is wrong; without it: ${reason}` };
+    case "absent":
+    case "valid":
+      return { error, code: "credentials_missing", rule, reason: `a proxy credential is needed: ${reason}` };
+    default:
+      return unreachable(credential);
+  }
 }
 
 /** A spelling that nobody should send is 403 like every decision; what is no host:port at all is 400. */
