@@ -209,19 +209,21 @@ function tlsVersion(version: GatewayServerTls["minProtocolVersion"], automatic: 
   return version === "TLSV1_3" ? "TLSv1.3" : "TLSv1.2";
 }
 
+/** HTTPS servers by Gateway: where `httpsRedirect` of the same Gateway leads. */
+export type RedirectTargets = ReadonlyMap<GatewayResource, readonly BoundServer[]>;
+
+export function redirectTargets(listeners: readonly PlannedListener[]): RedirectTargets {
+  const servers = listeners.flatMap((listener) => listener.servers).filter(({ protocol }) => protocol === "https");
+  return Map.groupBy(servers, ({ gateway }) => gateway);
+}
+
 /**
  * Where plain HTTP for `host` is sent by `httpsRedirect`: to the same Gateway's HTTPS server, the one for that host if there is one. The port
  * is the one clients can reach, so it is the bound one, and 443 is not written.
  */
-export function httpsRedirect(
-  server: BoundServer,
-  host: string,
-  listeners: readonly PlannedListener[],
-): HttpsRedirect | undefined {
+export function httpsRedirect(server: BoundServer, host: string, targets: RedirectTargets): HttpsRedirect | undefined {
   if (server.spec.tls?.httpsRedirect !== true) return undefined;
-  const targets = listeners
-    .flatMap((listener) => listener.servers)
-    .filter((other) => other.protocol === "https" && other.gateway === server.gateway);
-  const target = targets.find((other) => serverNames(other).some((name) => covers(name, host))) ?? targets[0];
+  const own = targets.get(server.gateway) ?? [];
+  const target = own.find((other) => other.spec.hosts.some((item) => covers(item.host, host))) ?? own[0];
   return target === undefined || target.port === 443 ? { status: 301 } : { status: 301, port: target.port };
 }

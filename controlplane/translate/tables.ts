@@ -1,8 +1,8 @@
 /** Route tables: which virtual hosts a table has, whose routes stand in each, and which quotas. */
 
 import type { HttpsRedirect, Route, RouteTable, VirtualHost } from "../../gateway/core/ir/index.ts";
-import { compareHosts, patternsOver } from "../registry/index.ts";
-import { type BoundServer, httpsRedirect, type PlannedListener, type PlannedTable } from "./listeners.ts";
+import { compareHosts, isWildcard, patternsOver } from "../registry/index.ts";
+import { type BoundServer, httpsRedirect, type PlannedTable, type RedirectTargets } from "./listeners.ts";
 import { compareObjects, type VirtualServiceResource } from "./objects.ts";
 import { mergeRoutes } from "./precedence.ts";
 import { type OwnedRoute, type RouteContext, routesOf } from "./routes.ts";
@@ -20,7 +20,7 @@ interface Domain {
 
 export interface TableContext extends RouteContext {
   readonly bindings: Bindings;
-  readonly listeners: readonly PlannedListener[];
+  readonly redirects: RedirectTargets;
 }
 
 export function routeTable(table: PlannedTable, context: TableContext): RouteTable {
@@ -55,13 +55,14 @@ function touch(domains: Map<string, Domain>, host: string, server: BoundServer, 
     domain = { redirect: undefined, gateways: new Set(), virtualServices: new Map() };
     domains.set(host, domain);
   }
-  domain.redirect ??= httpsRedirect(server, host, context.listeners);
+  domain.redirect ??= httpsRedirect(server, host, context.redirects);
   domain.gateways.add(gateway);
   return domain;
 }
 
 /** A host that a quota names gets a domain of its own where only a wider one would take it. */
 function splitForQuotas(domains: Map<string, Domain>, hosts: readonly string[]): void {
+  if (![...domains.keys()].some(isWildcard)) return;
   for (const host of hosts) {
     if (domains.has(host)) continue;
     const wider = [...patternsOver(host)].find((pattern) => domains.has(pattern));

@@ -4,7 +4,7 @@ import type { RouteTable, Snapshot } from "../../gateway/core/ir/index.ts";
 import { Clusters } from "./clusters.ts";
 import { DestinationRules } from "./destination-rules.ts";
 import { egressConfig, forwardProxyListener } from "./egress.ts";
-import { listenerOf, planListeners, tablesOf } from "./listeners.ts";
+import { listenerOf, planListeners, redirectTargets, tablesOf } from "./listeners.ts";
 import { groupObjects } from "./objects.ts";
 import { QuotaTargets } from "./quota-targets.ts";
 import { bindVirtualServices, selectGateways } from "./scope.ts";
@@ -26,7 +26,7 @@ export function translate(input: TranslateInput): Translation {
   const gateways = selectGateways(objects.gateways, pool);
   const listeners = planListeners(gateways, pool, status);
   const bindings = bindVirtualServices(objects.virtualServices, objects.gateways, pool, status);
-  const context = { clusters, quotas, pool, status, bindings, listeners };
+  const context = { clusters, quotas, pool, status, bindings, redirects: redirectTargets(listeners) };
   const routeTables: RouteTable[] = listeners.flatMap(tablesOf).map((table) => routeTable(table, context));
   const proxyPort = pool.role === "egress" ? pool.forwardProxyPort : undefined;
   const egress =
