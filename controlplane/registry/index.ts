@@ -14,7 +14,6 @@ export { isIpLiteral } from "./address.ts";
 export { compareHosts, covers, HostIndex, intersectHosts, isWildcard, patternsOver, resolveShortName } from "./host.ts";
 export { mergeServices, type Registry, type ServiceSource } from "./merge.ts";
 export * from "./service.ts";
-export { type ServiceEntrySource, serviceEntrySource } from "./service-entry.ts";
 
 /** The registry of a set of configuration objects; more sources may be merged in. */
 export function buildRegistry(

@@ -128,7 +128,7 @@ export function authorityOf(headers: HttpHeaders | undefined): string | undefine
 }
 
 /** Header operations without those on the authority, sorted by name. */
-export function headerOps(operations: HttpHeaders["request"]): HeaderOps | undefined {
+function headerOps(operations: HttpHeaders["request"]): HeaderOps | undefined {
   if (operations === undefined) return undefined;
   const found: HeaderOps = {
     ...(operations.remove.length === 0 ? {} : { remove: [...operations.remove].sort(compareText) }),

@@ -15,7 +15,7 @@ export interface MergedRule {
 }
 
 /** A part of a rule that still knows whose it is. */
-export interface Owned<T> {
+interface Owned<T> {
   readonly rule: DestinationRuleResource;
   readonly path: string;
   readonly value: T;

@@ -6,4 +6,4 @@
  * what cannot be translated is left out, and the object's problems say so.
  */
 export { translate } from "./translate.ts";
-export type { Pool, TranslateInput, Translation } from "./types.ts";
+export type { Pool } from "./types.ts";

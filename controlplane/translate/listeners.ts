@@ -4,7 +4,14 @@
  * is left out, with a conflict on both objects.
  */
 
-import type { HttpsRedirect, Listener, ListenerServer, ServerTls, TlsVersion } from "../../gateway/core/ir/index.ts";
+import {
+  DECODE_LIMITS,
+  type HttpsRedirect,
+  type Listener,
+  type ListenerServer,
+  type ServerTls,
+  type TlsVersion,
+} from "../../gateway/core/ir/index.ts";
 import type { GatewayServer, GatewayServerTls } from "../config/index.ts";
 import { compareHosts, compareText, covers } from "../registry/index.ts";
 import type { GatewayResource } from "./objects.ts";
@@ -172,7 +179,8 @@ function serverLabel({ spec, path }: BoundServer): string {
 
 export function listenerOf(listener: PlannedListener): Listener {
   const { name, bind, port, servicePort, protocol } = listener;
-  const origins = listener.servers.map(({ gateway, path }) => ({
+  // A reader takes so many and no more; who else is in force is told by the objects' statuses.
+  const origins = listener.servers.slice(0, DECODE_LIMITS.listLength).map(({ gateway, path }) => ({
     kind: gateway.kind,
     namespace: gateway.metadata.namespace,
     name: gateway.metadata.name,

@@ -42,7 +42,7 @@ export class QuotaTargets {
         if (target.kind === "Host")
           this.#status.report("warning", entry.quota, path, `no VirtualService or Gateway serves host ${target.name}`);
       } else if (found.namespace !== undefined && !this.#mayLimit(entry.quota, found.namespace)) {
-        this.#status.report("error", entry.quota, path, this.#foreign(found.namespace));
+        this.#status.report("warning", entry.quota, path, this.#foreign(found.namespace));
       } else {
         const map = target.kind === "Host" ? this.#byHost : this.#byTarget;
         const entries = map.get(found.key) ?? [];
@@ -59,7 +59,7 @@ export class QuotaTargets {
   }
 
   #foreign(namespace: string): string {
-    return `the target belongs to namespace ${namespace}; put the Quota there, or into the root namespace ${this.#rootNamespace}`;
+    return `the target belongs to namespace ${namespace}; so this target is left out; put the Quota there, or into the root namespace ${this.#rootNamespace}`;
   }
 
   /** Quotas of a route, through its VirtualService, its name, or a service that it forwards to. */
@@ -94,7 +94,7 @@ export class QuotaTargets {
   #mayServe({ quota }: Entry, domain: string, namespaces: ReadonlySet<string>): boolean {
     if ([...namespaces].some((namespace) => this.#mayLimit(quota, namespace))) return true;
     const owners = [...namespaces].sort(compareText).join(", ");
-    this.#status.report("error", quota, "spec.targets", `host ${domain}: ${this.#foreign(owners)}`);
+    this.#status.report("warning", quota, "spec.targets", `host ${domain}: ${this.#foreign(owners)}`);
     return false;
   }
 

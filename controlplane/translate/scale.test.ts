@@ -1,5 +1,6 @@
 /** 5,000 of everything. A quadratic loop would take minutes, so the bound may be loose enough for a busy machine. */
 import { expect, test } from "vitest";
+import { DECODE_LIMITS } from "../../gateway/core/ir/index.ts";
 import { type AnyResource, DEFAULT_MESH_CONFIG, validateText } from "../config/index.ts";
 import { buildRegistry } from "../registry/index.ts";
 import { translate } from "./index.ts";
@@ -79,3 +80,28 @@ test("5,000 VirtualServices with services, rules and quotas", () => {
   expect(snapshot.quotas.length).toBe(5000);
   expect(took).toBeLessThan(BUDGET_MS);
 }, 30_000);
+
+test("what a reader takes at most is kept to: servers of a listener as origins, domains of a virtual host", () => {
+  const [gateway] = read(GATEWAY.replace(/ {4}- port: \{ number: 443[\s\S]*$/, ""));
+  const [virtualService] = read(SET).map((object) =>
+    object.kind === "VirtualService" ? { ...object, spec: { ...object.spec, hosts: ["*"] } } : object,
+  );
+  if (gateway?.kind !== "Gateway" || virtualService === undefined) throw new Error("unexpected objects");
+  const [server] = gateway.spec.servers;
+  if (server === undefined) throw new Error("no server");
+  const hosts = Array.from({ length: DECODE_LIMITS.domainsPerVirtualHost + 1 }, (_, index) => ({
+    namespace: "*",
+    host: `h${index}.example.com`,
+  }));
+  const servers = Array.from({ length: DECODE_LIMITS.listLength + 1 }, (_, index) => ({
+    ...server,
+    hosts: index === 0 ? hosts : server.hosts.slice(0, 0),
+  }));
+  const config = [{ ...gateway, spec: { ...gateway.spec, servers } }, virtualService];
+  const [pool] = DEFAULT_MESH_CONFIG.gatewayPools;
+  if (pool === undefined) throw new Error("the default mesh has no pool");
+  const { snapshot } = translate({ config, registry: buildRegistry(config).registry, pool, mesh: DEFAULT_MESH_CONFIG });
+  expect(snapshot.listeners[0]?.origins.length).toBe(DECODE_LIMITS.listLength);
+  const domains = snapshot.routeTables[0]?.virtualHosts.map((virtualHost) => virtualHost.domains.length);
+  expect(domains).toEqual([DECODE_LIMITS.domainsPerVirtualHost, 1]);
+});

@@ -1,6 +1,6 @@
 /** Route tables: which virtual hosts a table has, whose routes stand in each, and which quotas. */
 
-import type { HttpsRedirect, Route, RouteTable, VirtualHost } from "../../gateway/core/ir/index.ts";
+import { DECODE_LIMITS, type HttpsRedirect, type Route, type RouteTable, type VirtualHost } from "../../gateway/core/ir/index.ts";
 import { compareHosts, isWildcard, patternsOver } from "../registry/index.ts";
 import { type BoundServer, httpsRedirect, type PlannedTable, type RedirectTargets } from "./listeners.ts";
 import { compareObjects, type VirtualServiceResource } from "./objects.ts";
@@ -98,7 +98,9 @@ class TableBuilder {
       else group.names.push(name);
     }
     return [...groups.values()]
-      .map(({ names, domain, quotas }) => this.#virtualHost(names.sort(compareHosts), domain, quotas))
+      .flatMap(({ names, domain, quotas }) =>
+        portions(names.sort(compareHosts)).map((some) => this.#virtualHost(some, domain, quotas)),
+      )
       .sort((a, b) => compareHosts(a.name, b.name));
   }
 
@@ -134,6 +136,12 @@ class TableBuilder {
     if (!this.#shared) return own;
     return [...new Set([...[...domain.gateways].sort().flatMap((gateway) => quotas.ofGateway(gateway)), ...own])];
   }
+}
+
+/** No more domains to a virtual host than a reader takes. */
+function portions(names: readonly string[]): readonly (readonly string[])[] {
+  const size = DECODE_LIMITS.domainsPerVirtualHost;
+  return Array.from({ length: Math.ceil(names.length / size) }, (_, index) => names.slice(index * size, (index + 1) * size));
 }
 
 /** A quota that stands further out is not charged again by the route. */

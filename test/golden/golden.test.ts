@@ -55,7 +55,8 @@ test.each(names)("%s: a reader takes the snapshot", (name) => {
   expect(decoded.ok ? [] : decoded.error).toEqual([]);
   const compiled = compile(snapshot, "1.1", undefined);
   expect(compiled.ok ? [] : compiled.error).toEqual([]);
-  const egress = snapshot.egress === undefined ? undefined : compileEgress(snapshot.egress, compiled.ok ? compiled.value.quotas : new Map());
+  const egress =
+    snapshot.egress === undefined ? undefined : compileEgress(snapshot.egress, compiled.ok ? compiled.value.quotas : new Map());
   expect(egress === undefined || egress.ok ? [] : egress.error).toEqual([]);
 });
 
