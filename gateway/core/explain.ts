@@ -15,6 +15,7 @@ import type {
 import { answerPreflight } from "./filter/cors.ts";
 import { upstreamHead } from "./filter/forward.ts";
 import { redirect, redirectToHttps } from "./filter/redirect.ts";
+import { addressAndPort } from "./http/address.ts";
 import { type FieldList, field, fieldJoined, NO_BODY, type RequestHead, type Scheme } from "./http/message.ts";
 import type { Origin } from "./ir/index.ts";
 import { findHost, hostOf } from "./match/host.ts";
@@ -223,7 +224,7 @@ class Explainer implements RequestView {
       return {
         cluster: destination.name,
         share,
-        endpoints: destination.cluster?.endpoints.map(({ address, port }) => `${address}:${port}`) ?? [],
+        endpoints: destination.cluster?.endpoints.map(({ address, port }) => addressAndPort(address, port)) ?? [],
         problem:
           destination.cluster === undefined
             ? "the snapshot has no such cluster"

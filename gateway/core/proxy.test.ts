@@ -97,6 +97,25 @@ describe("what is counted while it lasts", () => {
   });
 });
 
+describe("a body that was sent", () => {
+  const put = only({ action: forward("a", { retry: { ...NO_RETRY, attempts: 1, on: ["5xx"] } }) });
+  const limit = put.settings.http.maxReplayBytes;
+
+  it.each([
+    ["maxReplayBytes", { kind: "length", bytes: limit }, "sleep"],
+    ["one byte more", { kind: "length", bytes: limit + 1 }, "relay"],
+    ["unknown length", STREAM_BODY, "relay"],
+  ] as const)("of %s: after a 500 comes %s", (_, body, next) => {
+    const exchange = new Rig(put).exchange({ method: "PUT", body });
+    expect(exchange.start()).toMatchObject({ kind: "send", keepBody: true });
+    expect(exchange.responded({ ...OK, status: 500 }).kind).toBe(next);
+  });
+
+  it("is not kept for a method that is not repeated", () => {
+    expect(new Rig(put).exchange({ method: "POST", body: STREAM_BODY }).start()).toMatchObject({ kind: "send", keepBody: false });
+  });
+});
+
 describe("ends", () => {
   const begun = () => {
     const rig = new Rig(only({ action: forward("a", { timeoutMs: 100 }) }));
@@ -181,7 +200,7 @@ describe("a quota bank that takes its time", () => {
     storeFailed: false,
   };
 
-  async function after(taken: Promise<QuotaAnswer>) {
+  async function settledBy(taken: Promise<QuotaAnswer>) {
     const settled: number[] = [];
     const rig = new Rig(source, { take: () => taken, settle: (charges) => settled.push(charges.length) });
     const exchange = rig.exchange();
@@ -192,7 +211,7 @@ describe("a quota bank that takes its time", () => {
   }
 
   it("admits, and what was held is settled in the end", async () => {
-    const { rig, exchange, settled, next } = await after(Promise.resolve(answer));
+    const { rig, exchange, settled, next } = await settledBy(Promise.resolve(answer));
     expect(next.kind).toBe("send");
     exchange.responded(OK);
     expect(settled).toEqual([]);
@@ -201,7 +220,7 @@ describe("a quota bank that takes its time", () => {
   });
 
   it("refuses", async () => {
-    const { rig, exchange, next } = await after(
+    const { rig, exchange, next } = await settledBy(
       Promise.resolve({ ...answer, admitted: false, refusedBy: 0, retryAfterMs: 1500 }),
     );
     expect(next).toMatchObject({ kind: "respond", head: { status: 429 } });
@@ -210,7 +229,7 @@ describe("a quota bank that takes its time", () => {
   });
 
   it("fails: that is an answer, too", async () => {
-    const { next } = await after(Promise.reject(new Error("gone")));
+    const { next } = await settledBy(Promise.reject(new Error("gone")));
     expect(next).toMatchObject({ kind: "respond", head: { status: 503 } });
   });
 });

@@ -20,6 +20,7 @@ import { addCorsFields } from "./filter/cors.ts";
 import { type ForwardContext, upstreamHead } from "./filter/forward.ts";
 import { editFields } from "./filter/headers.ts";
 import type { HeldQuota, QuotaVerdict } from "./filter/quota.ts";
+import { addressAndPort } from "./http/address.ts";
 import type { FieldList, ReadonlyFieldList, RequestHead, ResponseHead } from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
 import { PSEUDONYM } from "./http/upstream-head.ts";
@@ -363,7 +364,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
       fields: this.fields,
       routeId: this.route?.source.id,
       clusterName: this.destination?.name,
-      endpoint: endpoint === undefined ? undefined : `${endpoint.address}:${endpoint.port}`,
+      endpoint: endpoint === undefined ? undefined : addressAndPort(endpoint.address, endpoint.port),
       // No response: nobody was there to get one.
       status: gone ? 0 : this.status,
       flags: this.flags(end),

@@ -87,6 +87,42 @@ describe("issues", () => {
       "virtualHosts[1].domains[0]: * is taken already",
     ],
     ["a quota of the table", snapshot([], { tableQuotas: ["q"] }), "routeTables[0].quotas[0]: there is no quota q"],
+    [
+      "a line break in a rewrite",
+      only({ action: forward("a", { rewrite: { path: "/a HTTP/1.1\r\nx: y" } }) }),
+      `${path(".action.rewrite.path")}: `,
+    ],
+    [
+      "a space in a substitution",
+      only({ action: forward("a", { rewrite: { pathRegex: { match: "a", substitution: " " } } }) }),
+      `${path(".action.rewrite.pathRegex.substitution")}: `,
+    ],
+    [
+      "a line break in an authority",
+      only({ action: forward("a", { rewrite: { authority: "a\r\nb" } }) }),
+      `${path(".action.rewrite.authority")}: `,
+    ],
+    [
+      "an authority with a user",
+      only({ action: forward("a", { destinations: [{ cluster: "a", weight: 1, authority: "u@a" }] }) }),
+      "destinations[0].authority",
+    ],
+    [
+      "a path in a redirect's authority",
+      only({ action: { kind: "redirect", status: 301, authority: "a/b" } }),
+      `${path(".action.authority")}: `,
+    ],
+    ["a space in a redirect", only({ action: { kind: "redirect", status: 301, path: "/a b" } }), `${path(".action.path")}: `],
+    [
+      "an informational direct response",
+      only({ action: { kind: "direct", status: 101 } }),
+      `${path(".action.status")}: 101 is no status`,
+    ],
+    [
+      "an abort with a status that is none",
+      only({ fault: { abort: { status: 600, percent: 1 } } }),
+      `${path(".fault.abort.status")}: 600 is no status`,
+    ],
     ["base64 that is none", only({ action: { kind: "direct", status: 200, body: { base64: "?" } } }), "not base64"],
     ["a body where none can be", only({ action: { kind: "direct", status: 204, body: { text: "x" } } }), "has no body"],
   ])("%s", (_, source, problem) => {

@@ -107,8 +107,36 @@ function compileRoute(route: Route, outer: readonly CompiledQuota[], path: strin
     action: compileAction(route.action, requestEdit, responseEdit, path, to),
     responseEdit,
     cors: route.cors === undefined ? undefined : compileCors(route.cors, `${path}.cors`, to),
-    fault: route.fault,
+    fault: checkFault(route.fault, path, to.issues),
   };
+}
+
+function checkFault(fault: Route["fault"], path: string, issues: Issue[]): Route["fault"] {
+  if (fault?.abort !== undefined) checkStatus(fault.abort.status, `${path}.fault.abort.status`, issues);
+  return fault;
+}
+
+/** Of a final response (RFC 9110 15): informational ones go by without ending anything. */
+function checkStatus(status: number, path: string, issues: Issue[]): void {
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    issues.push({ path, problem: `${status} is no status of a final response; give one from 200 to 599` });
+  }
+}
+
+const TARGET_PART = /^[\x21-\x7e\x80-\xff]*$/;
+const AUTHORITY = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
+
+/** Written into request lines and Location as it is: a space or a line break would begin something else there. */
+function checkTarget(part: string | undefined, path: string, issues: Issue[]): void {
+  if (part !== undefined && !TARGET_PART.test(part)) {
+    issues.push({ path, problem: `${JSON.stringify(part)} has white space or control characters; percent-encode them` });
+  }
+}
+
+function checkAuthority(authority: string | undefined, path: string, issues: Issue[]): void {
+  if (authority !== undefined && !AUTHORITY.test(authority)) {
+    issues.push({ path, problem: `${JSON.stringify(authority)} is no host[:port] (RFC 3986 3.2)` });
+  }
 }
 
 /** `outer` and those named here, none twice. */
@@ -147,6 +175,9 @@ function compileAction(
         mirrors: compileMirrors(action.mirrors, to.clusters),
       };
     case "redirect":
+      checkAuthority(action.authority, `${path}.action.authority`, to.issues);
+      checkTarget(action.path, `${path}.action.path`, to.issues);
+      checkTarget(action.prefix, `${path}.action.prefix`, to.issues);
       return { kind: "redirect", source: action };
     case "direct":
       return compileDirect(action, `${path}.action`, to.issues);
@@ -184,6 +215,9 @@ function compileDestinations(
   let sum = 0;
   return action.destinations.map((destination, i): CompiledDestination => {
     sum += destination.weight;
+    if (destination.authority !== undefined) {
+      checkAuthority(destination.authority, `${path}.action.destinations[${i}].authority`, to.issues);
+    }
     const own = (part: "requestHeaders" | "responseHeaders"): HeaderEdit | undefined =>
       destination[part] && compileHeaderOps(destination[part], `${path}.action.destinations[${i}]`, part, to.issues);
     return {
@@ -198,8 +232,12 @@ function compileDestinations(
 }
 
 function compileRewrite(rewrite: Rewrite | undefined, path: string, to: RouteCompiler): CompiledRewrite | undefined {
-  if (rewrite?.path === undefined && rewrite?.pathRegex === undefined) return undefined;
+  if (rewrite === undefined) return undefined;
   const regex = rewrite.pathRegex;
+  checkAuthority(rewrite.authority, `${path}.action.rewrite.authority`, to.issues);
+  checkTarget(rewrite.path, `${path}.action.rewrite.path`, to.issues);
+  checkTarget(regex?.substitution, `${path}.action.rewrite.pathRegex.substitution`, to.issues);
+  if (rewrite.path === undefined && regex === undefined) return undefined;
   const pattern =
     regex === undefined ? undefined : to.regexes.get(regex.match, `${path}.action.rewrite.pathRegex.match`, to.issues);
   return {
@@ -217,8 +255,9 @@ function ecmaSubstitution(substitution: string): string {
 }
 
 function compileDirect(action: DirectResponseAction, path: string, issues: Issue[]): CompiledDirect {
+  checkStatus(action.status, `${path}.status`, issues);
   const body = directBody(action, path, issues);
-  const bodiless = action.status < 200 || action.status === 204 || action.status === 304;
+  const bodiless = action.status === 204 || action.status === 304;
   if (bodiless && body.length > 0)
     issues.push({ path: `${path}.body`, problem: `a response with status ${action.status} has no body (RFC 9110 6.4.1)` });
   if (bodiless || body.length === 0) {

@@ -49,7 +49,11 @@ export interface FilterContext extends RequestView {
 export function runChain(context: FilterContext, from: Stage): Step | undefined {
   if (from === STAGE.https) {
     const tls = context.virtualHost?.source.httpsRedirect;
-    if (tls !== undefined && context.scheme === "http") return redirectToHttps(tls, context);
+    if (tls !== undefined && context.scheme === "http") {
+      return context.authority === ""
+        ? context.reject("bad_request", undefined, "a redirect needs a Host")
+        : redirectToHttps(tls, context);
+    }
   }
   if (from <= STAGE.quota && context.quotas.length > 0) {
     const step = context.charge();

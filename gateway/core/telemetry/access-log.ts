@@ -17,6 +17,7 @@
  * | `snapshot` | version of the configuration it was held against |
  * | `request_id`, `user_agent`, `forwarded_for`, `referer` | fields of the request, as sent |
  */
+import { addressAndPort } from "../http/address.ts";
 import type { RequestRecord } from "../ports.ts";
 
 /** @param unixMs wall-clock time of the record's start */
@@ -28,7 +29,7 @@ export function accessLogLine(record: RequestRecord, unixMs: number): string {
     `,"path":${text(record.target)},"protocol":"${record.protocol}","status":${record.status},"flags":"${record.flags}"` +
     `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.upstreamMs === undefined ? "null" : milliseconds(record.upstreamMs)}` +
     `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes},"attempts":${record.attempts}` +
-    `,"peer":"${peer.address}:${peer.port}","principal":${optional(peer.principal)},"sni":${optional(peer.tls?.serverName)}` +
+    `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${optional(peer.principal)},"sni":${optional(peer.tls?.serverName)}` +
     `,"listener":${text(record.listener)},"route":${optional(record.routeId)},"cluster":${optional(record.clusterName)}` +
     `,"endpoint":${optional(record.endpoint)},"rule":${optional(record.rule)},"reason":${optional(record.reason)}` +
     `,"snapshot":${text(record.snapshotVersion)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +

@@ -57,6 +57,10 @@ describe("access log", () => {
     expect(parsed({ reason: character })).toMatchObject({ reason: character });
   });
 
+  it("writes IPv6 peers in brackets", () => {
+    expect(parsed({ peer: { address: "2001:db8::1", port: 7 } })).toMatchObject({ peer: "[2001:db8::1]:7" });
+  });
+
   it("forgets one request's fields before the next", () => {
     expect(parsed({ fields: [] })).toMatchObject({ request_id: null, user_agent: null });
   });

@@ -72,6 +72,12 @@ export const responses: readonly Case[] = [
     request: { target: "/a" },
     expect: { status: 301, upstream: [] },
   },
+  {
+    name: "no https redirect without a host to go to",
+    snapshot: secure(),
+    request: { authority: "", minor: 0 },
+    expect: { status: 400, upstream: [] },
+  },
   { name: "no https redirect over TLS", snapshot: secure(), request: { scheme: "https" }, expect: { status: 200 } },
   direct(
     "direct text",
