@@ -59,7 +59,7 @@ export class QuotaTargets {
   }
 
   #foreign(namespace: string): string {
-    return `the target belongs to namespace ${namespace}; so this target is left out; put the Quota there, or into the root namespace ${this.#rootNamespace}`;
+    return `the target belongs to namespace ${namespace}, so this target is left out; put the Quota there, or into the root namespace ${this.#rootNamespace}`;
   }
 
   /** Quotas of a route, through its VirtualService, its name, or a service that it forwards to. */
