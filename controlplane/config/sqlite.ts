@@ -1,5 +1,5 @@
 /** Objects and their history on disk, in one SQLite file that only its owner can read. */
-import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fail, ok, type Result } from "../../gateway/core/result.ts";
@@ -123,6 +123,7 @@ export class SqliteStore {
         .prepare("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         .run(...key, text, createdMs, generation, source.file, source.line, source.column);
     }
+    if (change === "moved") return;
     this.database
       .prepare(
         "INSERT INTO history (at_ms, who, change, origin, kind, namespace, name, generation, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -154,9 +155,16 @@ export class SqliteStore {
 
 /** Creates the file before SQLite does, so that there is no moment in which others can read it; WAL files take its mode. */
 function makePrivate(path: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(path));
   closeSync(openSync(path, "a", 0o600));
   chmodSync(path, 0o600);
+}
+
+/** Missing directories one by one: `mkdir` with `recursive` never returns where the system answers ENOENT to making one, as /proc does. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 /** What is wrong with the file, or undefined when it is ready. */

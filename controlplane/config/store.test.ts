@@ -58,7 +58,7 @@ test("a refused update leaves the last good generation in force", () => {
   const outcome = config.apply(entry("a", "A.example.com"), who);
   expect(outcome.objects[0]).toMatchObject({ outcome: "refused", generation: 1 });
   expect(outcome.objects[0]?.problems.map(formatProblem)).toEqual([
-    'api:4:18: ServiceEntry default/a: spec.hosts[0]: "A.example.com" has upper case letters; write "a.example.com"',
+    'api:4:17: ServiceEntry default/a: spec.hosts[0]: "A.example.com" has upper case letters; write "a.example.com"',
   ]);
   expect(inForce(config.set)).toEqual(["a@1 a.example.com"]);
 });
