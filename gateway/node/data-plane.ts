@@ -65,8 +65,8 @@ interface Candidate {
   readonly egress: EgressTables;
 }
 
-/** A listener that is going away accepts until nobody has connected for this long: what waits in the kernel's queue is served, not reset. */
-const ACCEPT_QUIET_MS = 100;
+/** A listener that goes away while connections keep coming accepts them for this long. */
+const MAX_LAST_ACCEPT_MS = 2000;
 const POLL_MS = 20;
 
 export class DataPlane {
@@ -151,7 +151,10 @@ export class DataPlane {
       else this.#retire(name, listener, tables);
     }
     for (const compiled of tables.listeners.values()) {
-      if (!this.#listeners.has(compiled.source.name) && !this.#draining) problems.push(...(await this.#open(compiled, tables)));
+      if (this.#listeners.has(compiled.source.name) || this.#draining) continue;
+      const revived = this.#revive(compiled);
+      if (revived !== undefined) problems.push(...revived.update(compiled, tables.settings.http));
+      else problems.push(...(await this.#open(compiled, tables)));
     }
     return problems;
   }
@@ -200,9 +203,7 @@ export class DataPlane {
     this.#draining = true;
     const all = [...this.#listeners.values(), ...this.#retired];
     for (const listener of all) listener.startDraining();
-    const quietSince = (): number => Math.max(...all.map((listener) => listener.acceptedMs), untilMs - withinMs);
-    while (this.#clock.now() < quietSince() + ACCEPT_QUIET_MS && this.#clock.now() < untilMs - withinMs / 2) await pause(POLL_MS);
-    for (const listener of all) listener.stopAccepting();
+    await Promise.all(all.map((listener) => listener.letGo(Math.min(MAX_LAST_ACCEPT_MS, withinMs / 2))));
     const emptied = Promise.all(all.map((listener) => listener.emptied())).then(() => true);
     while (this.#clock.now() < untilMs && !(await Promise.race([emptied, pause(POLL_MS).then(() => false)])));
     for (const listener of all) listener.destroy();
@@ -236,14 +237,27 @@ export class DataPlane {
     listener.startDraining();
     const port = portOf(name);
     const wanted = [...tables.listeners.values()].some(({ source }) => source.port === port);
-    void this.#letGo(listener, wanted ? 0 : ACCEPT_QUIET_MS);
+    void this.#letGo(listener, wanted ? 0 : MAX_LAST_ACCEPT_MS);
   }
 
-  async #letGo(listener: Listener, quietMs: number): Promise<void> {
-    if (quietMs > 0) await pause(quietMs);
-    listener.stopAccepting();
+  async #letGo(listener: Listener, withinMs: number): Promise<void> {
+    if (withinMs > 0) await listener.letGo(withinMs);
+    else listener.stopAccepting();
+    if (listener.open) return;
     await listener.emptied();
     this.#retired.delete(listener);
+  }
+
+  /** A listener that was taken out of service and still has its port. */
+  #revive({ source }: CompiledListener): Listener | undefined {
+    for (const listener of this.#retired) {
+      if (listener.name !== source.name || listener.protocol !== source.protocol || !listener.open) continue;
+      listener.stopDraining();
+      this.#retired.delete(listener);
+      this.#listeners.set(source.name, listener);
+      return listener;
+    }
+    return undefined;
   }
 
   #egressSnapshot(tables: Tables, compiled: EgressTables): EgressSnapshot {

@@ -8,6 +8,7 @@ import { createServer as createTlsServer, type TLSSocket, Server as TlsServer } 
 import type { CompiledListener, PeerInfo } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { DEFAULT_HTTP1_LIMITS, RequestParserSettings } from "../wire/index.ts";
+import { AcceptQueue } from "./accept-queue.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { type HttpListener, type HttpThread, ServerConnection } from "./http1.ts";
 import { decodeLatin1 } from "./latin1.ts";
@@ -17,6 +18,11 @@ import { TlsContexts, type TlsProblem } from "./tls.ts";
 const BACKLOG = 1024;
 /** A TLS handshake that takes longer is given up. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** A listener that goes away accepts until nobody has connected for this long. */
+const ACCEPT_QUIET_MS = 100;
+/** How long a moment is looked for at which nobody waits to be accepted. */
+const QUEUE_EMPTY_MS = 1000;
 
 export interface ListenerHooks {
   /** Bytes that made no request were answered with `status`. */
@@ -37,9 +43,9 @@ export class Listener implements HttpListener {
   #settings: HttpSettings;
   #parser: RequestParserSettings;
   #draining = false;
+  #holding = false;
   #open = false;
   #acceptedMs = Number.NEGATIVE_INFINITY;
-  #accepted = 0;
   #whenEmpty: (() => void) | undefined;
 
   constructor(
@@ -76,21 +82,14 @@ export class Listener implements HttpListener {
     return this.#parser;
   }
   get draining(): boolean {
-    return this.#draining;
+    return this.#draining && !this.#holding;
   }
+  /** Accepting. */
   get open(): boolean {
     return this.#open;
   }
   get connections(): number {
     return this.#connections.size;
-  }
-  /** Connections accepted since it was opened. */
-  get accepted(): number {
-    return this.#accepted;
-  }
-  /** Monotonic ms of the last accepted connection. */
-  get acceptedMs(): number {
-    return this.#acceptedMs;
   }
 
   /** Binds the port. @returns why it could not, or undefined */
@@ -122,6 +121,31 @@ export class Listener implements HttpListener {
   startDraining(): void {
     this.#draining = true;
     for (const connection of this.#connections) connection.drain();
+  }
+
+  /** Was going away, and is wanted again. */
+  stopDraining(): void {
+    this.#draining = false;
+  }
+
+  /**
+   * Accepts until nobody has connected for a while (or `withinMs` is over), then stops at a moment when nobody waits to be accepted: whom
+   * the kernel has told that he is connected is served. Does nothing more when it is wanted again meanwhile.
+   */
+  async letGo(withinMs: number): Promise<void> {
+    const beganMs = this.#thread.clock.now();
+    const now = (): number => this.#thread.clock.now();
+    while (now() < Math.max(this.#acceptedMs, beganMs) + ACCEPT_QUIET_MS && now() < beganMs + withinMs)
+      await pause(ACCEPT_QUIET_MS / 5);
+    const giveUpMs = now() + QUEUE_EMPTY_MS;
+    const queue = new AcceptQueue(this.#compiled.source.port);
+    // The first look takes long, the next ones do not. Meanwhile clients keep their connections: who is not told to close does not come anew.
+    this.#holding = true;
+    queue.waiting();
+    while (this.#draining && now() < giveUpMs && (queue.waiting() ?? 0) > 0) await nextTurn();
+    if (this.#draining) this.stopAccepting();
+    this.#holding = false;
+    if (this.#draining) this.startDraining();
   }
 
   /** Stops accepting. Connections live on. */
@@ -210,7 +234,6 @@ export class Listener implements HttpListener {
       ...(tls === undefined ? {} : { tls }),
     };
     const info: ConnectionInfo = { listener: this.name, peer, scheme: tls === undefined ? "http" : "https" };
-    this.#accepted += 1;
     this.#acceptedMs = this.#thread.clock.now();
     this.#connections.add(new ServerConnection(socket, this, this.#thread, info));
   }
@@ -223,6 +246,14 @@ export class Listener implements HttpListener {
       decode: decodeLatin1,
     });
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function bindProblem(bind: string, port: number, error: Error & { code?: string }): string {
