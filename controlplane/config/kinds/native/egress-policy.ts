@@ -1,7 +1,7 @@
 /** EgressPolicy: who may call what outside. Deny by default: an empty `from` or `allow` lets nothing out. */
 import { z } from "zod";
 import type { StringMatch } from "../../../../gateway/core/ir/index.ts";
-import { canonicalIp, cidr, host } from "../hosts.ts";
+import { cidr, host } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { headerName, headerValue, isToken, objectName, portNumber } from "../scalars.ts";
 import { limits, NATIVE_GROUP, NATIVE_VERSIONS } from "./common.ts";
@@ -204,8 +204,3 @@ export const egressPolicy = defineKind({
     return found;
   },
 });
-
-/** Whether a host of a rule is an IP literal. */
-export function isIpHost(host: string): boolean {
-  return canonicalIp(host.replace(/^\[|\]$/g, "")) !== undefined;
-}
