@@ -28,7 +28,7 @@ export interface MetadataFinding {
 }
 
 /** Namespace of objects that name none. */
-export const DEFAULT_NAMESPACE = "default";
+const DEFAULT_NAMESPACE = "default";
 
 /** Reads metadata. It is given back whenever the object can be named, even with problems, so that they are told by name. */
 export function readMetadata(

@@ -81,7 +81,7 @@ export function canonicalIp(text: string): string | undefined {
 }
 
 /** What is wrong with a CIDR block, and what would be right. */
-export function cidrProblem(text: string): string | undefined {
+function cidrProblem(text: string): string | undefined {
   const slash = text.lastIndexOf("/");
   const address = canonicalIp(slash === -1 ? text : text.slice(0, slash));
   if (address === undefined)

@@ -75,7 +75,7 @@ const SIZE_UNIT: Readonly<Record<string, number>> = {
 };
 
 /** Bytes of `64KiB`, `1MB` or `512`; undefined when it is no size. */
-export function parseSize(text: string): number | undefined {
+function parseSize(text: string): number | undefined {
   const found = /^(\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(text);
   const unit = found?.[2] === undefined ? undefined : SIZE_UNIT[found[2]];
   if (!found || unit === undefined) return undefined;
@@ -127,7 +127,7 @@ export const percentNumber = z.number().min(0).max(100);
 export const httpStatus = z.int().min(200).max(599);
 
 /** Why RE2 refuses this, or undefined when it is a good regex of permitted length. */
-export function regexProblem(pattern: string): string | undefined {
+function regexProblem(pattern: string): string | undefined {
   if (pattern === "") return "the regex is empty; it would match only the empty string. Leave the match out, or write a pattern";
   if (pattern.length > MAX_REGEX_LENGTH)
     return `the regex has ${pattern.length} characters; at most ${MAX_REGEX_LENGTH} are allowed`;

@@ -79,7 +79,6 @@ const headerOperations = z.strictObject({
   add: byHeaderName(headerValue),
   remove: z.array(headerName).default([]),
 });
-export type HeaderOperations = z.output<typeof headerOperations>;
 
 /** `headers` of a route or destination. Applied by the proxy in the order remove, set, add. */
 export const headers = z.strictObject({ request: headerOperations.optional(), response: headerOperations.optional() });

@@ -117,7 +117,7 @@ const trafficPolicy = z.strictObject({
     .meta({ description: "Default 20 % of active requests, at least 3" }),
 });
 
-export const destinationRuleSchema = z.strictObject({
+const destinationRuleSchema = z.strictObject({
   host: routeHost,
   trafficPolicy: trafficPolicy.optional(),
   subsets: z

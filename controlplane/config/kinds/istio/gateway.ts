@@ -76,7 +76,7 @@ const server = z.strictObject({
   name: z.string().default(""),
 });
 
-export const gatewaySchema = z.strictObject({
+const gatewaySchema = z.strictObject({
   selector: labels.default({}).meta({ description: "Labels of the gateway pools; none: every pool" }),
   servers: z.array(server),
 });

@@ -6,7 +6,7 @@ import { portNumber } from "../scalars.ts";
 import { exportTo, ISTIO_GROUP, ISTIO_VERSIONS, portProtocol, workloadSelector } from "./common.ts";
 import { checkWorkload, isIpEndpoint, workloadEntrySchema } from "./workload-entry.ts";
 
-export const serviceEntrySchema = z.strictObject({
+const serviceEntrySchema = z.strictObject({
   hosts: z.array(routeHost),
   addresses: z.array(ipOrCidr).default([]),
   ports: z

@@ -20,7 +20,7 @@ export const MAX_DIRECT_BODY_BYTES = 1024 * 1024;
 /** Reserved gateway name: every sidecar. */
 export const MESH_GATEWAY = "mesh";
 
-export const destination = z.strictObject({
+const destination = z.strictObject({
   host: routeHost.meta({ description: "Service name, short (in the rule's namespace) or whole" }),
   subset: z.string().min(1).optional(),
   port: z.strictObject({ number: portNumber }).optional(),
@@ -231,7 +231,7 @@ const tcpRoute = z.strictObject({
   route: l4Route,
 });
 
-export const virtualServiceSchema = z.strictObject({
+const virtualServiceSchema = z.strictObject({
   hosts: z.array(routeHost),
   gateways: z.array(z.string().min(1)).default([MESH_GATEWAY]).meta({ description: "[namespace/]name, or mesh; default mesh" }),
   http: z.array(httpRoute).default([]),

@@ -31,7 +31,7 @@ function calendarUnit(per: string): CalendarUnit | undefined {
 }
 
 /** Whether this is an IANA time zone that the runtime knows. */
-export function isTimeZone(zone: string): boolean {
+function isTimeZone(zone: string): boolean {
   // Offsets such as +02:00 have no daylight saving and no name; they are not IANA zones.
   if (/^[+-]/.test(zone)) return false;
   try {

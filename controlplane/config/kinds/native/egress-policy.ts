@@ -102,7 +102,7 @@ const denyRule = z.strictObject({
   reason: z.string().max(1024).default("").meta({ description: "Told to the client and logged" }),
 });
 
-export const egressPolicySchema = z.strictObject({
+const egressPolicySchema = z.strictObject({
   from: z.array(principal).default([]).meta({ description: "Who; any of. None: nobody" }),
   mode: z.enum(["enforce", "report", "learn"]).default("enforce"),
   allow: z

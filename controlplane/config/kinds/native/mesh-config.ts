@@ -52,7 +52,7 @@ const thresholds = z
   .prefault({})
   .meta({ description: "Signatures needed for a change that narrows, and for any other" });
 
-export const meshConfigSchema = z.strictObject({
+const meshConfigSchema = z.strictObject({
   trustDomain: z
     .string()
     .default("cluster.local")

@@ -125,7 +125,7 @@ const onStoreFailure = z
   .default({ local: 25 })
   .meta({ description: "allow, deny or {local: share of the limit}" });
 
-export const quotaSchema = z.strictObject({
+const quotaSchema = z.strictObject({
   targets: z.array(target),
   match: z.array(httpMatch).default([]).meta({ description: "Any of; none: every request of the targets" }),
   key: z.array(keyPartInput.transform(readKeyPart)).max(8).default([]).meta({ description: "None: one counter per target" }),
