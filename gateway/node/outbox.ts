@@ -6,6 +6,7 @@
  * a socket that could not take it all keeps the memory and the outbox gets new.
  */
 import type { Socket } from "node:net";
+import { writeLatin1 } from "./latin1.ts";
 
 const CAPACITY = 64 * 1024;
 
@@ -19,7 +20,7 @@ export class Outbox {
     this.#aim(socket);
     if (this.#length + text.length > CAPACITY) this.flush();
     if (text.length > CAPACITY) socket.write(text, "latin1");
-    else this.#length += this.#bytes.write(text, this.#length, "latin1");
+    else this.#length += writeLatin1(this.#bytes, text, this.#length);
   }
 
   /** Appends bytes; they are copied, so the caller may reuse them. */
