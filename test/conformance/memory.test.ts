@@ -1,14 +1,15 @@
 /** The case table against the core alone. Whatever happened, nothing stays counted as in flight. */
 import { describe, expect, it } from "vitest";
 import { CASES } from "./cases/index.ts";
-import { compare } from "./compare.ts";
+import { compareSeen, compareTold } from "./compare.ts";
 import { runInMemory } from "./memory.ts";
 
 for (const [group, cases] of Object.entries(CASES)) {
   describe(group, () => {
     it.each(cases.map((test) => [test.name, test] as const))("%s", async (_, test) => {
       const outcome = await runInMemory(test);
-      compare(test, outcome);
+      compareSeen(test, outcome);
+      compareTold(test, outcome.record, outcome.tookMs);
       for (const { state, endpoints } of outcome.tables.clusters.values()) {
         expect(state).toMatchObject({ active: 0, retrying: 0 });
         for (const endpoint of endpoints) expect(endpoint.active, endpoint.key).toBe(0);

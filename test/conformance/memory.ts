@@ -1,16 +1,14 @@
 /** Runs cases against exchanges alone: the driver is a loop, the clock a number, an origin a row of the table. */
 
-import type { BodyKind, FieldList, RequestHead, ResponseHead } from "../../gateway/core/http/message.ts";
+import type { BodyKind, RequestHead, ResponseHead } from "../../gateway/core/http/message.ts";
 import { compile, createExchange, findHost, MapBank, QuotaFilter, type Tables } from "../../gateway/core/index.ts";
 import { hostOf } from "../../gateway/core/match/host.ts";
 import type { Clock, Ports, RequestRecord } from "../../gateway/core/ports.ts";
 import type { Exchange, SendStep, Step } from "../../gateway/core/step.ts";
 import type { Case, OriginBehaviour } from "./case.ts";
+import type { Seen } from "./compare.ts";
 
-export interface Outcome {
-  readonly upstream: readonly { readonly to: string; readonly head: RequestHead; readonly body: string }[];
-  readonly mirrored: readonly string[];
-  readonly response: { readonly status: number; readonly fields: FieldList; readonly body: string } | undefined;
+export interface Outcome extends Seen {
   readonly record: RequestRecord;
   readonly tables: Tables;
   readonly tookMs: number;

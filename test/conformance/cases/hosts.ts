@@ -11,7 +11,7 @@ const open = snapshot([virtualHost(["shop.example.com"], [route("exact")]), virt
 const host = (name: string, authority: string, id: string | null, on = mesh): Case => ({
   name,
   snapshot: on,
-  request: { authority },
+  request: authority === "" ? { authority, minor: 0 } : { authority },
   expect:
     id === null
       ? { status: 404, route: null, flags: "NR", upstream: [], reason: "no_route" }

@@ -75,7 +75,12 @@ export const paths: readonly Case[] = [
   sent("dots inside a name stay", "/a/..b/c..", "/a/..b/c.."),
   sent("a lone percent sign stays", "/100%", "/100%"),
   sent("an empty query stays", "/a?", "/a?"),
-  sent("asterisk form", "*", "*"),
+  {
+    name: "asterisk form",
+    snapshot: routes(route("r")),
+    request: { method: "OPTIONS", target: "*" },
+    expect: { status: 200, upstream: [{ target: "*" }] },
+  },
   refused("an encoded NUL", "/a%00b"),
   refused("a fragment", "/a#b"),
   {
