@@ -4,6 +4,7 @@
 import {
   type handleServerStreamingCall,
   type handleUnaryCall,
+  Metadata,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
@@ -60,8 +61,10 @@ export interface DistributionOptions {
   readonly log: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
-/** Largest message either way; chunks are kept well below it when they are made. */
+/** Largest message to a gateway; chunks are kept well below it when they are made. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** Largest message from a gateway: an answer with many named problems. */
+export const MAX_REQUEST_MESSAGE_BYTES = 1024 * 1024;
 /** Chunks one request may ask for. */
 export const MAX_FETCH_HASHES = 4096;
 
@@ -86,7 +89,7 @@ export class DistributionServer {
   constructor(options: DistributionOptions) {
     this.#options = options;
     this.#server = new Server({
-      "grpc.max_receive_message_length": 1024 * 1024,
+      "grpc.max_receive_message_length": MAX_REQUEST_MESSAGE_BYTES,
       "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
       "grpc.keepalive_time_ms": 10_000,
       "grpc.keepalive_timeout_ms": 5_000,
@@ -145,9 +148,13 @@ export class DistributionServer {
     });
   }
 
-  /** Ends a gateway's stream (its credential was taken away). */
-  disconnect(gatewayId: string): void {
-    this.#sessions.get(gatewayId)?.stream.end();
+  /** Takes a gateway's credential away and ends its stream. @returns false when there is no such gateway. */
+  revoke(gatewayId: string): boolean {
+    const known = this.#options.enrolment.remove(gatewayId);
+    const session = this.#sessions.get(gatewayId);
+    if (session !== undefined) refuse(session.stream, status.UNAUTHENTICATED, "this gateway's credential was taken away");
+    this.#gone.delete(gatewayId);
+    return known;
   }
 
   /** Ends all streams and stops listening. */
@@ -181,12 +188,14 @@ export class DistributionServer {
       ? this.#options.enrolment.authenticate(authorization.slice(7))
       : undefined;
     if (gateway === undefined) {
-      stream.emit("error", { code: status.UNAUTHENTICATED, details: "unknown credential: enrol this gateway with a join token" });
+      refuse(stream, status.UNAUTHENTICATED, "unknown credential: enrol this gateway with a join token");
       return;
     }
     const session: Session = { ...gateway, stream, state: { kind: "awaiting-hello" }, rootVersion: 0, software: "" };
     this.#sessions.get(gateway.id)?.stream.end();
     this.#sessions.set(gateway.id, session);
+    // Tells the gateway that it is connected, although there may be no news for it.
+    stream.sendMetadata(new Metadata());
     stream.on("data", (request: SubscribeRequest) => this.#received(session, request));
     const gone = () => this.#closed(session);
     stream.on("end", () => {
@@ -237,8 +246,7 @@ export class DistributionServer {
     const next = transition(session.state, event, this.#options.now());
     session.state = next.state;
     if (next.action?.kind === "offer") this.#offer(session);
-    if (next.action?.kind === "close")
-      session.stream.emit("error", { code: status.FAILED_PRECONDITION, details: next.action.reason });
+    if (next.action?.kind === "close") refuse(session.stream, status.FAILED_PRECONDITION, next.action.reason);
     this.#options.enrolment.seen(session.id, heldBy(session.state));
     this.#options.onChange?.(this.#describe(session, true));
   }
@@ -259,10 +267,7 @@ export class DistributionServer {
 
   #sendChunks(session: Session, hashes: readonly string[]): void {
     if (hashes.length > MAX_FETCH_HASHES) {
-      session.stream.emit("error", {
-        code: status.RESOURCE_EXHAUSTED,
-        details: `more than ${MAX_FETCH_HASHES} chunks asked for at once`,
-      });
+      refuse(session.stream, status.RESOURCE_EXHAUSTED, `more than ${MAX_FETCH_HASHES} chunks asked for at once`);
       return;
     }
     for (const hash of hashes) {
@@ -292,6 +297,11 @@ function ref(id: { readonly epoch: bigint; readonly version: bigint }): Snapshot
 
 function offeredTo(state: SessionState): SnapshotRef | undefined {
   return state.kind === "offered" ? state.offered : undefined;
+}
+
+/** Ends a stream with a gRPC status; for a server stream that is what its `error` event is for. */
+function refuse(stream: Stream, code: status, details: string): void {
+  stream.emit("error", { code, details });
 }
 
 function send(stream: Stream, message: SubscribeResponse["message"]): void {

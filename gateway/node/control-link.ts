@@ -21,6 +21,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const methods = grpcDefinition(SnapshotService, (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 
 export interface LinkEvents {
+  /** The control plane took the credential. */
+  opened(): void;
   received(message: SubscribeResponse["message"]): void;
   /** The stream is over: why, and whether the credential was refused. */
   closed(reason: string, unauthenticated: boolean): void;
@@ -79,6 +81,7 @@ export class ControlLink {
       over = true;
       events.closed(reason, unauthenticated);
     };
+    stream.on("metadata", () => events.opened());
     stream.on("data", (message: SubscribeResponse) => events.received(message.message));
     stream.on("error", (error: ServiceError) => closed(error.details || error.message, error.code === status.UNAUTHENTICATED));
     stream.on("end", () => closed("the control plane ended the stream", false));

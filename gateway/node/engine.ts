@@ -9,7 +9,7 @@
 import { createServer } from "node:net";
 import type { HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
 import { snapshotVersion } from "../core/ir/index.ts";
-import type { Installer, InstallOutcome, NamedProblem } from "./control.ts";
+import type { Installer, InstallOutcome, NamedProblem } from "./control-snapshot.ts";
 import type { DataPlaneOptions } from "./data-plane.ts";
 import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
 import type { MetricsRegistry } from "./metrics.ts";

@@ -5,7 +5,8 @@
  * is kept that need not be; a swap or a drain loses no connection. What cannot be opened is named and leaves the rest working.
  * It must never decide where a request goes or whether it may: that is core's. It must never ask the control plane anything to serve a request.
  */
-export { ControlClient, type ControlStatus, type Installer, type InstallOutcome, type NamedProblem } from "./control.ts";
+export { ControlClient, type ControlStatus } from "./control.ts";
+export type { Installer, InstallOutcome, NamedProblem } from "./control-snapshot.ts";
 export { ControlStore } from "./control-store.ts";
 export { Engine, type EngineOptions, type EngineStatus } from "./engine.ts";
 export type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
