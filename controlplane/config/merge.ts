@@ -31,7 +31,8 @@ export interface Merged {
 
 /**
  * Merges sources; the first one that has an object wins (directory before API: what is written down and reviewed beats what was typed), and within
- * a source the first object. The loser is a `conflict` on both. Only one MeshConfig is in force: the first; any other is refused by name.
+ * a source the first object. The loser is a `conflict` on both. What was never good takes nothing out of force: it loses to a good one of another
+ * source. Only one MeshConfig is in force: the first; any other is refused by name.
  */
 export function mergeSources(sources: readonly SourceObjects[]): Merged {
   const winners = new Map<string, { readonly origin: string; readonly object: CheckedObject; readonly problems: Problem[] }>();
@@ -41,7 +42,10 @@ export function mergeSources(sources: readonly SourceObjects[]): Merged {
       const key = refKey(object.ref);
       const winner = winners.get(key);
       if (!winner) winners.set(key, { origin, object, problems: [...object.problems] });
-      else winner.problems.push(...object.problems, ...conflict(winner, { origin, object }));
+      else if (!winner.object.resource && object.resource && winner.origin !== origin) {
+        const problems = [...winner.problems, ...object.problems, ...conflict({ origin, object }, winner)];
+        winners.set(key, { origin, object, problems });
+      } else winner.problems.push(...object.problems, ...conflict(winner, { origin, object }));
     }
   }
   const merged = [...winners.values()].map(({ origin, object, problems }) => {

@@ -180,6 +180,19 @@ test("the same object twice: the first is in force, the directory before the API
   expect(statusesOf(set.objects, [])[0]?.accepted).toBe(true);
 });
 
+test("an object that was never good takes no good one of another source out of force", () => {
+  const { config, fromFiles } = store();
+  config.apply(entry("a", "api.example.com"), who);
+  const { objects, resources } = fromFiles({ "a.yaml": entry("a", "A.example.com") });
+  expect(resources.map(({ spec }) => "hosts" in spec && spec.hosts)).toEqual([["api.example.com"]]);
+  expect(objects[0]?.problems.map(formatProblem)).toEqual([
+    expect.stringContaining("a.yaml:4:17: ServiceEntry default/a: spec.hosts[0]: "),
+    "api:3:19: ServiceEntry default/a: metadata.name: the object is defined again at a.yaml:1:1, which is not used; remove one of them",
+    "a.yaml:3:19: ServiceEntry default/a: metadata.name: the object is defined already at api:1:1, so this one is not used; remove one of them",
+  ]);
+  expect(inForce(fromFiles({ "a.yaml": entry("a", "a.example.com") }))).toEqual(["a@1 a.example.com"]);
+});
+
 test("a text that defines an object twice is refused", () => {
   const { config } = store();
   const { objects } = config.apply(`${entry("a", "a.example.com")}---\n${entry("a", "b.example.com")}`, who);
