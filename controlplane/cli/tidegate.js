@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Runs the command with the Node that the project brings, whatever Node the machine has.
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,9 +10,20 @@ const bin = join(here, "..", "..", "node_modules", ".bin");
 const own = join(bin, "node");
 const node = existsSync(own) ? own : process.execPath;
 const PATH = `${bin}:${process.env.PATH ?? ""}`;
-const run = spawnSync(node, [join(here, "main.ts"), ...process.argv.slice(2)], {
+const child = spawn(node, [join(here, "main.ts"), ...process.argv.slice(2)], {
   stdio: "inherit",
   env: { ...process.env, PATH },
 });
-if (run.error) process.stderr.write(`tidegate: cannot run ${node}: ${run.error.message}; run npm ci first\n`);
-process.exit(run.status ?? (run.signal === "SIGINT" ? 130 : 1));
+// What is sent to this process alone is passed on. A terminal sends Ctrl-C to both, and the command takes a second one as "at once".
+process.on("SIGTERM", () => child.kill("SIGTERM"));
+process.on("SIGHUP", () => child.kill("SIGHUP"));
+process.on("SIGINT", () => {
+  if (!process.stdin.isTTY) child.kill("SIGINT");
+});
+child.once("error", (error) => {
+  process.stderr.write(`tidegate: cannot run ${node}: ${error.message}; run npm ci first\n`);
+  process.exitCode = 1;
+});
+child.once("exit", (code, signal) => {
+  process.exitCode = code ?? (signal === "SIGINT" ? 130 : 1);
+});
