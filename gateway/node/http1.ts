@@ -24,22 +24,16 @@ import {
 import type { HttpSettings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
 import {
-  CHUNK_END,
-  CONTINUE,
-  chunkHeader,
   type HeadEvent,
-  lastChunk,
   type ProtocolError,
   type RequestEvent,
   RequestParser,
   type RequestParserSettings,
-  responseFraming,
-  type WireFraming,
-  writeResponseHead,
 } from "../wire/index.ts";
 import type { Timed } from "./deadlines.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import type { Outbox } from "./outbox.ts";
+import { ResponseWriter } from "./response-writer.ts";
 import { hasBody, RequestSender } from "./sender.ts";
 import { Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection } from "./upstream/connection.ts";
@@ -87,7 +81,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   readonly #info: ConnectionInfo;
   readonly #parser: RequestParser;
   readonly #sender: RequestSender;
-  readonly #writing = { keepAlive: true, method: "", minor: 1 as 0 | 1 };
+  readonly #response: ResponseWriter;
   readonly #end = { outcome: "complete" as ExchangeEnd["outcome"], requestBytes: 0, responseBytes: 0 };
   readonly #listener: HttpListener;
   #phase: Phase = "head";
@@ -103,11 +97,8 @@ export class ServerConnection implements UpstreamUser, Timed {
   #requestDone = false;
   /** What comes of the request's body is dropped. */
   #discarding = false;
-  #responseStarted = false;
-  #responseDone = false;
   /** Content-Length of the request; 0 when it has none. */
   #declaredBytes = 0;
-  #framing: WireFraming = "none";
 
   // Monotonic milliseconds.
   #activeMs: number;
@@ -121,6 +112,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     this.#thread = thread;
     this.#info = info;
     this.#parser = new RequestParser(listener.parser);
+    this.#response = new ResponseWriter(socket, thread.outbox);
     this.#sender = new RequestSender(thread, thread.outbox, this);
     this.#activeMs = thread.clock.now();
     socket.on("data", (bytes: Uint8Array) => this.#read(bytes));
@@ -149,7 +141,7 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   #read(bytes: Uint8Array): void {
     if (this.#phase === "linger" || this.#phase === "closed") return;
-    if (this.#phase === "tunnel" && this.#responseStarted) {
+    if (this.#phase === "tunnel" && this.#response.started) {
       this.#tunnel?.clientBytes(bytes);
       return;
     }
@@ -236,7 +228,7 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   #drained(): void {
     if (this.#phase === "tunnel") this.#tunnel?.clientDrained();
-    if (this.#phase === "exchange" && this.#responseStarted) this.#sender.connection?.socket.resume();
+    if (this.#phase === "exchange" && this.#response.started) this.#sender.connection?.socket.resume();
     if (this.#phase === "head") this.#pump();
   }
 
@@ -254,12 +246,8 @@ export class ServerConnection implements UpstreamUser, Timed {
     this.#keepAlive = event.keepAlive;
     this.#expectContinue = event.expectContinue;
     this.#requestDone = false;
-    this.#responseStarted = false;
-    this.#responseDone = false;
-    this.#writing.method = head.method;
-    this.#writing.minor = event.minor;
+    this.#response.begin(head.method, event.minor);
     this.#end.requestBytes = 0;
-    this.#end.responseBytes = 0;
     this.#sender.reset(hasBody(head), settings.maxReplayBytes);
     this.#declaredBytes = head.body.kind === "length" ? head.body.bytes : 0;
     // Without content only its end is to come, and nobody has to have room for that.
@@ -273,19 +261,19 @@ export class ServerConnection implements UpstreamUser, Timed {
     this.#end.requestBytes += bytes.length;
     this.#activeMs = this.#thread.clock.now();
     if (!this.#discarding) this.#sender.body(bytes);
-    else if (this.#responseDone && this.#end.requestBytes > MAX_DISCARD_BYTES) this.#finish("complete");
+    else if (this.#response.done && this.#end.requestBytes > MAX_DISCARD_BYTES) this.#finish("complete");
   }
 
   #requestEnd(trailers: readonly string[] | undefined): void {
     this.#requestDone = true;
     this.#requestDeadlineMs = NEVER;
     this.#sender.end(trailers);
-    if (this.#responseDone) this.#finish("complete");
+    if (this.#response.done) this.#finish("complete");
   }
 
   /** The bytes make no request, or no end of this one. */
   #refuse(error: ProtocolError): void {
-    if (this.#responseStarted) {
+    if (this.#response.started) {
       this.#abort("protocol_error");
       return;
     }
@@ -336,7 +324,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     if (failure !== undefined) return this.#exchange?.failed(this.#sender.failureOf(failure));
     if (this.#expectContinue) {
       this.#expectContinue = false;
-      this.#thread.outbox.text(this.#socket, CONTINUE);
+      this.#response.goAhead();
     }
     return undefined;
   }
@@ -379,7 +367,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     }
     if (step.close) this.#keepAlive = false;
     this.#startResponse(head);
-    if (this.#framing !== "none" && body.length > 0) this.#responseBytes(typeof body === "string" ? Buffer.from(body) : body);
+    this.#response.body(typeof body === "string" ? Buffer.from(body) : body);
     this.#responseOver(undefined);
   }
 
@@ -391,26 +379,11 @@ export class ServerConnection implements UpstreamUser, Timed {
   // --- the response
 
   #startResponse(head: ResponseHead): void {
-    const writing = this.#writing;
-    if (this.#listener.draining) this.#keepAlive = false;
-    this.#framing = responseFraming(head.status, head.body, writing);
-    if (this.#framing === "close") this.#keepAlive = false;
-    writing.keepAlive = this.#keepAlive;
-    this.#thread.outbox.text(this.#socket, writeResponseHead(head, writing));
-    this.#responseStarted = true;
-  }
-
-  #responseBytes(bytes: Uint8Array): void {
-    const { outbox } = this.#thread;
-    this.#end.responseBytes += bytes.length;
-    if (this.#framing === "chunked") outbox.text(this.#socket, chunkHeader(bytes.length));
-    outbox.bytes(this.#socket, bytes);
-    if (this.#framing === "chunked") outbox.text(this.#socket, CHUNK_END);
+    this.#keepAlive = this.#response.head(head, this.#keepAlive && !this.#listener.draining);
   }
 
   #responseOver(trailers: readonly string[] | undefined): void {
-    if (this.#framing === "chunked") this.#thread.outbox.text(this.#socket, lastChunk(trailers));
-    this.#responseDone = true;
+    this.#response.end(trailers);
     if (this.#requestDone || !this.#keepAlive) this.#finish("complete");
     else this.#discarding = true;
   }
@@ -430,6 +403,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.#end.outcome = outcome;
+    this.#end.responseBytes = this.#response.bytes;
     exchange?.finished(this.#end);
   }
 
@@ -452,7 +426,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     this.#tellFinished(outcome);
     this.#thread.outbox.flush();
     // Without a length or chunks an orderly close would be the end of the body.
-    if (this.#responseStarted && this.#framing === "close") this.#socket.resetAndDestroy();
+    if (this.#response.endsByClosing) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 
@@ -460,11 +434,8 @@ export class ServerConnection implements UpstreamUser, Timed {
   #answerPlainly(status: number, text: string, outcome: ExchangeEnd["outcome"]): void {
     this.#sender.abort();
     if (this.#phase === "head") {
-      this.#writing.method = "";
-      this.#writing.minor = 1;
+      this.#response.begin("", 1);
       this.#requestDone = false;
-      this.#end.requestBytes = 0;
-      this.#end.responseBytes = 0;
       this.#listener.refused(this.#info, status, text);
     }
     this.#phase = "exchange";
@@ -475,8 +446,8 @@ export class ServerConnection implements UpstreamUser, Timed {
       fields: ["content-type", "text/plain", "date", new Date(this.#thread.clock.unixMs()).toUTCString()],
       body: { kind: "length", bytes: body.length },
     });
-    if (this.#framing !== "none") this.#responseBytes(body);
-    this.#responseDone = true;
+    this.#response.body(body);
+    this.#response.end(undefined);
     this.#finish(outcome);
   }
 
@@ -484,7 +455,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   #broken(error: unknown): void {
     this.#thread.problem(error);
     try {
-      if (this.#phase === "exchange" && !this.#responseStarted) {
+      if (this.#phase === "exchange" && !this.#response.started) {
         this.#answerPlainly(500, error instanceof MeshError ? error.message : "internal error", "protocol_error");
       } else {
         this.#abort("protocol_error");
@@ -504,9 +475,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   responseInterim(head: ResponseHead): void {
-    // A go-ahead was given here already; RFC 9110 15.2: HTTP/1.0 knows no 1xx.
-    if (head.status === 100 || this.#writing.minor === 0 || this.#responseStarted) return;
-    this.#thread.outbox.text(this.#socket, writeResponseHead(head, this.#writing));
+    this.#response.interim(head);
   }
 
   responseHead(event: HeadEvent<ResponseHead>): void {
@@ -523,7 +492,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   responseBody(bytes: Uint8Array): void {
-    if (this.#framing !== "none" && this.#phase === "exchange") this.#responseBytes(bytes);
+    if (this.#phase === "exchange") this.#response.body(bytes);
   }
 
   responseFlush(): void {
@@ -549,7 +518,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   upstreamFailed(failure: UpstreamFailure): void {
-    if (this.#responseStarted) {
+    if (this.#response.started) {
       this.#sender.released();
       this.#abort("upstream_cut");
       return;
@@ -563,10 +532,8 @@ export class ServerConnection implements UpstreamUser, Timed {
   // --- the tunnel (TunnelOwner)
 
   tunnelDialled(head: ResponseHead): void {
-    this.#writing.keepAlive = true;
-    this.#thread.outbox.text(this.#socket, writeResponseHead(head, this.#writing));
+    this.#response.head(head, true);
     this.#thread.outbox.flush();
-    this.#responseStarted = true;
     const early = this.#parser.rest();
     if (early.length > 0) this.#tunnel?.clientBytes(early);
     this.#resume();
@@ -581,7 +548,7 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   tunnelEnded(outcome: ExchangeEnd["outcome"], requestBytes: number, responseBytes: number): void {
     this.#end.requestBytes = requestBytes;
-    this.#end.responseBytes = responseBytes;
+    this.#response.bytes = responseBytes;
     this.#tunnel = undefined;
     this.#phase = "closed";
     this.#tellFinished(outcome);
@@ -638,7 +605,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     const exchange = this.#exchange;
     if (exchange !== undefined && this.#exchangeDeadlineMs <= nowMs) {
       this.#exchangeDeadlineMs = NEVER;
-      if (this.#responseStarted) {
+      if (this.#response.started) {
         this.#abort("timeout");
         return;
       }
@@ -646,7 +613,7 @@ export class ServerConnection implements UpstreamUser, Timed {
       this.#proceed(() => exchange.timer());
       return;
     }
-    if (this.#responseStarted) this.#abort("timeout");
+    if (this.#response.started) this.#abort("timeout");
     else if (this.#requestDone) this.#answerPlainly(504, "upstream_timeout: nothing moved for too long", "timeout");
     else this.#answerPlainly(408, "request_timeout: the request's body did not come in time", "timeout");
   }

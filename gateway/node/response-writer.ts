@@ -1,0 +1,80 @@
+/** The response of one request on its way to the client: its head, its body in the framing that the client understands, and how much went. */
+import type { Socket } from "node:net";
+import type { ResponseHead } from "../core/index.ts";
+import {
+  CHUNK_END,
+  CONTINUE,
+  chunkHeader,
+  lastChunk,
+  responseFraming,
+  type WireFraming,
+  writeResponseHead,
+} from "../wire/index.ts";
+import type { Outbox } from "./outbox.ts";
+
+export class ResponseWriter {
+  /** The final head is out. */
+  started = false;
+  /** Whole. */
+  done = false;
+  /** Bytes of the body so far. */
+  bytes = 0;
+  readonly #socket: Socket;
+  readonly #outbox: Outbox;
+  readonly #writing = { keepAlive: true, method: "", minor: 1 as 0 | 1 };
+  #framing: WireFraming = "none";
+
+  constructor(socket: Socket, outbox: Outbox) {
+    this.#socket = socket;
+    this.#outbox = outbox;
+  }
+
+  /** A request with this method and HTTP minor version is to be answered. */
+  begin(method: string, minor: 0 | 1): void {
+    this.started = false;
+    this.done = false;
+    this.bytes = 0;
+    this.#writing.method = method;
+    this.#writing.minor = minor;
+  }
+
+  /** Only the connection's end marks the body's: an orderly close would make a part of it look whole. */
+  get endsByClosing(): boolean {
+    return this.started && this.#framing === "close";
+  }
+
+  /** RFC 9110 10.1.1: go ahead with the body. */
+  goAhead(): void {
+    this.#outbox.text(this.#socket, CONTINUE);
+  }
+
+  /** A 1xx of the origin. A go-ahead was given here already; RFC 9110 15.2: HTTP/1.0 knows no 1xx. */
+  interim(head: ResponseHead): void {
+    if (head.status === 100 || this.#writing.minor === 0 || this.started) return;
+    this.#outbox.text(this.#socket, writeResponseHead(head, this.#writing));
+  }
+
+  /** @returns whether the connection can live on after this response */
+  head(head: ResponseHead, keepAlive: boolean): boolean {
+    const writing = this.#writing;
+    this.#framing = responseFraming(head.status, head.body, writing);
+    writing.keepAlive = keepAlive && this.#framing !== "close";
+    this.#outbox.text(this.#socket, writeResponseHead(head, writing));
+    this.started = true;
+    return writing.keepAlive;
+  }
+
+  /** Part of the body; dropped where the response has none (HEAD, 304). */
+  body(bytes: Uint8Array): void {
+    if (this.#framing === "none" || bytes.length === 0) return;
+    this.bytes += bytes.length;
+    if (this.#framing === "chunked") this.#outbox.text(this.#socket, chunkHeader(bytes.length));
+    this.#outbox.bytes(this.#socket, bytes);
+    if (this.#framing === "chunked") this.#outbox.text(this.#socket, CHUNK_END);
+  }
+
+  end(trailers: readonly string[] | undefined): void {
+    if (this.#framing === "chunked") this.#outbox.text(this.#socket, lastChunk(trailers));
+    this.done = true;
+  }
+}
