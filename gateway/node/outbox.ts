@@ -18,7 +18,7 @@ export class Outbox {
   /** Appends text of one byte per character to what goes to `socket`. */
   text(socket: Socket, text: string): void {
     this.#aim(socket);
-    if (this.#length + text.length > CAPACITY) this.flush();
+    if (this.#length + text.length > CAPACITY) this.#write(socket);
     if (text.length > CAPACITY) socket.write(text, "latin1");
     else this.#length += writeLatin1(this.#bytes, text, this.#length);
   }
@@ -32,7 +32,7 @@ export class Outbox {
       this.#bytes.set(rest.subarray(0, room), this.#length);
       this.#length = CAPACITY;
       rest = rest.subarray(room);
-      this.flush();
+      this.#write(socket);
     }
     this.#bytes.set(rest, this.#length);
     this.#length += rest.length;
@@ -41,10 +41,15 @@ export class Outbox {
   /** Writes what has been gathered. Whether the socket wants a pause is `socket.writableNeedDrain` afterwards. */
   flush(): void {
     const socket = this.#socket;
-    const length = this.#length;
+    if (socket === undefined) return;
     this.#socket = undefined;
+    this.#write(socket);
+  }
+
+  #write(socket: Socket): void {
+    const length = this.#length;
     this.#length = 0;
-    if (socket === undefined || length === 0 || !socket.writable) return;
+    if (length === 0 || !socket.writable) return;
     // A socket that will not write at once would hold on to all of the memory for a few bytes.
     const queued = socket.writableLength > 0 || socket.connecting || "encrypted" in socket;
     const view = this.#bytes.subarray(0, length);

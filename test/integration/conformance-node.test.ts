@@ -17,7 +17,6 @@ import { eventually, freePort, listening, RawClient, testGateway } from "../supp
 const KNOWN_FAILURES: ReadonlyMap<string, string> = new Map([
   ["`*` takes an empty authority", "no Host line goes upstream, which is no HTTP/1.1 request (RFC 9112 3.2)"],
   ["backslashes are slashes", "the codec refuses a backslash before the core sees it"],
-  ["a body too large to keep is not sent twice", "a request body of 64 KiB and more stalls"],
 ]);
 
 /** Between finding a free port and binding it somebody else may take it. */

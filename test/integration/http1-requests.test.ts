@@ -330,3 +330,25 @@ describe("time", () => {
     expect(took).toBeLessThan(110);
   });
 });
+
+describe("sizes around those of buffers", () => {
+  const sizes = [65_535, 65_536, 65_537, 131_072, 300_001];
+
+  it("passes every byte on, both ways, with a length and in chunks", async () => {
+    const { client } = await start((socket, request) => {
+      const body = request.slice(request.indexOf("\r\n\r\n") + 4);
+      if (!request.includes("chunked")) socket.write(okAnswer(body), "latin1");
+      else socket.write(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${body}`, "latin1");
+    });
+    const one = client();
+    for (const size of sizes) {
+      const body = Array.from({ length: size }, (_, i) => String.fromCharCode(97 + (i % 26))).join("");
+      const counted = await one.send(`PUT / HTTP/1.1\r\nhost: a.test\r\ncontent-length: ${size}\r\n\r\n${body}`).answer();
+      expect(counted.endsWith(`\r\n\r\n${body}`)).toBe(true);
+      const chunks = `${size.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+      const chunked = await one.send(`PUT / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n${chunks}`).answer();
+      const told = chunked.slice(chunked.indexOf("\r\n\r\n") + 4).replaceAll(/[0-9a-f]+\r\n([a-z]*)\r\n/g, "$1");
+      expect(told === body).toBe(true);
+    }
+  });
+});
