@@ -29,7 +29,8 @@ function stateOf({ connected, state }: GatewayStatus, latest: SnapshotRef | unde
     case "refused":
       return "refused";
     case "synced":
-      return latest === undefined || sameSnapshot(state.held, latest) ? "synced" : "pending";
+      if (latest !== undefined && !sameSnapshot(state.held, latest)) return "pending";
+      return state.problems === undefined ? "synced" : "partial";
   }
 }
 

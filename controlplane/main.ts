@@ -1,6 +1,6 @@
 /** The control plane process: settings → running. The one file that wires its rooms together. */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, statSync, watch, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, watch, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import { getRequestListener } from "@hono/node-server";
@@ -18,6 +18,8 @@ import { DEFAULT_KEY_PLAN, initKeys, type KeyRing, loadKeys, SnapshotHistory, Sn
 
 /** How often signatures are looked at; they are renewed long before they grow stale. */
 const RENEW_CHECK_MS = 60_000;
+/** How often it is written down when gateways were last seen. */
+const FLUSH_MS = 5_000;
 /** Quiet time after a change in the key directory. */
 const KEYS_SETTLE_MS = 200;
 
@@ -52,7 +54,7 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
   const enrolment = new Enrolment(paths.enrolment, Date.now);
   const plane = new ControlPlane({ store, publisher, history, keys, enrolment, ca: identity.ca, now: Date.now, log });
   const distribution = new DistributionServer({
-    snapshots: plane,
+    snapshots: plane.publishing,
     enrolment,
     identity,
     now: Date.now,
@@ -64,7 +66,8 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
   const api = await listenApi(createApi({ operations: plane, token, version: packageJson.version }), settings);
   await plane.start(distribution);
   const stopWatching = watchKeys(paths.keys, plane, log);
-  const renewal = setInterval(() => void plane.renew(), RENEW_CHECK_MS);
+  const renewal = setInterval(() => void plane.publishing.renew(), RENEW_CHECK_MS);
+  const flushing = setInterval(() => enrolment.flush(), FLUSH_MS);
   log("info", "control plane ready", {
     api: `http://${settings.apiHost}:${portOf(api)}`,
     gateways: `${settings.grpcHost}:${grpcPort}`,
@@ -75,6 +78,7 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
   const stop = async (signal: string): Promise<void> => {
     log("info", "stopping", { signal });
     clearInterval(renewal);
+    clearInterval(flushing);
     stopWatching();
     for (const source of sources) source.close();
     api.close();
@@ -92,6 +96,7 @@ function prepareState(state: string): void {
   try {
     mkdirSync(state, { recursive: true, mode: 0o700 });
     writeFileSync(join(state, ".writable"), "");
+    rmSync(join(state, ".writable"));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`state directory ${state}: ${reason}; give a directory that this user can write to with --state`);
@@ -132,7 +137,7 @@ function readDirectories(directories: readonly string[], store: ConfigStore, log
 
 async function openKeys(directory: string, trustDomain: string, log: Log): Promise<KeyRing> {
   const nowS = Math.floor(Date.now() / 1000);
-  if (!existsSync(join(directory)) || (await loadKeys(directory)).ok === false) {
+  if (!existsSync(directory) || !(await loadKeys(directory)).ok) {
     const made = await initKeys(directory, { ...DEFAULT_KEY_PLAN, iss: trustDomain }, nowS);
     if (made.ok) {
       log("info", "made signing keys and a trust root", { directory, pin: made.value.pin });
@@ -149,7 +154,7 @@ function watchKeys(directory: string, plane: ControlPlane, log: Log): () => void
     clearTimeout(timer);
     timer = setTimeout(async () => {
       const ring = await loadKeys(directory);
-      if (ring.ok) await plane.useKeys(ring.value);
+      if (ring.ok) await plane.publishing.useKeys(ring.value);
       else
         log("warn", "keys on disk cannot be used; going on with those in force", {
           reason: ring.error.map(({ problem }) => problem).join("; "),

@@ -46,8 +46,11 @@ export interface EnforcedAnswer {
   readonly gateways: readonly GatewayView[];
 }
 
-/** `synced`: enforces the newest; `pending`: was offered it; `refused`: keeps an older one; `disconnected`: last seen with `version`. */
-export type GatewayState = "synced" | "pending" | "refused" | "disconnected" | "waiting";
+/**
+ * `synced`: enforces the newest; `partial`: all of it but what `reasons` names; `pending`: was offered it; `refused`: keeps an older one;
+ * `waiting`: there is none for it yet; `disconnected`: last seen with `version`.
+ */
+export type GatewayState = "synced" | "partial" | "pending" | "refused" | "waiting" | "disconnected";
 
 export interface GatewayView {
   readonly id: string;
@@ -132,6 +135,10 @@ export interface JoinTokenResponse {
   readonly pool: string;
   readonly expiresMs: number;
   readonly uses: number;
+}
+
+export interface RevokeResponse {
+  readonly gateway: string;
 }
 
 /** RFC 9457. */

@@ -7,6 +7,7 @@ import type {
   JoinTokenRequest,
   JoinTokenResponse,
   ObjectsResponse,
+  RevokeResponse,
   RollbackRequest,
   RollbackResponse,
   SnapshotListResponse,
@@ -35,6 +36,8 @@ export interface Operations {
   snapshotFile(pool: string, version: string): Promise<Answer<unknown>>;
   rollback(pool: string, request: RollbackRequest): Promise<Answer<RollbackResponse>>;
   joinToken(request: JoinTokenRequest): Promise<Answer<JoinTokenResponse>>;
+  /** Takes a gateway's credential away and ends its stream. */
+  revoke(gateway: string): Answer<RevokeResponse>;
   /** JSON Schema of every kind, by kind. */
   schemas(): Readonly<Record<string, unknown>>;
   /** Undefined: ready. Otherwise why not yet. */

@@ -102,6 +102,7 @@ export function createApi({ operations, token, version }: ApiOptions): Hono {
     const body = await read(c, REQUESTS.joinToken);
     return body instanceof Response ? body : answer(c, await operations.joinToken(defined(body)));
   });
+  app.post("/api/v1/gateways/:gateway/revoke", (c) => answer(c, operations.revoke(c.req.param("gateway"))));
   app.notFound((c) => problem(c, 404, `nothing at ${c.req.method} ${c.req.path}; see /api/v1/openapi.json`));
   app.onError((error, c) => problem(c, 500, `the control plane failed on this request: ${error.message}`));
   return app;
@@ -200,6 +201,10 @@ function openApi(version: string, kinds: Readonly<Record<string, unknown>>): unk
         }),
       },
       "/api/v1/join-tokens": { post: operation("A token by which gateways enrol", body("joinToken")) },
+      "/api/v1/gateways/{gateway}/revoke": {
+        post: operation("Takes a gateway's credential away and ends its stream", { parameters: [parameter("gateway", "path")] }),
+      },
+      "/api/v1/openapi.json": { get: operation("This document") },
       "/api/v1/schemas": { get: operation("JSON Schema of every kind") },
       "/api/v1/version": { get: operation("Version of the control plane") },
     },

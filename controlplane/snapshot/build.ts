@@ -142,6 +142,8 @@ export class SnapshotPublisher {
     pool.highest = { epoch: manifest.epoch, version: manifest.version };
     await this.#history.save(name, manifest, made.value.published.jws, chunks);
     pool.current = made.value;
+    // In the next turn: gateways are told first. What cannot be removed now is tried again after the next one.
+    this.#inTurn(() => this.#history.prune(name)).catch(() => undefined);
     return { kind: "published", published: made.value.published, policyClass: manifest.policyClass };
   }
 

@@ -113,12 +113,11 @@ export class SnapshotHistory {
     return problems.length > 0 ? fail(problems) : ok(found);
   }
 
-  /** Writes a snapshot so that it survives a crash once this returns, then lets go of the oldest ones. */
+  /** Writes a snapshot so that it survives a crash once this returns. */
   async save(pool: string, manifest: Manifest, jws: Uint8Array, chunks: readonly Chunk[]): Promise<void> {
     await prepareDirectory(this.#poolPath(pool));
     await Promise.all(chunks.map((chunk) => this.#saveChunk(chunk)));
     await writeDurably(this.#manifestPath(pool, manifest), jws, 0o600);
-    await this.#prune(pool);
   }
 
   async #saveChunk({ ref, bytes }: Chunk): Promise<void> {
@@ -129,7 +128,8 @@ export class SnapshotHistory {
     this.#stored.add(ref.hash);
   }
 
-  async #prune(pool: string): Promise<void> {
+  /** Lets go of the oldest snapshots. Takes a while, and nobody has to wait for it. */
+  async prune(pool: string): Promise<void> {
     const old = (await this.versions(pool)).slice(this.#keep);
     if (old.length === 0) return;
     for (const id of old) await rm(this.#manifestPath(pool, id), { force: true });

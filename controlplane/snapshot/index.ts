@@ -4,7 +4,7 @@
  * Invariants: a version number never has two contents; what is published was accepted by the readers' own code first; what is on disk is
  * whole or absent. It must never sign what it cannot verify, never show a private key, and never touch configuration.
  */
-export { type Published, SnapshotPublisher } from "./build.ts";
+export { type Published, type PublishOutcome, SnapshotPublisher } from "./build.ts";
 export { type Chunk, canonicalJson, chunkSnapshot } from "./chunk.ts";
 export { diffSnapshots } from "./diff.ts";
 export { encodeSnapshotFile, readSnapshotFile, writeSnapshotFile } from "./file.ts";

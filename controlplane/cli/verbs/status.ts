@@ -7,6 +7,7 @@ import { problemLines } from "../problems.ts";
 
 const TONES: Record<GatewayState, Tone> = {
   synced: "good",
+  partial: "bad",
   pending: "warn",
   refused: "bad",
   disconnected: "bad",
@@ -31,7 +32,7 @@ Exit codes: 0 every connected gateway is synced, 3 one is not.`,
       show(context.terminal, flags.output, status, () => statusText(context.terminal, status, context.now()));
       const behind = status.pools
         .flatMap((pool) => pool.gateways)
-        .some(({ state }) => state === "refused" || state === "pending");
+        .some(({ state }) => state === "refused" || state === "partial" || state === "pending");
       if (behind) throw new CliError("", 3);
     });
 }
