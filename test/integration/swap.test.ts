@@ -32,7 +32,7 @@ const told: string[] = [];
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tidegate-swap-"));
-  origins = start("origins", [process.execPath, join(import.meta.dirname, "../support/echo-origins.ts"), String(ORIGINS)]);
+  origins = start("origins", [process.execPath, join(import.meta.dirname, "../support/echo-origins/main.ts"), String(ORIGINS)]);
   const [line] = (await once(origins.child.stdout ?? process.stdin, "data")) as [Buffer];
   originPorts = JSON.parse(line.toString()) as number[];
   mesh = await TestMesh.prepare({

@@ -1,9 +1,9 @@
 /**
- * A process of origins that tell what reached them: `node echo-origins.ts 4` listens on four free ports, prints them as one JSON line, and
+ * A process of origins that tell what reached them: `node echo-origins/main.ts 4` listens on four free ports, prints them as one JSON line, and
  * answers each request with its own number and the request's path, host and `x-version` as JSON.
  */
 import { createServer, type Socket } from "node:net";
-import { listening } from "./gateway.ts";
+import { listening } from "../gateway.ts";
 
 const count = Number(process.argv[2] ?? 1);
 

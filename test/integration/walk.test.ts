@@ -1,0 +1,106 @@
+/** The README's walk, executed as it is written: every command, in order, in a copy of the checkout, with everything that it says is printed. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { codeBlocks, difference, section, walkSteps } from "../support/walk.ts";
+import { accepts } from "../tools/processes.ts";
+
+const ROOT = resolve(import.meta.dirname, "..", "..");
+const LEFT_OUT = new Set(["node_modules", ".git", ".tidegate"]);
+/** What a person needs at least between two blocks; the gateways follow a changed file in a fraction of it. */
+const BETWEEN_STEPS_MS = 1000;
+const READY_MS = 40_000;
+const DEFAULT_PORTS = [3128, 8080, 9080, 15000, 15012, 15080, 15090];
+
+const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+const [first, ...steps] = walkSteps(section(readme, "The walk"));
+const copy = join(mkdtempSync(join(tmpdir(), "tidegate-walk-")), "tidegate");
+const env = {
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TIDEGATE_|npm_|VITEST|NODE_)/.test(name))),
+  npm_config_cache: join(copy, "..", "npm-cache"),
+};
+let started: ChildProcess | undefined;
+let printed = "";
+
+beforeAll(async () => {
+  const taken = await Promise.all(DEFAULT_PORTS.map(async (port) => ((await accepts(port)) ? [port] : [])));
+  if (taken.flat().length > 0)
+    throw new Error(`the walk uses the default ports; something listens on ${taken.flat().join(", ")}`);
+  cpSync(ROOT, copy, { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) });
+  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
+});
+
+afterAll(async () => {
+  await stop();
+  rmSync(join(copy, ".."), { recursive: true, force: true, maxRetries: 5 });
+});
+
+it("is all there is to type: what stands outside the walk are the two ways to begin", () => {
+  const walked = new Set(codeBlocks(section(readme, "The walk")).map(({ line }) => line));
+  const outside = codeBlocks(readme).filter(({ language, line }) => language !== "" && !walked.has(line));
+  expect(outside.map(({ language, text }) => [language, text.replace(/ *#.*$/gm, "")])).toEqual([
+    ["sh", "npm ci && npm start\nnpm ci && npm test\n"],
+  ]);
+});
+
+describe("the walk", () => {
+  it(`line ${first?.line}: npm start`, { timeout: READY_MS + 10_000 }, async () => {
+    expect(first?.commands).toBe("npm start\n");
+    started = spawn("npm", ["start"], { cwd: copy, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    started.stdout?.on("data", (bytes: Buffer) => {
+      printed += bytes.toString();
+    });
+    started.stderr?.on("data", (bytes: Buffer) => {
+      printed += bytes.toString();
+    });
+    const until = performance.now() + READY_MS;
+    while (!printed.includes("Ctrl-C") && started.exitCode === null && performance.now() < until) await pause(50);
+    expect(difference(first?.expected ?? "", printed)).toBeUndefined();
+  });
+
+  for (const { commands, expected, line } of steps) {
+    it(`line ${line}: ${commands.split("\n")[0]}`, async () => {
+      const { output, failed } = await run(commands);
+      if (expected === undefined) expect(failed).toBe(false);
+      else expect(difference(expected, output), output).toBeUndefined();
+      await pause(BETWEEN_STEPS_MS);
+    });
+  }
+
+  it("ends with Ctrl-C, and leaves nothing behind", async () => {
+    await stop();
+    expect(started?.signalCode ?? started?.exitCode, printed).not.toBe("SIGKILL");
+    expect(await Promise.all(DEFAULT_PORTS.map(accepts))).toEqual(DEFAULT_PORTS.map(() => false));
+    expect(printed).not.toMatch(/by a bug/);
+  });
+});
+
+/** Runs a block as one script; nothing may be complained about but what npm says of its settings. */
+function run(commands: string): Promise<{ readonly output: string; readonly failed: boolean }> {
+  return new Promise((done, fail) => {
+    execFile("bash", ["-c", commands], { cwd: copy, env, timeout: 60_000 }, (error, stdout, stderr) => {
+      const complaints = stderr.replace(/^npm (warn|notice).*\n/gm, "");
+      if (complaints !== "") fail(new Error(`${commands}${stdout}${complaints}`, { cause: error ?? undefined }));
+      else done({ output: stdout, failed: error !== null });
+    });
+  });
+}
+
+/** What Ctrl-C does: the signal goes to the whole group. */
+async function stop(): Promise<void> {
+  if (started?.pid === undefined || started.exitCode !== null || started.signalCode !== null) return;
+  const exited = once(started, "exit");
+  process.kill(-started.pid, "SIGINT");
+  const force = setTimeout(() => started?.pid !== undefined && process.kill(-started.pid, "SIGKILL"), 20_000);
+  await exited;
+  clearTimeout(force);
+  const until = performance.now() + 10_000;
+  while ((await accepts(8080)) && performance.now() < until) await pause(50);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
