@@ -7,7 +7,6 @@ export {
   type DistributionOptions,
   DistributionServer,
   type GatewayStatus,
-  MAX_FETCH_HASHES,
   type SnapshotReader,
 } from "./grpc.ts";
 export { loadServerIdentity, type ServerIdentity } from "./server-identity.ts";

@@ -276,12 +276,13 @@ export class ControlClient {
     else this.#answer(manifest, outcome);
   }
 
-  /** The rollout has not reached this gateway: look again when it may have, unless something newer came. */
+  /** The rollout has not reached this gateway: look again when it begins, unless something newer came. A share that grows comes with a manifest of its own. */
   #defer(offer: Offer, notBeforeS: number): void {
-    const waitMs = Math.min(LONGEST_TIMER_MS, Math.max(0, notBeforeS * 1000 - this.#options.unixMs()));
     const { epoch, version } = offer.verified.manifest;
-    this.#options.log("info", "snapshot waits for its rollout", { version: `${epoch}.${version}`, waitMs });
-    this.#rolloutTimer = setTimeout(() => this.#enqueue(() => this.#complete(offer)), waitMs);
+    const waitMs = notBeforeS * 1000 - this.#options.unixMs();
+    this.#options.log("info", "snapshot waits for its rollout", { version: `${epoch}.${version}`, notBeforeS });
+    if (waitMs <= 0) return;
+    this.#rolloutTimer = setTimeout(() => this.#enqueue(() => this.#complete(offer)), Math.min(LONGEST_TIMER_MS, waitMs));
     this.#rolloutTimer.unref();
   }
 
