@@ -17,12 +17,18 @@ export interface Terminal {
 }
 
 export function processTerminal(): Terminal {
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreClosedPipe);
   return {
     out: (text) => void process.stdout.write(text),
     error: (text) => void process.stderr.write(text),
     rich: process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined,
     columns: process.stdout.columns ?? 120,
   };
+}
+
+/** Whoever reads may stop early, as in `tidegate get | head -3`. */
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
 }
 
 const colors = pc.createColors(true);
