@@ -62,7 +62,7 @@ export type {
   UpstreamTarget,
   WaitStep,
 } from "./step.ts";
-export { accessLogLine } from "./telemetry/access-log.ts";
+export { accessLogLine, asciiJson } from "./telemetry/access-log.ts";
 export { RESPONSE_FLAGS, type ResponseFlag } from "./telemetry/flags.ts";
 export {
   DURATION_BUCKETS_MS,

@@ -1,5 +1,5 @@
 /** The decision log: one JSON line per decision, whatever it was. */
-import type { DecisionLog, EgressDecisionRecord } from "../core/index.ts";
+import { asciiJson, type DecisionLog, type EgressDecisionRecord } from "../core/index.ts";
 
 export class JsonDecisionLog implements DecisionLog {
   readonly #write: (line: string) => void;
@@ -10,7 +10,7 @@ export class JsonDecisionLog implements DecisionLog {
   }
 
   decided(record: EgressDecisionRecord): void {
-    this.#write(`${JSON.stringify(decisionLine(record))}\n`);
+    this.#write(`${asciiJson(decisionLine(record))}\n`);
   }
 }
 

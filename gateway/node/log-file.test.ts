@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { LogFile, MAX_PENDING_CHARS } from "./log-file.ts";
+import { LogFile, MAX_PENDING_BYTES } from "./log-file.ts";
 
 let directory: string;
 beforeAll(() => {
@@ -34,10 +34,10 @@ describe("LogFile", () => {
     log.target(path);
     const line = `${"x".repeat(1023)}\n`;
     // Nothing is written before the file is open, which takes a turn.
-    for (let i = 0; i < MAX_PENDING_CHARS / 1024 + 10; i++) log.add(line);
+    for (let i = 0; i < MAX_PENDING_BYTES / 1024 + 10; i++) log.add(line);
     expect(log.dropped).toBe(10);
     await log.flush();
-    expect(readFileSync(path).length).toBe(MAX_PENDING_CHARS);
+    expect(readFileSync(path).length).toBe(MAX_PENDING_BYTES);
   });
 
   it("says that a file cannot be opened, and drops its lines", async () => {

@@ -4,12 +4,13 @@
  * What cannot be written fast enough is dropped and counted rather than held without bound: a slow disk must not slow requests or eat the memory.
  */
 import { close, open, write } from "node:fs";
+import { writeLatin1 } from "./latin1.ts";
 
-/** A batch is written when it has this many characters, or this long after its first line. */
-const BATCH_CHARS = 64 * 1024;
+/** A batch is written when it has no room for the next line, or this long after its first line. */
+const BATCH_BYTES = 64 * 1024;
 const BATCH_MS = 200;
 /** Lines beyond this much unwritten text are dropped. */
-export const MAX_PENDING_CHARS = 8 * 1024 * 1024;
+export const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 const STDOUT = 1;
 
 export class LogFile {
@@ -17,7 +18,11 @@ export class LogFile {
   #path: string | undefined;
   #fd: number | undefined;
   #opening = false;
-  #pending = "";
+  /** Full batches that wait for their turn. */
+  readonly #full: Buffer[] = [];
+  #fullBytes = 0;
+  #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  #length = 0;
   #writing = false;
   #timer: NodeJS.Timeout | undefined;
   #dropped = 0;
@@ -65,35 +70,61 @@ export class LogFile {
     });
   }
 
-  /** @param line with its line end */
+  /** @param line of ASCII characters, with its line end */
   add(line: string): void {
-    if (this.#pending.length + line.length > MAX_PENDING_CHARS) {
+    const { length } = line;
+    if (this.#fullBytes + this.#length + length > MAX_PENDING_BYTES) {
       this.#dropped += 1;
       return;
     }
-    this.#pending += line;
-    if (this.#pending.length >= BATCH_CHARS) this.#write();
-    else if (this.#timer === undefined && !this.#writing) this.#timer = setTimeout(() => this.#write(), BATCH_MS);
+    if (this.#length + length > BATCH_BYTES) {
+      this.#seal();
+      this.#write();
+    }
+    if (length > BATCH_BYTES) {
+      this.#full.push(Buffer.from(line, "latin1"));
+      this.#fullBytes += length;
+      this.#write();
+      return;
+    }
+    this.#length += writeLatin1(this.#batch, line, this.#length);
+    if (this.#timer === undefined && !this.#writing) this.#timer = setTimeout(() => this.#due(), BATCH_MS);
   }
 
   /** Resolves when everything added so far is written or given up. */
   flush(): Promise<void> {
     return new Promise((resolve) => {
       this.#idle.push(resolve);
-      this.#write();
+      this.#due();
     });
+  }
+
+  #due(): void {
+    this.#seal();
+    this.#write();
+  }
+
+  /** What has been gathered is a batch now, and the next lines begin another one. */
+  #seal(): void {
+    if (this.#length === 0) return;
+    this.#full.push(this.#batch.subarray(0, this.#length));
+    this.#fullBytes += this.#length;
+    this.#batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+    this.#length = 0;
   }
 
   #write(): void {
     if (this.#writing || this.#opening) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#pending === "") {
-      for (const resolve of this.#idle.splice(0)) resolve();
+    const batch = this.#full.shift();
+    if (batch === undefined) {
+      if (this.#length > 0 && this.#idle.length > 0) this.#due();
+      else if (this.#length > 0) this.#timer = setTimeout(() => this.#due(), BATCH_MS);
+      else for (const resolve of this.#idle.splice(0)) resolve();
       return;
     }
-    const batch = Buffer.from(this.#pending);
-    this.#pending = "";
+    this.#fullBytes -= batch.length;
     if (this.#fd === undefined) {
       this.#dropBatch(batch);
       return;

@@ -30,9 +30,9 @@ export function accessLogLine(record: RequestRecord, unixMs: number): string {
     `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.upstreamMs === undefined ? "null" : milliseconds(record.upstreamMs)}` +
     `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes},"attempts":${record.attempts}` +
     `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${optional(peer.principal)},"sni":${optional(peer.tls?.serverName)}` +
-    `,"listener":${text(record.listener)},"route":${optional(record.routeId)},"cluster":${optional(record.clusterName)}` +
-    `,"endpoint":${optional(record.endpoint)},"rule":${optional(record.rule)},"reason":${optional(record.reason)}` +
-    `,"snapshot":${text(record.snapshotVersion)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
+    `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
+    `,"endpoint":${known(record.endpoint)},"rule":${known(record.rule)},"reason":${known(record.reason)}` +
+    `,"snapshot":${known(record.snapshotVersion)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
     `,"forwarded_for":${optional(told.forwardedFor)},"referer":${optional(told.referer)}}\n`
   );
 }
@@ -74,9 +74,29 @@ function optional(value: string | undefined): string {
   return value === undefined ? "null" : text(value);
 }
 
-/** A JSON string. Nearly all are plain; the rest is left to the platform, lone surrogates and line separators included. */
+/** What is written in the configuration comes again and again: its JSON form is kept. */
+function known(value: string | undefined): string {
+  if (value === undefined) return "null";
+  const kept = knownTexts.get(value);
+  if (kept !== undefined) return kept;
+  if (knownTexts.size >= MAX_KNOWN_TEXTS) knownTexts.clear();
+  const made = text(value);
+  knownTexts.set(value, made);
+  return made;
+}
+
+/** Texts whose JSON form is kept; more than this (reasons that tell numbers, say) and keeping starts over. */
+const MAX_KNOWN_TEXTS = 4096;
+const knownTexts = new Map<string, string>();
+
+/** A JSON string. Nearly all are plain. */
 function text(value: string): string {
-  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value);
+  return PLAIN.test(value) ? `"${value}"` : asciiJson(value);
+}
+
+/** JSON in ASCII alone (RFC 8259 7: any character may be escaped), so that a line is as many bytes as it has characters. */
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(/[^\x00-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
