@@ -132,7 +132,7 @@ kind: MeshConfig
 metadata: { name: mesh, namespace: tidegate-system }
 spec:
   gatewayPools:
-    - { name: ingress, labels: { istio: ingressgateway }, ports: ${JSON.stringify(ports.ingress)} }
+    - { name: ingress, labels: { istio: ingressgateway, app: my-gateway-controller }, ports: ${JSON.stringify(ports.ingress)} }
     - { name: egress, role: egress, labels: { istio: egressgateway }, forwardProxyPort: ${ports.egress} }
 ${settings}`;
 }
