@@ -1,4 +1,5 @@
 /** The file of proxy users that MeshConfig names: `name:scrypt$N$r$p$salt$hash` a line, `#` starts a comment. */
+import { randomBytes, scrypt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { EgressUser } from "../gateway/core/ir/index.ts";
 
@@ -9,6 +10,26 @@ export interface ProxyUsers {
   readonly users: readonly EgressUser[];
   /** One sentence each, with file and line; hashes are never repeated. */
   readonly problems: readonly string[];
+}
+
+/** Cost of a hash: 16 MiB and some tens of milliseconds for each guess (RFC 7914). */
+const SCRYPT = { N: 2 ** 14, r: 8, p: 1 };
+const SALT_BYTES = 16;
+const HASH_BYTES = 32;
+const NAME = /^[^:\s\u0000-\u001f\u007f]{1,128}$/;
+
+export function isProxyUserName(text: string): boolean {
+  return NAME.test(text);
+}
+
+/** The line that lets `name` in with `password`. */
+export async function proxyUserLine(name: string, password: string): Promise<string> {
+  const salt = randomBytes(SALT_BYTES);
+  const hash = await new Promise<Buffer>((resolve, reject) => {
+    scrypt(password, salt, HASH_BYTES, SCRYPT, (error, key) => (error === null ? resolve(key) : reject(error)));
+  });
+  const { N, r, p } = SCRYPT;
+  return `${name}:scrypt$${N}$${r}$${p}$${salt.toString("base64")}$${hash.toString("base64")}`;
 }
 
 export function readProxyUsers(file: string | undefined): ProxyUsers {

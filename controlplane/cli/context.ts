@@ -11,6 +11,8 @@ export interface CliContext {
   /** The client for the API address and token in force (flags, then TIDEGATE_API and TIDEGATE_TOKEN, then `.tidegate/`). */
   readonly api: (options: ApiOptions) => ApiClient;
   readonly readStdin: () => Promise<string>;
+  /** Asks on the terminal without showing what is typed; where there is none, standard input. */
+  readonly readSecret: (prompt: string) => Promise<string>;
 }
 
 export interface ApiOptions {

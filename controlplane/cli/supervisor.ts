@@ -16,8 +16,8 @@ export interface ChildSpec {
 export interface SupervisorEvents {
   /** One line that a child wrote to standard error. */
   line(name: string, line: string): void;
-  /** A child ended by itself and will be started again after `restartMs`. */
-  died(name: string, how: string, restartMs: number): void;
+  /** A child ended by itself and will be started again after `restartMs`; undefined: it is not, because not everything has come up yet. */
+  died(name: string, how: string, restartMs: number | undefined): void;
 }
 
 /** How long a child gets between SIGTERM and SIGKILL: longer than a gateway drains by default in a sample. */
@@ -39,6 +39,7 @@ interface Child {
 export class Supervisor {
   readonly #events: SupervisorEvents;
   readonly #children: Child[] = [];
+  #steady = false;
   #stopping = false;
 
   constructor(events: SupervisorEvents) {
@@ -52,8 +53,9 @@ export class Supervisor {
     this.#run(child);
   }
 
-  running(name: string): boolean {
-    return this.#children.some((child) => child.spec.name === name && child.process !== undefined);
+  /** From now on a child that ends is started again. Before that, it could only fail again in the same way. */
+  steady(): void {
+    this.#steady = true;
   }
 
   /** SIGTERM to all but the last-named first, in reverse order of start; SIGKILL for those that do not end in time. */
@@ -93,6 +95,10 @@ export class Supervisor {
     if (child.process !== ended) return;
     child.process = undefined;
     if (this.#stopping) return;
+    if (!this.#steady) {
+      this.#events.died(child.spec.name, how, undefined);
+      return;
+    }
     child.failures = Date.now() - child.startedMs > STEADY_MS ? 0 : child.failures + 1;
     const restartMs = Math.min(RESTART_MAX_MS, RESTART_MS * 2 ** child.failures);
     this.#events.died(child.spec.name, how, restartMs);

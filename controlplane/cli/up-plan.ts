@@ -7,12 +7,15 @@ import { CliError } from "./output.ts";
 const schema = z.strictObject({
   /** Folder of YAML, relative to `up.json`. */
   config: z.string().min(1).default("."),
+  /** What to open in a browser. */
+  page: z.url().optional(),
   /** Programs that belong to the sample; `node` is the project's own. */
   run: z.array(z.strictObject({ name: z.string().regex(/^[a-z0-9-]{1,32}$/), command: z.array(z.string()).min(1) })).default([]),
 });
 
 export interface UpPlan {
   readonly config: string;
+  readonly page: string | undefined;
   readonly programs: readonly { readonly name: string; readonly command: readonly [string, ...string[]]; readonly cwd: string }[];
 }
 
@@ -23,7 +26,7 @@ export function readPlan(folder: string): UpPlan {
     throw new CliError(`${folder}: no such folder; give one with YAML files, or none for samples/bookinfo`, 2);
   }
   const file = join(root, "up.json");
-  if (!existsSync(file)) return { config: root, programs: [] };
+  if (!existsSync(file)) return { config: root, page: undefined, programs: [] };
   let content: unknown;
   try {
     content = JSON.parse(readFileSync(file, "utf8"));
@@ -39,6 +42,7 @@ export function readPlan(folder: string): UpPlan {
   }
   return {
     config: resolve(root, parsed.data.config),
+    page: parsed.data.page,
     programs: parsed.data.run.map(({ name, command: [program = "", ...args] }) => ({
       name,
       command: [program === "node" ? process.execPath : program, ...args],

@@ -51,6 +51,13 @@ const SETTINGS: readonly Setting[] = [
 
 const MAX_THREADS = 64;
 
+/** Variables of the control plane, the command line and the project's tools: they may stand in the same shell. */
+const OTHER_VARIABLES: ReadonlySet<string> = new Set(
+  ["API", "TOKEN", "CACHE", "CONFIG", "API_HOST", "API_PORT", "GRPC_HOST", "GRPC_PORT", "GRPC_NAMES", "LOG_FORMAT"].map(
+    (name) => `TIDEGATE_${name}`,
+  ),
+);
+
 type Values = Map<Setting["name"], { readonly text: string; readonly from: string }>;
 
 export interface SettingsInput {
@@ -108,7 +115,7 @@ function readEnvironment(env: SettingsInput["env"], issues: Issue[]): Values {
   const values: Values = new Map();
   const known = SETTINGS.map(({ name }) => screaming(name));
   for (const [name, text] of Object.entries(env)) {
-    if (!name.startsWith("TIDEGATE_") || text === undefined || name === "TIDEGATE_CACHE") continue;
+    if (!name.startsWith("TIDEGATE_") || text === undefined || OTHER_VARIABLES.has(name)) continue;
     const setting = SETTINGS[known.indexOf(name)];
     if (setting === undefined) issues.push({ path: name, problem: unknown(name, known, "variable") });
     else values.set(setting.name, { text, from: name });

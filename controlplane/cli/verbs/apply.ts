@@ -43,7 +43,7 @@ Exit codes: 0 done, 1 something was refused, 3 a gateway does not enforce it (wi
         ...waitOf(flags.wait),
       };
       const answer = await context.api(flags).post<ChangeResponse>("/apply", request);
-      report(context.terminal, flags, answer);
+      report(context, flags, answer);
     });
 }
 
@@ -54,12 +54,12 @@ export function waitOf(wait: number | boolean | undefined): { waitMs?: number } 
 }
 
 /** Prints what changed and what is in force; fails when something was refused or not enforced. */
-export function report(terminal: Terminal, flags: OutputFlags, answer: ChangeResponse): void {
+export function report({ terminal, now }: CliContext, flags: OutputFlags, answer: ChangeResponse): void {
   show(
     terminal,
     flags.output,
     answer,
-    () => changeTable(terminal, answer.changes) + problemLines(terminal, answer.problems) + enforcedText(terminal, answer),
+    () => changeTable(terminal, answer.changes) + problemLines(terminal, answer.problems) + enforcedText(terminal, answer, now()),
   );
   const refused = answer.changes.filter((change) => change.change === "refused" || change.change === "missing").length;
   const errors = answer.problems.filter((problem) => problem.severity === "error").length;
@@ -80,11 +80,11 @@ function changeTable(terminal: Terminal, changes: readonly ObjectChange[]): stri
   return table(terminal, ["KIND", "NAMESPACE", "NAME", "CHANGE"], rows);
 }
 
-function enforcedText(terminal: Terminal, answer: ChangeResponse): string {
+function enforcedText(terminal: Terminal, answer: ChangeResponse, nowMs: number): string {
   const { enforced } = answer;
   if (enforced === undefined) return "";
   if (enforced.complete) return tinted(terminal, enforcedLine(enforced), "good");
-  return `${tinted(terminal, "not enforced everywhere:\n", "bad")}${table(terminal, GATEWAY_HEADER, gatewayRows(enforced.gateways, Date.now()))}`;
+  return `${tinted(terminal, "not enforced everywhere:\n", "bad")}${table(terminal, GATEWAY_HEADER, gatewayRows(enforced.gateways, nowMs))}`;
 }
 
 function enforcedLine({ gateways, tookMs }: EnforcedAnswer): string {

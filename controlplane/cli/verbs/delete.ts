@@ -22,6 +22,6 @@ export function registerDelete(program: Command, context: CliContext): void {
     .action(async (kind: string, names: string[], flags: DeleteFlags) => {
       const refs = names.map((name) => ({ kind, namespace: flags.namespace, name }));
       const answer = await context.api(flags).post<ChangeResponse>("/delete", { refs, ...waitOf(flags.wait) });
-      report(context.terminal, flags, answer);
+      report(context, flags, answer);
     });
 }

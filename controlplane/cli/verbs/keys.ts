@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import type { JoinTokenResponse } from "../../api/index.ts";
+import type { JoinTokenResponse, RevokeResponse } from "../../api/index.ts";
 import { DEFAULT_STATE, statePaths } from "../../layout.ts";
 import { DEFAULT_KEY_PLAN, initKeys, type KeyRing, loadKeys, rotateKeys } from "../../snapshot/index.ts";
 import type { CliContext } from "../context.ts";
@@ -98,6 +98,17 @@ export function registerKeys(program: Command, context: CliContext): void {
       const request = { pool, ...(ttl !== undefined && { ttlMs: ttl }), ...(uses !== undefined && { uses }) };
       const answer = await context.api(flags).post<JoinTokenResponse>("/join-tokens", request);
       show(context.terminal, flags.output, answer, () => `${answer.token}\n`);
+    });
+
+  withOutput(withApi(keys.command("revoke").description("take a gateway's credential away and end its stream")))
+    .argument("<gateway>", "id, as `status` shows it")
+    .addHelpText(
+      "after",
+      "\nExample:\n  npx tidegate keys revoke ingress-1\n\nIt keeps what it has in force until that expires; stop it, too.",
+    )
+    .action(async (gateway: string, flags: ApiFlags & OutputFlags) => {
+      const answer = await context.api(flags).post<RevokeResponse>(`/gateways/${encodeURIComponent(gateway)}/revoke`, {});
+      show(context.terminal, flags.output, answer, () => `${answer.gateway}: needs a new join token to come back\n`);
     });
 }
 
