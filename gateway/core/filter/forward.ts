@@ -29,11 +29,16 @@ export function upstreamHead(
   return {
     method: head.method,
     scheme: head.scheme,
-    authority: destination.authority ?? head.authority,
+    authority: destination.authority ?? (head.authority || serviceName(destination)),
     target: withQueryOf(head.target, path),
     fields,
     body: head.body,
   };
+}
+
+/** An HTTP/1.0 client may name no host, the HTTP/1.1 request that goes on must (RFC 9112 3.2): it names the service it goes to. */
+function serviceName({ cluster }: CompiledDestination): string {
+  return cluster?.source.host ?? "";
 }
 
 /** `path` with the query of `target`; `target` itself when the path is its own. */

@@ -32,7 +32,12 @@ export const hosts: readonly Case[] = [
   host("an IPv6 literal with port", "[2001:db8::1]:80", "narrow"),
   host("another IPv6 literal", "[2001:db8::2]", null),
   host("`*` takes what nobody else does", "other.test", "any", open),
-  host("`*` takes an empty authority", "", "any", open),
+  {
+    name: "`*` takes an empty authority, and the origin is told its own name",
+    snapshot: open,
+    request: { authority: "", minor: 0 },
+    expect: { status: 200, route: "any", flags: "-", upstream: [{ authority: "a.demo" }] },
+  },
   host("exact beats `*`", "shop.example.com", "exact", open),
   host("a trailing dot is another name", "shop.example.com.", null, mesh),
 ];
