@@ -1,11 +1,18 @@
 /** The gateway process: settings → threads, side doors, and a source of snapshots. */
 import { type FSWatcher, readFileSync, watch } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import type { AddressInfo, Server } from "node:net";
 import { basename, dirname, resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
-import { readSnapshotFile } from "../../controlplane/snapshot/index.ts";
 import { type JoinToken, parseJoinToken } from "../core/identity/index.ts";
-import { sectionState, snapshotVersion } from "../core/ir/index.ts";
+import {
+  decodeSnapshotFile,
+  MAX_SNAPSHOT_FILE_BYTES,
+  type SnapshotFile,
+  sectionState,
+  snapshotVersion,
+} from "../core/ir/index.ts";
+import { fail, type Result } from "../core/result.ts";
 import { adminServer, metricsServer, readinessServer } from "./admin.ts";
 import { ControlClient } from "./control.ts";
 import { ControlStore } from "./control-store.ts";
@@ -120,6 +127,16 @@ async function runFile(engine: Engine, path: string): Promise<boolean> {
   engine.aged(sectionState(manifest, Date.now() / 1000));
   log("info", "snapshot in force", { version: snapshotVersion(manifest), file: path });
   return true;
+}
+
+async function readSnapshotFile(path: string): Promise<Result<SnapshotFile>> {
+  try {
+    const { size } = await stat(path);
+    if (size <= MAX_SNAPSHOT_FILE_BYTES) return await decodeSnapshotFile(await readFile(path), path);
+    return fail([{ path, problem: `has ${size} bytes, at most ${MAX_SNAPSHOT_FILE_BYTES} are read` }]);
+  } catch (error) {
+    return fail([{ path, problem: `cannot be read: ${error instanceof Error ? error.message : String(error)}` }]);
+  }
 }
 
 /** The directory is watched: an editor or a link swap replaces the file. */

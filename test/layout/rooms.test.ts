@@ -134,7 +134,7 @@ test("gateways do not know the control plane, and only k8s knows Kubernetes", ()
     file.imports
       .filter(
         (i) =>
-          (file.path.startsWith("gateway/") && !file.path.endsWith("/main.ts") && i.target.startsWith("controlplane/")) ||
+          (file.path.startsWith("gateway/") && i.target.startsWith("controlplane/")) ||
           (!file.path.startsWith("k8s/") && i.target.startsWith("@kubernetes/")),
       )
       .map((i) => `${file.path}:${i.line} imports ${i.target}`),
