@@ -24,6 +24,7 @@ export type ErrorCode =
   | "overload"
   | "draining"
   | "loop_detected"
+  | "snapshot_expired"
   | "not_supported"
   | "internal"
   // the origin's doing

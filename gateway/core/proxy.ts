@@ -134,6 +134,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
 
   start(): Step {
     this.startedMs = this.ports.clock.now();
+    if (this.tables.closed !== undefined) return this.refuse("snapshot_expired", undefined, this.tables.closed);
     if (this.method === "CONNECT") return this.refuse("not_supported", "this listener is no forward proxy");
     if (!this.readTarget()) return this.refuse("bad_request", "a path that origins would read differently");
     this.virtualHost = findHost(this.server.routes.hosts, hostOf(this.authority));

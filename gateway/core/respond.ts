@@ -49,6 +49,7 @@ export const ERROR_FACES: { readonly [code in ErrorCode]: ErrorFace } = {
   overload: { status: 503, grpc: 14, flag: "OM", culprit: LOCAL, title: "overloaded" },
   draining: { status: 503, grpc: 14, flag: "OM", culprit: LOCAL, title: "shutting down" },
   loop_detected: { status: 508, grpc: 9, flag: undefined, culprit: LOCAL, title: "the request came through here before" },
+  snapshot_expired: { status: 503, grpc: 14, flag: undefined, culprit: LOCAL, title: "the configuration has expired" },
   not_supported: { status: 501, grpc: 12, flag: undefined, culprit: LOCAL, title: "not supported" },
   internal: { status: 500, grpc: 13, flag: undefined, culprit: LOCAL, title: "internal error" },
   no_healthy_upstream: { status: 503, grpc: 14, flag: "UH", culprit: UP, title: "no healthy upstream" },

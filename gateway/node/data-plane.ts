@@ -23,6 +23,7 @@ import {
 import type { Snapshot, SnapshotVersion } from "../core/ir/index.ts";
 import { type HeadEvent, ResponseParserSettings } from "../wire/index.ts";
 import { armSystemTimer, systemClock } from "./clock.ts";
+import { ClosableBank } from "./closable-bank.ts";
 import { Deadlines } from "./deadlines.ts";
 import { EgressGateway } from "./egress.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
@@ -65,6 +66,13 @@ interface Candidate {
   readonly egress: EgressTables;
 }
 
+/** Sections of the snapshot that have expired with fail mode `closed`, and what to say about it. */
+export interface ClosedSections {
+  readonly routes?: string;
+  readonly egress?: string;
+  readonly quota?: string;
+}
+
 /** A listener that goes away while connections keep coming accepts them for this long. */
 const MAX_LAST_ACCEPT_MS = 2000;
 const POLL_MS = 20;
@@ -78,14 +86,15 @@ export class DataPlane {
   readonly #reporter: RequestReporter;
   readonly #meters: GatewayMeters;
   readonly #egress: EgressGateway;
-  readonly #bank: SharedBank;
+  readonly #bank: ClosableBank;
+  readonly #counters: SharedBank;
   readonly #listeners = new Map<string, Listener>();
   /** Closed for new connections, with some still being served. */
   readonly #retired = new Set<Listener>();
   readonly #hooks: ListenerHooks;
   #inForce: InForce | undefined;
   #candidate: Candidate | undefined;
-  #egressClosed: string | undefined;
+  #closed: ClosedSections = {};
   #draining = false;
 
   constructor(options: DataPlaneOptions) {
@@ -106,7 +115,8 @@ export class DataPlane {
       problem: (error) =>
         log("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) }),
     };
-    this.#bank = new SharedBank(options.quotaMemory, { lane, unixMs: () => clock.unixMs() });
+    this.#counters = new SharedBank(options.quotaMemory, { lane, unixMs: () => clock.unixMs() });
+    this.#bank = new ClosableBank(this.#counters);
     const fallback = new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs: () => clock.unixMs() });
     const quotas = new QuotaFilter({ bank: this.#bank, fallback, nowUs: monotonicUs() });
     this.#ports = { clock, random: Math.random, quotas, reporter: this.#reporter };
@@ -144,7 +154,7 @@ export class DataPlane {
     const problems: NamedProblem[] = [];
     const { tables } = next;
     this.#reporter.configure(tables.settings);
-    this.#inForce = { tables, egress: this.#egressSnapshot(tables, next.egress) };
+    this.#inForce = { tables: this.#routedBy(tables), egress: this.#egressSnapshot(tables, next.egress) };
     for (const [name, listener] of this.#listeners) {
       const compiled = tables.listeners.get(name);
       if (compiled?.source.protocol === listener.protocol) problems.push(...listener.update(compiled, tables.settings.http));
@@ -164,12 +174,13 @@ export class DataPlane {
     this.#candidate = undefined;
   }
 
-  /** The egress section has expired (or is fresh again): why nothing is let out now. */
-  closeEgress(reason: string | undefined): void {
-    this.#egressClosed = reason;
+  /** Sections have expired, or are fresh again. */
+  close(closed: ClosedSections): void {
+    this.#closed = closed;
+    this.#bank.closed = closed.quota !== undefined;
     if (this.#inForce === undefined) return;
     const { tables, egress } = this.#inForce;
-    this.#inForce = { tables, egress: { ...egress, closed: reason } };
+    this.#inForce = { tables: this.#routedBy(tables), egress: { ...egress, closed: closed.egress } };
   }
 
   /** Writes the numbers that are not counted but looked up. */
@@ -177,17 +188,12 @@ export class DataPlane {
     const listeners = [...this.#listeners.values(), ...this.#retired];
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     // Shared by all threads: told once.
-    const usage = this.#options.lane === 0 ? this.#bank.usage() : undefined;
+    const usage = this.#options.lane === 0 ? this.#counters.usage() : undefined;
     this.#meters.sample(connections, this.#thread.counts, this.#log.dropped, usage);
   }
 
   reopenLogs(): void {
     this.#log.reopen();
-  }
-
-  /** A thread of another number has died. */
-  laneGone(lane: number): void {
-    this.#bank.laneGone(lane);
   }
 
   listeners(): readonly { readonly name: string; readonly protocol: string; readonly connections: number }[] {
@@ -260,11 +266,17 @@ export class DataPlane {
     return undefined;
   }
 
+  /** The tables, closed if their section is. */
+  #routedBy({ closed: _closed, ...tables }: Tables): Tables {
+    const { routes } = this.#closed;
+    return routes === undefined ? tables : { ...tables, closed: routes };
+  }
+
   #egressSnapshot(tables: Tables, compiled: EgressTables): EgressSnapshot {
     return {
       version: tables.version,
       tables: compiled,
-      closed: this.#egressClosed,
+      closed: this.#closed.egress,
       explainHeaders: tables.settings.explainHeaders,
     };
   }

@@ -8,9 +8,9 @@
  */
 import { createServer } from "node:net";
 import type { HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
-import { snapshotVersion } from "../core/ir/index.ts";
+import { SECTIONS, snapshotVersion } from "../core/ir/index.ts";
 import type { Installer, InstallOutcome, NamedProblem } from "./control-snapshot.ts";
-import type { DataPlaneOptions } from "./data-plane.ts";
+import type { ClosedSections, DataPlaneOptions } from "./data-plane.ts";
 import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
@@ -39,7 +39,7 @@ export class Engine implements Installer {
   #version: SnapshotVersion | undefined;
   #sinceMs: number | undefined;
   #age: SnapshotAge | undefined;
-  #egressClosed: string | undefined;
+  #closed: ClosedSections = {};
   #problems: readonly NamedProblem[] = [];
   #draining = false;
 
@@ -76,14 +76,14 @@ export class Engine implements Installer {
 
   aged(age: SnapshotAge): void {
     this.#age = age;
-    const { egress } = age.sections;
-    const closed =
-      egress.kind === "expired" && egress.failMode === "closed"
-        ? "the egress section of the snapshot has expired and its fail mode is closed"
-        : undefined;
-    if (closed === this.#egressClosed) return;
-    this.#egressClosed = closed;
-    for (const lane of this.#living()) lane.closeEgress(closed);
+    const closed: ClosedSections = Object.fromEntries(
+      Object.entries(age.sections)
+        .filter(([, state]) => state.kind === "expired" && state.failMode === "closed")
+        .map(([name]) => [name, `the ${name} section of the snapshot has expired and its fail mode is closed`]),
+    );
+    if (SECTIONS.every((name) => closed[name] === this.#closed[name])) return;
+    this.#closed = closed;
+    for (const lane of this.#living()) lane.close(closed);
   }
 
   /** Brings looked-up metrics up to date and tells what is open. */
@@ -151,19 +151,18 @@ export class Engine implements Installer {
     return threads === 1 ? new InlineLane(options) : new WorkerLane(options, (reason) => this.#laneEnded(lane, reason));
   }
 
-  /** A thread died. Its place in the quotas is cleaned up, and another takes over with the snapshot in force. */
+  /** A thread died. Another takes over with the snapshot in force, and frees what the dead one held of the quotas. */
   #laneEnded(lane: number, reason: string): void {
     this.#lanes[lane] = undefined;
     if (this.#draining) return;
     this.#options.log("error", "a worker thread has died and is replaced", { thread: lane, reason });
-    for (const other of this.#living()) other.laneGone(lane);
     const replacement = this.#newLane(lane);
     this.#turn = this.#turn
       .then(async () => {
         if (this.#snapshot !== undefined && this.#version !== undefined) {
           await replacement.prepare(this.#snapshot, this.#version);
           await replacement.commit();
-          replacement.closeEgress(this.#egressClosed);
+          replacement.close(this.#closed);
         }
         this.#lanes[lane] = replacement;
       })

@@ -3,7 +3,7 @@
  */
 import { Worker } from "node:worker_threads";
 import type { Snapshot, SnapshotVersion } from "../core/ir/index.ts";
-import { DataPlane, type DataPlaneOptions, type NamedProblem } from "./data-plane.ts";
+import { type ClosedSections, DataPlane, type DataPlaneOptions, type NamedProblem } from "./data-plane.ts";
 import type { SeriesNotice } from "./metrics.ts";
 
 export interface ListenerState {
@@ -16,10 +16,9 @@ export interface Lane {
   prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]>;
   commit(): Promise<readonly NamedProblem[]>;
   discard(): void;
-  closeEgress(reason: string | undefined): void;
+  close(closed: ClosedSections): void;
   sample(): Promise<readonly ListenerState[]>;
   reopenLogs(): void;
-  laneGone(lane: number): void;
   drain(withinMs: number): Promise<void>;
 }
 
@@ -40,8 +39,8 @@ export class InlineLane implements Lane {
   discard(): void {
     this.#plane.discard();
   }
-  closeEgress(reason: string | undefined): void {
-    this.#plane.closeEgress(reason);
+  close(closed: ClosedSections): void {
+    this.#plane.close(closed);
   }
   async sample(): Promise<readonly ListenerState[]> {
     this.#plane.sample();
@@ -49,9 +48,6 @@ export class InlineLane implements Lane {
   }
   reopenLogs(): void {
     this.#plane.reopenLogs();
-  }
-  laneGone(lane: number): void {
-    this.#plane.laneGone(lane);
   }
   drain(withinMs: number): Promise<void> {
     return this.#plane.drain(withinMs);
@@ -65,10 +61,9 @@ export type ToWorker =
   | { readonly kind: "prepare"; readonly id: number; readonly snapshot: Snapshot; readonly version: SnapshotVersion }
   | { readonly kind: "commit"; readonly id: number }
   | { readonly kind: "discard" }
-  | { readonly kind: "closeEgress"; readonly reason: string | undefined }
+  | { readonly kind: "close"; readonly closed: ClosedSections }
   | { readonly kind: "sample"; readonly id: number }
   | { readonly kind: "reopenLogs" }
-  | { readonly kind: "laneGone"; readonly lane: number }
   | { readonly kind: "drain"; readonly id: number; readonly withinMs: number };
 
 export type FromWorker =
@@ -129,17 +124,14 @@ export class WorkerLane implements Lane {
   discard(): void {
     this.#tell({ kind: "discard" });
   }
-  closeEgress(reason: string | undefined): void {
-    this.#tell({ kind: "closeEgress", reason });
+  close(closed: ClosedSections): void {
+    this.#tell({ kind: "close", closed });
   }
   sample(): Promise<readonly ListenerState[]> {
     return this.#ask((id) => ({ kind: "sample", id }));
   }
   reopenLogs(): void {
     this.#tell({ kind: "reopenLogs" });
-  }
-  laneGone(lane: number): void {
-    this.#tell({ kind: "laneGone", lane });
   }
   async drain(withinMs: number): Promise<void> {
     await this.#ask((id) => ({ kind: "drain", id, withinMs }));

@@ -105,7 +105,7 @@ export class Tunnel implements Timed {
     const verdict = this.#step.inspect(this.#held);
     if (verdict.kind === "more") return;
     if (verdict.kind === "deny") {
-      this.#close("protocol_error");
+      this.#close("protocol_error", verdict.farewell);
       return;
     }
     const held = this.#held;
@@ -154,7 +154,8 @@ export class Tunnel implements Timed {
     this.#owner.tunnelFailed({ code, reason, neverSent: true, stale: false });
   }
 
-  #close(outcome: ExchangeEnd["outcome"]): void {
+  /** @param farewell last bytes for the client, before its connection is closed */
+  #close(outcome: ExchangeEnd["outcome"], farewell?: Uint8Array): void {
     if (this.#state === "closed") return;
     const dialled = this.#state !== "dialling";
     this.#state = "closed";
@@ -162,7 +163,10 @@ export class Tunnel implements Timed {
     this.#origin.destroy();
     // What was written is still delivered when both sides ended in order.
     if (outcome === "complete") this.#client.end();
-    else this.#client.destroy();
+    else if (farewell !== undefined) {
+      this.#client.write(farewell);
+      this.#client.destroySoon();
+    } else this.#client.destroy();
     if (dialled) this.#owner.tunnelEnded(outcome, this.#requestBytes, this.#responseBytes);
   }
 }

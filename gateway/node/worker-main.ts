@@ -25,8 +25,8 @@ port.on("message", async (message: ToWorker) => {
     case "discard":
       plane.discard();
       return;
-    case "closeEgress":
-      plane.closeEgress(message.reason);
+    case "close":
+      plane.close(message.closed);
       return;
     case "sample":
       plane.sample();
@@ -34,9 +34,6 @@ port.on("message", async (message: ToWorker) => {
       return;
     case "reopenLogs":
       plane.reopenLogs();
-      return;
-    case "laneGone":
-      plane.laneGone(message.lane);
       return;
     case "drain":
       await plane.drain(message.withinMs);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
+import type { QuotaPolicy } from "../../gateway/core/ir/index.ts";
 import {
   CLUSTER,
   eventually,
@@ -387,5 +388,63 @@ describe("access log", () => {
       }
     });
     client.close();
+  });
+});
+
+describe("an expired section whose fail mode is closed", () => {
+  const fresh = { kind: "fresh" } as const;
+  const expired = { kind: "expired", forS: 1, failMode: "closed" } as const;
+  const FRESH = { sections: { routes: fresh, egress: fresh, quota: fresh }, nextChangeS: undefined };
+
+  it.each([1, 2])("routes nothing more, until it is fresh again (%i threads)", async (threads) => {
+    const [origin, port] = [await originOf("ok"), await freePort()];
+    const gateway = gatewayOf(threads);
+    await gateway.install(testSnapshot({ listeners: [testListener(port)], originPorts: [origin.port] }));
+    const ask = async () => (await new RawClient(port).send(GET).answer()).split(" ")[1];
+    // A worker hears of it by a message: a few answers later at the most.
+    const becomes = async (status: string) => {
+      for (let tries = 0; tries < 100; tries++) if ((await ask()) === status) return;
+      expect(await ask()).toBe(status);
+    };
+    expect(await ask()).toBe("200");
+    gateway.engine.aged({ ...FRESH, sections: { ...FRESH.sections, routes: expired } });
+    await becomes("503");
+    gateway.engine.aged({ ...FRESH, sections: { ...FRESH.sections, routes: { ...expired, failMode: "keep" } } });
+    await becomes("200");
+  });
+
+  it("leaves quotas to what each says about a store that fails", async () => {
+    const [origin, port] = [await originOf("ok"), await freePort()];
+    const gateway = gatewayOf();
+    const quota = (name: string, kind: "allow" | "deny"): QuotaPolicy => ({
+      id: `test/${name}`,
+      origin: { kind: "Quota", namespace: "test", name },
+      matches: [],
+      key: [],
+      limits: [{ name: "most", amount: 100, perMs: 60_000, window: "rolling" }],
+      cost: { kind: "fixed", amount: 1 },
+      unit: "requests",
+      overrides: [],
+      whenKeyMissing: "share",
+      scope: "local",
+      onStoreFailure: { kind },
+      mode: "enforce",
+      headers: "none",
+      response: { status: 429 },
+    });
+    const to = (path: string, quotas: string[]) =>
+      testRoute(CLUSTER, {}, { id: `test/test${path}`, matches: [{ path: { kind: "exact", value: path } }], quotas });
+    const routes = [to("/open", ["test/open"]), to("/shut", ["test/shut"])];
+    const snapshot = testSnapshot({ listeners: [testListener(port)], originPorts: [origin.port], routes });
+    await gateway.install({ ...snapshot, quotas: [quota("open", "allow"), quota("shut", "deny")] });
+    const ask = async (path: string) => {
+      const answer = await new RawClient(port).send(`GET ${path} HTTP/1.1\r\nhost: a.test\r\n\r\n`).answer();
+      return answer.split(" ")[1];
+    };
+    expect([await ask("/open"), await ask("/shut")]).toEqual(["200", "200"]);
+    gateway.engine.aged({ ...FRESH, sections: { ...FRESH.sections, quota: expired } });
+    expect([await ask("/open"), await ask("/shut")]).toEqual(["200", "503"]);
+    gateway.engine.aged(FRESH);
+    expect([await ask("/open"), await ask("/shut")]).toEqual(["200", "200"]);
   });
 });

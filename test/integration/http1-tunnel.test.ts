@@ -128,7 +128,7 @@ describe("tunnels", () => {
     const seen: string[] = [];
     const inspect = (bytes: Uint8Array): TunnelVerdict => {
       seen.push(Buffer.from(bytes).toString());
-      return bytes.length < 6 ? { kind: "more" } : { kind: "deny", reason: "no" };
+      return bytes.length < 6 ? { kind: "more" } : { kind: "deny", reason: "no", farewell: Buffer.from("alert") };
     };
     const { port, ends } = await proxy(origin.port, { inspect });
     const client = new RawClient(port).send(CONNECT);
@@ -136,7 +136,7 @@ describe("tunnels", () => {
     client.send("abc");
     await eventually(() => seen.length === 1);
     client.send("def");
-    await client.end();
+    expect(await client.end()).toMatch(/\r\n\r\nalert$/);
     expect(seen).toEqual(["abc", "abcdef"]);
     expect(origin.received).toEqual([""]);
     await eventually(() => ends.length === 1);

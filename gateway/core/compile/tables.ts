@@ -20,6 +20,8 @@ import type { PathNode } from "./route-index.ts";
 import type { RegexCache, StringTest } from "./string.ts";
 
 export interface Tables {
+  /** Why nothing is routed: the routes section has expired and its fail mode is closed. */
+  readonly closed?: string;
   readonly version: SnapshotVersion;
   readonly settings: Settings;
   /** By name. */

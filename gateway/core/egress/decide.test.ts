@@ -231,7 +231,7 @@ describe("denies", () => {
       kind: "deny",
       code: "denied_by_rule",
       rule: "root/floor#deny[0]",
-      reason: "denied: no paste sites",
+      reason: "no paste sites",
       credentialsMayHelp: false,
     });
   });

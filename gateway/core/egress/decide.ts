@@ -133,7 +133,7 @@ function denyRank(entry: CompiledDeny): number {
 }
 
 function deniedBy(entry: CompiledDeny): EgressDenial {
-  const reason = entry.reason === "" ? "this host is denied" : `denied: ${entry.reason}`;
+  const reason = entry.reason === "" ? "this host is denied" : entry.reason;
   return { kind: "deny", code: "denied_by_rule", rule: entry.id, reason, credentialsMayHelp: false };
 }
 
