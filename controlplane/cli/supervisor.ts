@@ -74,6 +74,11 @@ export class Supervisor {
     for (const child of this.#children) child.output.end();
   }
 
+  /** Ends all at once, unfinished requests included; `stop` then returns. */
+  kill(): void {
+    for (const { process } of this.#children) process?.kill("SIGKILL");
+  }
+
   #run(child: Child): void {
     const [program, ...args] = child.spec.command;
     const started = spawn(program, args, {

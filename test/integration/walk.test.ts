@@ -49,15 +49,7 @@ it("is all there is to type: what stands outside the walk are the two ways to be
 describe("the walk", () => {
   it(`line ${first?.line}: npm start`, { timeout: READY_MS + 10_000 }, async () => {
     expect(first?.commands).toBe("npm start\n");
-    started = spawn("npm", ["start"], { cwd: copy, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
-    started.stdout?.on("data", (bytes: Buffer) => {
-      printed += bytes.toString();
-    });
-    started.stderr?.on("data", (bytes: Buffer) => {
-      printed += bytes.toString();
-    });
-    const until = performance.now() + READY_MS;
-    while (!printed.includes("Ctrl-C") && started.exitCode === null && performance.now() < until) await pause(50);
+    await begin();
     expect(difference(first?.expected ?? "", printed)).toBeUndefined();
   });
 
@@ -72,11 +64,30 @@ describe("the walk", () => {
 
   it("ends with Ctrl-C, and leaves nothing behind", async () => {
     await stop();
-    expect(started?.signalCode ?? started?.exitCode, printed).not.toBe("SIGKILL");
-    expect(await Promise.all(DEFAULT_PORTS.map(accepts))).toEqual(DEFAULT_PORTS.map(() => false));
+    await expectGone();
     expect(printed).not.toMatch(/by a bug/);
   });
+
+  it("starts again from what it kept, and ends when npm alone is told to", { timeout: READY_MS + 20_000 }, async () => {
+    await begin();
+    expect(difference(first?.expected ?? "", printed)).toBeUndefined();
+    await stop("SIGTERM", "npm alone");
+    await expectGone();
+  });
 });
+
+/** `npm start`, until it says that it is up. */
+async function begin(): Promise<void> {
+  printed = "";
+  started = spawn("npm", ["start"], { cwd: copy, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  for (const stream of [started.stdout, started.stderr]) {
+    stream?.on("data", (bytes: Buffer) => {
+      printed += bytes.toString();
+    });
+  }
+  const until = performance.now() + READY_MS;
+  while (!printed.includes("Ctrl-C") && started.exitCode === null && performance.now() < until) await pause(50);
+}
 
 /** Runs a block as one script; nothing may be complained about but what npm says of its settings. */
 function run(commands: string): Promise<{ readonly output: string; readonly failed: boolean }> {
@@ -89,16 +100,23 @@ function run(commands: string): Promise<{ readonly output: string; readonly fail
   });
 }
 
-/** What Ctrl-C does: the signal goes to the whole group. */
-async function stop(): Promise<void> {
-  if (started?.pid === undefined || started.exitCode !== null || started.signalCode !== null) return;
+/** By default what Ctrl-C does: the signal goes to the whole group. */
+async function stop(signal: NodeJS.Signals = "SIGINT", to: "the group" | "npm alone" = "the group"): Promise<void> {
+  const pid = started?.pid;
+  if (started === undefined || pid === undefined || started.exitCode !== null || started.signalCode !== null) return;
   const exited = once(started, "exit");
-  process.kill(-started.pid, "SIGINT");
-  const force = setTimeout(() => started?.pid !== undefined && process.kill(-started.pid, "SIGKILL"), 20_000);
+  process.kill(to === "the group" ? -pid : pid, signal);
+  const force = setTimeout(() => process.kill(-pid, "SIGKILL"), 20_000);
   await exited;
   clearTimeout(force);
+}
+
+async function expectGone(): Promise<void> {
+  expect(started?.signalCode, printed).not.toBe("SIGKILL");
+  const listening = () => Promise.all(DEFAULT_PORTS.map(accepts));
   const until = performance.now() + 10_000;
-  while ((await accepts(8080)) && performance.now() < until) await pause(50);
+  while ((await listening()).includes(true) && performance.now() < until) await pause(50);
+  expect(await listening(), printed).not.toContain(true);
 }
 
 function pause(ms: number): Promise<void> {

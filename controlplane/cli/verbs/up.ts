@@ -91,6 +91,7 @@ async function up(plan: UpPlan, folder: string, flags: UpFlags, context: CliCont
     if (ending.failure() !== undefined) throw new CliError(ending.failure() ?? "");
     terminal.error(tinted(terminal, "stopping: gateways finish what they have begun\n", "dim"));
   } finally {
+    ending.whenUrged(() => supervisor.kill());
     await supervisor.stop();
   }
 }
@@ -141,25 +142,41 @@ interface Ending {
   /** Why it ended by itself. */
   readonly failure: () => string | undefined;
   fail(why: string): void;
+  /** Calls back when a signal comes again. */
+  whenUrged(hurry: () => void): void;
 }
 
+/** A signal so soon after the first is the same one told twice: a terminal tells a whole group, and npm passes it on. */
+const SAME_SIGNAL_MS = 1000;
+
+/** Signals are heard until the process ends: the default action of a second one would leave the children behind. */
 function untilSignal(): Ending {
   let over = false;
   let failure: string | undefined;
   let end = (): void => undefined;
+  let hurry = (): void => undefined;
   const promise = new Promise<void>((done) => {
     end = () => {
       over = true;
       done();
     };
-    process.once("SIGINT", end);
-    process.once("SIGTERM", end);
   });
+  let firstMs: number | undefined;
+  const signalled = (): void => {
+    firstMs ??= performance.now();
+    if (performance.now() - firstMs > SAME_SIGNAL_MS) hurry();
+    else end();
+  };
+  process.on("SIGINT", signalled);
+  process.on("SIGTERM", signalled);
   const fail = (why: string): void => {
     failure ??= why;
     end();
   };
-  return { promise, over: () => over, failure: () => failure, fail };
+  const whenUrged = (run: () => void): void => {
+    hurry = run;
+  };
+  return { promise, over: () => over, failure: () => failure, fail, whenUrged };
 }
 
 /** Asks until there is an answer; failures on the way are only told when the time is over. */
