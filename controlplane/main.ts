@@ -168,7 +168,11 @@ function watchKeys(directory: string, plane: ControlPlane, log: Log): () => void
 }
 
 function loadToken(file: string): string {
-  if (existsSync(file)) return readFileSync(file, "utf8").trim();
+  if (existsSync(file)) {
+    const token = readFileSync(file, "utf8").trim();
+    if (/^[\w-]{32,}$/.test(token)) return token;
+    throw new Error(`${file} is damaged: remove it, and the next start makes a new token`);
+  }
   const token = randomBytes(32).toString("base64url");
   writeFileSync(file, `${token}\n`, { mode: 0o600 });
   return token;

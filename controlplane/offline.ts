@@ -1,7 +1,8 @@
 /** Snapshots without a running control plane: read, translate, sign, into a history on disk. */
-import { type AnyResource, type FileReader, problemsOf, validateText } from "./config/index.ts";
-import { type Problem, refKey } from "./config/resource.ts";
+import type { FileReader } from "./config/index.ts";
+import type { Problem } from "./config/resource.ts";
 import { statePaths } from "./layout.ts";
+import { mergeDocuments } from "./offline-set.ts";
 import { agesOf, meshOf, runPipeline } from "./pipeline.ts";
 import { readProxyUsers } from "./proxy-users.ts";
 import { loadKeys, type Published, SnapshotHistory, SnapshotPublisher } from "./snapshot/index.ts";
@@ -26,15 +27,10 @@ export interface OfflineOutcome {
 }
 
 export async function buildSnapshots(options: OfflineOptions): Promise<OfflineOutcome> {
-  const validations = options.documents.map(({ file, text }) =>
-    validateText(text, file, { nowMs: options.unixMs(), files: options.files }),
-  );
-  const objects = validations.flatMap((validation) => validation.objects);
-  const resources: AnyResource[] = objects.flatMap(({ resource }) => resource ?? []);
-  const { users } = readProxyUsers(meshOf(resources).proxyUsers.file);
-  const byKey = new Map(objects.map((object) => [refKey(object.ref), object]));
-  const output = runPipeline({ resources, locate: (ref, path) => byKey.get(refKey(ref))?.locate(path) }, users);
-  const problems = [...validations.flatMap((validation) => [...problemsOf(validation)]), ...output.problems];
+  const set = mergeDocuments(options.documents, { nowMs: options.unixMs(), files: options.files });
+  const { users } = readProxyUsers(meshOf(set.resources).proxyUsers.file);
+  const output = runPipeline(set, users);
+  const problems = [...set.problems, ...output.problems];
   const pools = output.pools.map(({ pool }) => pool.name);
   const paths = statePaths(options.state);
   const keys = await loadKeys(paths.keys);

@@ -170,6 +170,7 @@ export class Publishing implements SnapshotReader {
       this.#ownProblems = [...userProblems, ...trustProblems(output.mesh, this.#keys, set.resources)];
       publisher.useAges(agesOf(output.mesh));
       for (const { pool, snapshot, programmed } of output.pools) {
+        if (!this.#records.has(pool.name)) await this.#lookBack(pool.name);
         const outcome = await publisher.publish(pool.name, snapshot);
         if (outcome.kind === "refused") {
           await this.#refused(pool.name, reasonOf(outcome));
@@ -189,6 +190,14 @@ export class Publishing implements SnapshotReader {
     }
     this.#failures.delete("");
     this.#options.onPass();
+  }
+
+  /** Before a pool's first publication: what of its history on disk is damaged is told, once. Its version numbers are not given out again. */
+  async #lookBack(pool: string): Promise<void> {
+    const { problems } = await this.#options.publisher.current(pool);
+    for (const { path, problem } of problems) {
+      this.#options.log("error", "a snapshot on disk cannot be used; going on without it", { pool, file: path, reason: problem });
+    }
   }
 
   /** What was given out last is handed out on, also right after a start. */

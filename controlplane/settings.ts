@@ -88,6 +88,7 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
         : file.has(name)
           ? [`settings file: ${name}`, file.get(name) ?? []]
           : ["default", setting.default === "" ? [] : setting.many ? setting.default.split(",") : [setting.default]];
+    if (values.length > 1 && setting.many === undefined) problems.push(`${place}: given more than once; keep one`);
     for (const value of values) {
       const problem = setting.check(value);
       if (problem !== undefined) problems.push(`${place}: ${value}: ${problem}`);
@@ -122,8 +123,11 @@ function readFlags(args: readonly string[], problems: string[]): Record<string, 
     tokens: true,
   });
   const found: Record<string, string[]> = {};
-  for (const token of tokens) {
-    if (token.kind === "positional")
+  for (const [index, token] of tokens.entries()) {
+    const before = tokens[index - 1];
+    // What stands behind an unknown flag is its value.
+    const explained = before?.kind === "option" && before.value === undefined && before.name !== "help";
+    if (token.kind === "positional" && !explained)
       problems.push(`${token.value}: no argument is expected here; settings are flags (--help lists them)`);
     if (token.kind !== "option") continue;
     if (token.name === "help") found["help"] = [];

@@ -39,6 +39,11 @@ export function makeProgram(context: CliContext, version: string): Command {
   return program;
 }
 
+/** A file, directory or socket that cannot be used: the system's message names it. Anything else is a fault of this program. */
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && "syscall" in error;
+}
+
 /** Runs the command line and answers its exit code: 2 for a command line that cannot be understood. */
 export async function runProgram(program: Command, args: readonly string[], { terminal }: CliContext): Promise<number> {
   try {
@@ -46,6 +51,10 @@ export async function runProgram(program: Command, args: readonly string[], { te
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (isSystemError(error)) {
+      terminal.error(`${tinted(terminal, "tidegate:", "bad")} ${error.message}\n`);
+      return 1;
+    }
     if (!(error instanceof CliError)) throw error;
     if (error.message !== "") terminal.error(`${tinted(terminal, "tidegate:", "bad")} ${error.message}\n`);
     return error.exitCode;

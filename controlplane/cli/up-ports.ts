@@ -1,8 +1,8 @@
 /** The ports that `tidegate up` needs, and whether they are free: asked before anything starts, so that one message says it all. */
 import { createServer } from "node:net";
 import type { Document } from "../api/index.ts";
-import { validateText } from "../config/index.ts";
 import { diskFiles } from "../disk-files.ts";
+import { mergeDocuments } from "../offline-set.ts";
 import { runPipeline } from "../pipeline.ts";
 
 /** Side doors of a pool's gateway on this machine. */
@@ -46,9 +46,7 @@ export interface PlannedPool {
 
 /** The pools that the configuration makes, and where their gateways will listen. What is wrong in it is the control plane's to tell. */
 export function plannedPools(documents: readonly Document[], nowMs: number): readonly PlannedPool[] {
-  const validations = documents.map(({ file, text }) => validateText(text, file, { nowMs, files: diskFiles }));
-  const resources = validations.flatMap(({ objects }) => objects.flatMap(({ resource }) => resource ?? []));
-  const { pools } = runPipeline({ resources, locate: () => undefined }, []);
+  const { pools } = runPipeline(mergeDocuments(documents, { nowMs, files: diskFiles }), []);
   return pools.map(({ pool, snapshot }) => ({ name: pool.name, listeners: snapshot.listeners }));
 }
 

@@ -276,12 +276,13 @@ export class ConfigStore {
     };
   }
 
-  private refusal({ ref }: CheckedObject, { expect }: ApplyOptions, batch: readonly CheckedObject[]): readonly Problem[] {
+  private refusal({ ref, locate }: CheckedObject, { expect }: ApplyOptions, batch: readonly CheckedObject[]): readonly Problem[] {
     const held = this.source(API_ORIGIN).good.get(refKey(ref));
     const stale = this.stale(ref, held?.generation ?? 0, expect);
     const found: Problem[] = stale ? [stale] : [];
     if (batch.filter((other) => refKey(other.ref) === refKey(ref)).length > 1) {
-      found.push(apiProblem(ref, "the text defines the object more than once; keep one"));
+      const message = "the text defines the object more than once; keep one";
+      found.push({ ...apiProblem(ref, message), source: locate(["metadata", "name"]) });
     }
     if (ref.kind !== "MeshConfig") return found;
     const meshes = [...this.current.resources.map(refOf), ...batch.map((object) => object.ref)].filter(

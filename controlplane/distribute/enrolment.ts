@@ -43,10 +43,19 @@ export class Enrolment {
   readonly #gateways = new Map<string, GatewayRow>();
   readonly #unwritten = new Set<string>();
 
-  /** @param file database path, or `:memory:`. @param now Unix ms. */
+  /** @param file database path, or `:memory:`. @param now Unix ms. @throws Error with file and remedy when it cannot be used. */
   constructor(file: string, now: () => number) {
     this.#now = now;
-    this.#db = new DatabaseSync(file);
+    try {
+      this.#db = new DatabaseSync(file);
+      this.#prepare();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`${file}: ${reason}; restore it, or move it away: gateways then need new join tokens`);
+    }
+  }
+
+  #prepare(): void {
     this.#db.exec(`
       PRAGMA journal_mode = WAL;
       CREATE TABLE IF NOT EXISTS join_token (

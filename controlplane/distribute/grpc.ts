@@ -4,12 +4,14 @@
 import {
   type handleServerStreamingCall,
   type handleUnaryCall,
+  logVerbosity,
   Metadata,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
   type ServerUnaryCall,
   type sendUnaryData,
+  setLogVerbosity,
   status,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
@@ -113,13 +115,15 @@ export class DistributionServer {
       [{ cert_chain: Buffer.from(certificate), private_key: Buffer.from(privateKey) }],
       false,
     );
+    // What cannot be done is this room's to say, in one message.
+    setLogVerbosity(logVerbosity.NONE);
     const address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
     return await new Promise((resolve, reject) => {
       this.#server.bindAsync(address, credentials, (error, bound) => {
-        if (error)
-          reject(
-            new Error(`snapshots over gRPC: cannot listen on ${address}: ${error.message}; choose another port with --grpc-port`),
-          );
+        // The library wraps what the system said: "No address added out of total 1 resolved errors: [listen EADDRINUSE: …]".
+        const reason = error && (/errors: \[(.*)\]$/.exec(error.message)?.[1] ?? error.message);
+        if (reason)
+          reject(new Error(`snapshots over gRPC: cannot listen on ${address}: ${reason}; choose another port with --grpc-port`));
         else resolve(bound);
       });
     });

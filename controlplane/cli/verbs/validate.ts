@@ -1,7 +1,8 @@
 import type { Command } from "commander";
-import { checkReferences, problemsOf, validateText } from "../../config/index.ts";
+import { checkReferences } from "../../config/index.ts";
 import type { Problem } from "../../config/resource.ts";
 import { diskFiles } from "../../disk-files.ts";
+import { mergeDocuments } from "../../offline-set.ts";
 import type { CliContext } from "../context.ts";
 import { readDocuments } from "../files.ts";
 import { type OutputFlags, withOutput } from "../options.ts";
@@ -20,12 +21,9 @@ export function registerValidate(program: Command, context: CliContext): void {
     )
     .action(async (paths: string[], flags: OutputFlags) => {
       const documents = await readDocuments(paths, context);
-      const validations = documents.map(({ file, text }) => validateText(text, file, { nowMs: context.now(), files: diskFiles }));
-      const accepted = validations.flatMap(({ objects }) => objects.flatMap(({ resource }) => resource ?? []));
-      const problems: Problem[] = [
-        ...validations.flatMap((validation) => [...problemsOf(validation)]),
-        ...checkReferences(accepted),
-      ];
+      const set = mergeDocuments(documents, { nowMs: context.now(), files: diskFiles });
+      const accepted = set.resources;
+      const problems: readonly Problem[] = [...set.problems, ...checkReferences(accepted, { locate: set.locate })];
       const errors = countErrors(problems);
       show(context.terminal, flags.output, { accepted: accepted.length, problems }, () => {
         const counts = `${accepted.length} object${accepted.length === 1 ? "" : "s"} accepted, ${errors} error${errors === 1 ? "" : "s"}\n`;
