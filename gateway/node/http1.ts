@@ -31,6 +31,7 @@ import {
   type RequestParserSettings,
 } from "../wire/index.ts";
 import type { Timed } from "./deadlines.ts";
+import { readInto } from "./direct-read.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import type { Outbox } from "./outbox.ts";
 import { ResponseWriter } from "./response-writer.ts";
@@ -106,16 +107,17 @@ export class ServerConnection implements UpstreamUser, Timed {
   #requestDeadlineMs = NEVER;
   #exchangeDeadlineMs = NEVER;
 
-  constructor(socket: Socket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
-    this.#socket = socket;
+  /** @param accepted in this very turn */
+  constructor(accepted: Socket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
+    this.#socket = readInto(accepted, (bytes) => this.#read(bytes));
     this.#listener = listener;
     this.#thread = thread;
     this.#info = info;
     this.#parser = new RequestParser(listener.parser);
+    const socket = this.#socket;
     this.#response = new ResponseWriter(socket, thread.outbox);
     this.#sender = new RequestSender(thread, thread.outbox, this);
     this.#activeMs = thread.clock.now();
-    socket.on("data", (bytes: Uint8Array) => this.#read(bytes));
     socket.on("drain", () => this.#drained());
     socket.on("end", () => this.#clientEnded());
     socket.on("error", () => undefined);
@@ -139,6 +141,7 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   // --- bytes of the client
 
+  /** @param bytes valid during this call */
   #read(bytes: Uint8Array): void {
     if (this.#phase === "linger" || this.#phase === "closed") return;
     if (this.#phase === "tunnel" && this.#response.started) {
@@ -148,9 +151,10 @@ export class ServerConnection implements UpstreamUser, Timed {
     this.#parser.feed(bytes);
     if (this.#pumping || !this.#wants()) {
       this.#pause();
-      return;
+    } else {
+      this.#pump();
     }
-    this.#pump();
+    this.#parser.settle();
   }
 
   /** Somebody can do something with the parser's next event. */

@@ -61,9 +61,10 @@ export class Tunnel implements Timed {
     thread.deadlines.set(this, thread.clock.now() + pool.connectTimeoutMs);
   }
 
+  /** @param bytes valid during this call */
   clientBytes(bytes: Uint8Array): void {
     if (this.#state === "inspecting") this.#inspect(bytes);
-    else if (this.#state === "open") this.#forward(bytes);
+    else if (this.#state === "open") this.#forward(Buffer.from(bytes));
   }
 
   clientDrained(): void {

@@ -106,6 +106,11 @@ export class RequestParser {
     return this.idle || this.#phase === OVER ? NEED : this.#fail("cut_head");
   }
 
+  /** The fed bytes are about to be overwritten: keeps a copy of what has not been read, unless it is one already. */
+  settle(): void {
+    this.#input.settle();
+  }
+
   /** Takes back the bytes that were fed and not read. The parser is over then. */
   rest(): Uint8Array {
     this.#phase = OVER;
