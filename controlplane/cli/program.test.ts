@@ -1,0 +1,347 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import type { ChangeResponse, GatewayView, ObjectView, StatusResponse } from "../api/index.ts";
+import { ApiClient, connectApi } from "./client.ts";
+import type { CliContext } from "./context.ts";
+import { durationMs, KIND_NAMES, kindName } from "./options.ts";
+import { makeProgram, runProgram } from "./program.ts";
+import { MAX_PASSWORD_CHARS } from "./verbs/egress.ts";
+
+const NOW = 1_800_000_000_000;
+
+/** Answers by path; remembers what was asked. */
+class FakeApi extends ApiClient {
+  readonly asked: { readonly method: string; readonly path: string; readonly body: unknown }[] = [];
+  readonly #answers: Readonly<Record<string, unknown>>;
+
+  constructor(answers: Readonly<Record<string, unknown>>) {
+    super("http://127.0.0.1:1", undefined);
+    this.#answers = answers;
+  }
+  override async get<T>(path: string): Promise<T> {
+    return this.#answer("GET", path, undefined) as T;
+  }
+  override async post<T>(path: string, body: unknown): Promise<T> {
+    return this.#answer("POST", path, body) as T;
+  }
+  #answer(method: string, path: string, body: unknown): unknown {
+    this.asked.push({ method, path, body });
+    const key = path.split("?")[0] ?? "";
+    if (!(key in this.#answers)) throw new Error(`unexpected ${method} ${path}`);
+    return this.#answers[key];
+  }
+}
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "tidegate-cli-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function command(answers: Readonly<Record<string, unknown>> = {}, stdin = "") {
+  const api = new FakeApi(answers);
+  const told = { out: "", err: "" };
+  const context: CliContext = {
+    terminal: {
+      rich: false,
+      columns: 80,
+      out: (text) => {
+        told.out += text;
+      },
+      error: (text) => {
+        told.err += text;
+      },
+    },
+    env: {},
+    cwd: directory,
+    now: () => NOW,
+    api: () => api,
+    readStdin: async () => stdin,
+    readSecret: async () => stdin,
+  };
+  const program = makeProgram(context, "1.2.3");
+  const run = async (...args: string[]) => {
+    told.out = "";
+    told.err = "";
+    const code = await runProgram(makeProgram(context, "1.2.3"), args, context);
+    return { code, ...told };
+  };
+  return { api, run, program };
+}
+
+const gateway = (change: Partial<GatewayView> = {}): GatewayView => ({
+  id: "gw-1",
+  pool: "ingress",
+  state: "synced",
+  version: "1.4",
+  sinceMs: NOW - 5000,
+  software: "x",
+  reasons: [],
+  ...change,
+});
+const status = (...gateways: GatewayView[]): StatusResponse => ({
+  pools: [{ name: "ingress", version: "1.4", publishedMs: NOW - 60_000, gateways }],
+  objects: { accepted: 3, refused: 1, withProblems: 1 },
+  problems: [],
+});
+const ref = { kind: "Quota", namespace: "shop", name: "q" };
+const problem = {
+  severity: "error" as const,
+  ref,
+  path: "spec.limits",
+  message: "at least one; write one",
+  source: { file: "q.yaml", line: 3, column: 5 },
+};
+const changed = (change: Partial<ChangeResponse> = {}): ChangeResponse => ({
+  changes: [{ ref, change: "created" }],
+  problems: [],
+  snapshots: [{ pool: "ingress", version: "1.4" }],
+  ...change,
+});
+const object: ObjectView = {
+  apiVersion: "mesh.tidegate.dev/v1",
+  kind: "Quota",
+  metadata: { name: "q", namespace: "shop", generation: 1, createdMs: NOW - 7_200_000, labels: {}, annotations: {} },
+  spec: { limits: [] },
+  status: { accepted: true, programmed: [{ pool: "ingress", since: "1.3" }], problems: [] },
+  source: "q.yaml",
+};
+
+describe("status", () => {
+  test("a table of pools, gateways and counts; 0 when all are synced", async () => {
+    const { run } = command({ "/status": status(gateway()) });
+    const { code, out, err } = await run("status");
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain("ingress  1.4       1m ago     1/1 synced");
+    expect(out).toMatch(/ingress +gw-1 +synced +1\.4 +5s/);
+    expect(out).toContain("3 objects accepted, 1 refused, 1 with problems");
+  });
+
+  test.each(["refused", "partial", "pending"] as const)("3 when one is %s, with the reason", async (state) => {
+    const { run } = command({ "/status": status(gateway(), gateway({ id: "gw-2", state, reasons: ["a", "b"] })) });
+    const { code, out, err } = await run("status");
+    expect([code, err]).toEqual([3, ""]);
+    expect(out).toMatch(new RegExp(`gw-2 +${state} +1\\.4 +5s +a; b`));
+  });
+
+  test("0 for one that is gone; nobody yet is said", async () => {
+    expect((await command({ "/status": status(gateway({ state: "disconnected" })) }).run("status")).code).toBe(0);
+    expect((await command({ "/status": status() }).run("status")).out).toContain("no gateway has enrolled yet");
+  });
+});
+
+describe("one set of data, three formats", () => {
+  const token = { token: "tg1.abc", pool: "ingress", expiresMs: 1, uses: 1 };
+  const snapshots = {
+    items: [{ pool: "ingress", version: "1.4", publishedMs: NOW - 5000, policyClass: "widening", bytes: 7, current: true }],
+  };
+  const rolledBack = { pool: "ingress", version: "1.5" };
+  test.each<[string[], Record<string, unknown>, unknown, RegExp]>([
+    [["status"], { "/status": status(gateway()) }, status(gateway()), /POOL +SNAPSHOT/],
+    [["get", "quota"], { "/objects": { items: [object] } }, [object], /Quota +shop +q +accepted +ingress@1\.3 +2h +q\.yaml/],
+    [["get", "quota", "q"], { "/objects": { items: [object] } }, object, /spec:\n {2}limits: \[\]/],
+    [["apply", "-f", "-"], { "/apply": changed() }, changed(), /Quota +shop +q +created/],
+    [["delete", "quota", "q"], { "/delete": changed() }, changed(), /Quota +shop +q +created/],
+    [["snapshot", "show"], { "/snapshots": snapshots }, snapshots.items, /ingress +1\.4 +in force +5s ago +widening +7/],
+    [
+      ["snapshot", "rollback", "ingress@1.2"],
+      { "/snapshots/ingress/rollback": rolledBack },
+      rolledBack,
+      /pool ingress: snapshot 1\.5 has the content of 1\.2/,
+    ],
+    [["keys", "join-token", "--pool", "ingress"], { "/join-tokens": token }, token, /^tg1\.abc\n$/],
+    [
+      ["keys", "revoke", "gw-1"],
+      { "/gateways/gw-1/revoke": { gateway: "gw-1" } },
+      { gateway: "gw-1" },
+      /gw-1: needs a new join token/,
+    ],
+    [
+      ["version"],
+      { "/version": { version: "9" } },
+      { client: "1.2.3", controlPlane: "9" },
+      /^client 1\.2\.3\ncontrol plane 9\n$/,
+    ],
+  ])("%j", async (args, answers, data, table) => {
+    const { run } = command(answers, "kind: Quota");
+    const [text, json, yaml] = [await run(...args), await run(...args, "-o", "json"), await run(...args, "-o", "yaml")];
+    expect([text.code, json.code, yaml.code]).toEqual([0, 0, 0]);
+    expect(text.out).toMatch(table);
+    expect(JSON.parse(json.out)).toEqual(data);
+    expect(parse(yaml.out)).toEqual(JSON.parse(json.out));
+  });
+
+  test("validate", async () => {
+    const file = join(directory, "q.yaml");
+    writeFileSync(file, "apiVersion: mesh.tidegate.dev/v1\nkind: Quota\nmetadata: { name: q }\nspec: { limits: 3 }\n");
+    const { run } = command();
+    const text = await run("validate", file);
+    expect(text.code).toBe(1);
+    expect(text.out).toContain(`${file}:4:`);
+    expect(text.out).toMatch(/0 objects accepted, \d+ errors?\n$/);
+    const [json, yaml] = [await run("validate", file, "-o", "json"), await run("validate", file, "-o", "yaml")];
+    expect(JSON.parse(json.out).accepted).toBe(0);
+    expect(parse(yaml.out)).toEqual(JSON.parse(json.out));
+  });
+
+  test("keys init, rotate and show", async () => {
+    const { run } = command();
+    const state = join(directory, "state");
+    const made = JSON.parse((await run("keys", "init", "--state", state, "--root-keys", "2", "-o", "json")).out);
+    expect(made).toMatchObject({ version: 1, epoch: 1, iss: "cluster.local" });
+    const rotated = await run("keys", "rotate", "--state", state, "-o", "yaml");
+    expect([rotated.code, parse(rotated.out).version]).toEqual([0, 2]);
+    const shown = await run("keys", "show", "--state", state);
+    expect(shown.out).toContain(`pin ${made.pin}`);
+    expect(shown.out).toMatch(/EdDSA +root +offline|EdDSA +root +here/);
+    expect(shown.out).not.toMatch(/"d"/);
+  });
+});
+
+describe("apply, diff and delete", () => {
+  test("what is refused: code 1, with the place", async () => {
+    const { run } = command({ "/apply": changed({ changes: [{ ref, change: "refused" }], problems: [problem] }) });
+    const { code, out, err } = await run("apply", "-f", "-");
+    expect(code).toBe(1);
+    expect(out).toContain("error q.yaml:3:5: Quota shop/q: spec.limits: at least one; write one");
+    expect(err).toContain("1 refused");
+  });
+
+  test("--wait: what is not enforced is 3, with which and why; what is, says how fast", async () => {
+    const behind = { complete: false, tookMs: 10_000, gateways: [gateway({ state: "refused", reasons: ["too old"] })] };
+    const { run, api } = command({ "/apply": changed({ enforced: behind }) });
+    const { code, out } = await run("apply", "-f", "-", "--wait", "2s");
+    expect(code).toBe(3);
+    expect(out).toMatch(/not enforced everywhere:\nPOOL[^\n]*\ningress +gw-1 +refused +1\.4 +5s +too old/);
+    expect(api.asked[0]?.body).toMatchObject({ waitMs: 2000 });
+    const done = command({ "/apply": changed({ enforced: { complete: true, tookMs: 7, gateways: [gateway()] } }) });
+    expect((await done.run("apply", "-f", "-", "--wait")).out).toContain("enforced by 1 gateway after 7 ms");
+    expect(done.api.asked[0]?.body).toMatchObject({ waitMs: 10_000 });
+  });
+
+  test("documents: standard input, files, and all below a folder but what is hidden", async () => {
+    for (const name of ["b.yaml", "a.yml", "c.json", "notes.txt", ".hidden.yaml"]) writeFileSync(join(directory, name), name);
+    const { run, api } = command({ "/apply": changed() }, "from stdin");
+    await run("apply", "-f", "-", "-f", directory);
+    const documents = (api.asked[0]?.body as { documents: { file: string; text: string }[] } | undefined)?.documents ?? [];
+    expect(documents.map(({ text }) => text)).toEqual(["from stdin", "a.yml", "b.yaml", "c.json"]);
+    expect(documents[1]?.file).toBe(join(directory, "a.yml"));
+  });
+
+  test("diff: 4 and the fields; 0 when there is none", async () => {
+    const fields = [{ path: "spec.cost", before: 1, after: 2 }];
+    const { run, api } = command({ "/apply": changed({ changes: [{ ref, change: "updated", fields }] }) });
+    const { code, out } = await run("diff", "-f", "-");
+    expect(code).toBe(4);
+    expect(out).toBe("Quota shop/q: updated\n- spec.cost: 1\n+ spec.cost: 2\n");
+    expect(api.asked[0]?.body).toMatchObject({ dryRun: true });
+    const same = command({ "/apply": changed({ changes: [{ ref, change: "unchanged" }] }) });
+    expect(await same.run("diff", "-f", "-")).toEqual({ code: 0, out: "", err: "" });
+  });
+
+  test("delete: names of one kind and namespace; what is missing is 1", async () => {
+    const { run, api } = command({ "/delete": changed({ changes: [{ ref, change: "missing" }] }) });
+    expect((await run("delete", "quotas", "a", "b", "-n", "shop")).code).toBe(1);
+    const refs = ["a", "b"].map((name) => ({ kind: "Quota", namespace: "shop", name }));
+    expect(api.asked[0]?.body).toMatchObject({ refs });
+  });
+});
+
+describe("egress password", () => {
+  test("a line for the file, and never the password", async () => {
+    const { code, out, err } = await command({}, "s3cret\n").run("egress", "password", "payments");
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toMatch(/^payments:scrypt\$16384\$8\$1\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=\n$/);
+  });
+
+  test.each([
+    ["", "the password is empty"],
+    ["two\nlines", "one line"],
+    ["x".repeat(MAX_PASSWORD_CHARS + 1), `at most ${MAX_PASSWORD_CHARS} characters`],
+  ])("refuses what is no password", async (password, message) => {
+    const { code, out, err } = await command({}, password).run("egress", "password", "payments");
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain(message);
+  });
+
+  test("refuses what is no user name", async () => {
+    const { code, err } = await command({}, "x").run("egress", "password", "a:b");
+    expect(code).toBe(2);
+    expect(err).toContain("no colon and no white space");
+  });
+});
+
+describe("the command line itself", () => {
+  const verbs = (program: Command, path: string[] = []): [string[], Command][] =>
+    program.commands.flatMap((one) =>
+      one.commands.length > 0 ? verbs(one, [...path, one.name()]) : [[[...path, one.name()], one] as [string[], Command]],
+    );
+
+  test("every verb has a description and an example in its help", async () => {
+    const { run, program } = command();
+    const all = verbs(program);
+    expect(all.length).toBeGreaterThan(15);
+    for (const [path, verb] of all) {
+      expect([path, verb.description()]).not.toEqual([path, ""]);
+      const { code, out } = await run(...path, "--help");
+      expect([path, code]).toEqual([path, 0]);
+      expect(out).toMatch(new RegExp(`Examples?:\\n(?:.*\\n)*? .*tidegate ${path.join(" ")}|npm start`));
+    }
+  });
+
+  test.each([
+    [["statsu"], "Did you mean status?"],
+    [["keys", "rotat"], "Did you mean rotate?"],
+    [["status", "--outpt", "json"], "Did you mean --output?"],
+    [["get", "nothing"], "unknown kind nothing; known: Gateway, VirtualService"],
+    [["apply", "-f", "-", "--wait", "soon"], "500ms, 10s, 5m, 1h, 30d"],
+    [["up", "--threads", "many"], "a whole number is needed"],
+    [["snapshot", "rollback", "ingress"], "write a snapshot as <pool>@<version>"],
+  ])("%j: code 2 and what would be right", async (args, message) => {
+    const { code, out, err } = await command().run(...args);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain(message);
+  });
+
+  test("a file that the system refuses is one line, not a stack", async () => {
+    const { code, err } = await command().run("keys", "init", "--state", "/dev/null/x");
+    expect(code).toBe(1);
+    expect(err).toMatch(/^tidegate: ENOTDIR: [^\n]*\/dev\/null\/x[^\n]*\n$/);
+  });
+
+  test("version without a control plane says so and is no failure", async () => {
+    const { code, out } = await command().run("--version");
+    expect([code, out]).toEqual([0, "1.2.3\n"]);
+  });
+});
+
+describe("values of options", () => {
+  test("durations", () => {
+    expect(["500ms", "10s", "1.5m", "2h", "1d"].map(durationMs)).toEqual([500, 10_000, 90_000, 7_200_000, 86_400_000]);
+    for (const text of ["", "10", "s", "-1s", "1 s", "1w"]) expect(() => durationMs(text)).toThrow(/a number and a unit/);
+  });
+
+  test("kinds as people write them", () => {
+    expect(["vs", "VirtualServices", "gw", "SE", "quota"].map(kindName)).toEqual([
+      "VirtualService",
+      "VirtualService",
+      "Gateway",
+      "ServiceEntry",
+      "Quota",
+    ]);
+    expect(new Set(Object.values(KIND_NAMES)).size).toBe(8);
+  });
+
+  test("where the API is: flag, then variable, then the usual place; its token likewise", () => {
+    expect(connectApi({}, {}, directory).base.href).toBe("http://127.0.0.1:15080/");
+    const env = { TIDEGATE_API: "http://10.0.0.1:1" };
+    expect(connectApi({}, env, directory).base.host).toBe("10.0.0.1:1");
+    expect(connectApi({ api: "http://10.0.0.2:2" }, env, directory).base.host).toBe("10.0.0.2:2");
+    expect(() => connectApi({ api: "nonsense" }, {}, directory)).toThrow(/not a URL/);
+    expect(() => connectApi({ tokenFile: "/nowhere/t" }, {}, directory)).toThrow(/--token-file \/nowhere\/t: /);
+  });
+});
