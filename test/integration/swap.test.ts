@@ -16,7 +16,11 @@ const SWAPS = 200;
 const MIN_PER_SECOND = 2000;
 /** What the driver offers: above what is asked for, below what two loaded cores can carry. */
 const OFFERED_PER_SECOND = 2600;
+/** To each gateway, kept alive; and to ingress, a new one for each request. */
 const CONNECTIONS = 12;
+const SHORT_LIVED = 2;
+/** Worker threads of each gateway: they swap one after the other. */
+const THREADS = 2;
 const ORIGINS = 4;
 const QUOTA_BASE = 10_000_000;
 
@@ -38,6 +42,7 @@ beforeAll(async () => {
   mesh = await TestMesh.prepare({
     directory,
     declared: [80],
+    threads: THREADS,
     settings: `  explainHeaders: true\n  accessLog: { enabled: true, path: ${join(directory, "access.log")} }\n`,
   });
   writeFileSync(join(mesh.config, "constant.yaml"), constant());
@@ -46,15 +51,12 @@ beforeAll(async () => {
   await mesh.startGateway("ingress");
   await mesh.startGateway("egress");
   await mesh.untilSynced(2);
+  const ingress = { port: mesh.ports.ingress["80"] ?? 0, sent: () => enforced, check: ingressProblem };
+  const request = "GET /shop/item?id=7 HTTP/1.1\r\nhost: shop.test\r\n";
   load = new LoadDriver(
     [
-      {
-        port: mesh.ports.ingress["80"] ?? 0,
-        connections: CONNECTIONS,
-        request: "GET /shop/item?id=7 HTTP/1.1\r\nhost: shop.test\r\n\r\n",
-        sent: () => enforced,
-        check: ingressProblem,
-      },
+      { ...ingress, connections: CONNECTIONS, request: `${request}\r\n` },
+      { ...ingress, connections: SHORT_LIVED, request: `${request}connection: close\r\n\r\n` },
       {
         port: mesh.ports.egress,
         connections: CONNECTIONS,
@@ -109,8 +111,8 @@ it("serves on while bad objects are applied, through the API and as files", { ti
   expect(await shop()).toMatchObject({ accepted: false, programmed: [{ pool: "ingress" }] });
   await swap();
   rmSync(join(mesh.config, "bad.yaml"));
+  await expect.poll(shop, { timeout: 5000 }).toMatchObject({ accepted: true, programmed: [{ pool: "ingress" }] });
   await swap();
-  expect(await shop()).toMatchObject({ accepted: true, programmed: [{ pool: "ingress" }] });
   expectFlawless("bad objects", load.takeFigures());
 });
 

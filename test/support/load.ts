@@ -139,7 +139,9 @@ class LoadConnection {
       });
       socket.on("data", (bytes: Buffer) => this.#read(bytes));
       socket.on("error", reject);
-      socket.on("close", () => this.#closed());
+      socket.on("close", () => {
+        if (this.#socket === socket) this.#closed();
+      });
     });
   }
 
@@ -184,16 +186,10 @@ class LoadConnection {
 
   /** A server may end a connection between requests, and says so before. */
   #reopen(): void {
-    this.#closing = true;
     this.#socket?.destroy();
     this.#socket = undefined;
     this.#text = "";
-    this.open().then(
-      () => {
-        this.#closing = false;
-      },
-      (error: unknown) => this.#driver.fail(`no new connection: ${String(error)}`),
-    );
+    this.open().catch((error: unknown) => this.#driver.fail(`no new connection: ${String(error)}`));
   }
 
   #closed(): void {

@@ -25,6 +25,8 @@ export interface MeshOptions {
   readonly declared: readonly number[];
   /** Further fields of MeshConfig's spec, as YAML with two spaces in front. */
   readonly settings?: string;
+  /** Worker threads of each gateway; default 1. */
+  readonly threads?: number;
 }
 
 export class TestMesh {
@@ -32,17 +34,19 @@ export class TestMesh {
   /** The watched directory of YAML. */
   readonly config: string;
   readonly #directory: string;
+  readonly #threads: number;
   readonly #running = new Map<string, Running>();
   #api: ApiClient | undefined;
 
-  private constructor(directory: string, ports: MeshPorts) {
+  private constructor(directory: string, ports: MeshPorts, threads: number) {
     this.#directory = directory;
+    this.#threads = threads;
     this.ports = ports;
     this.config = join(directory, "config");
   }
 
   /** Ports chosen and MeshConfig written; nothing runs yet. */
-  static async prepare({ directory, declared, settings = "" }: MeshOptions): Promise<TestMesh> {
+  static async prepare({ directory, declared, settings = "", threads = 1 }: MeshOptions): Promise<TestMesh> {
     const ingress: Record<string, number> = {};
     for (const port of declared) ingress[port] = await freePort();
     const ports = {
@@ -52,7 +56,7 @@ export class TestMesh {
       egress: await freePort(),
       admin: { ingress: await freePort(), egress: await freePort() },
     };
-    const mesh = new TestMesh(directory, ports);
+    const mesh = new TestMesh(directory, ports, threads);
     mkdirSync(mesh.config, { recursive: true });
     writeFileSync(join(mesh.config, "mesh.yaml"), meshConfig(ports, settings));
     return mesh;
@@ -82,7 +86,16 @@ export class TestMesh {
       "gateway/node/main.ts",
       ...["--pool", pool, "--gateway-id", `${pool}-1`, "--control", `127.0.0.1:${this.ports.grpc}`],
       ...["--state", join(this.#directory, pool), "--join-token-file", tokenFile],
-      ...["--admin-port", String(this.ports.admin[pool]), "--metrics-port", "0", "--readiness-port", "0"],
+      ...[
+        "--admin-port",
+        String(this.ports.admin[pool]),
+        "--metrics-port",
+        "0",
+        "--readiness-port",
+        "0",
+        "--threads",
+        String(this.#threads),
+      ],
     ]);
   }
 
