@@ -1,4 +1,4 @@
-/** Snapshots without a running control plane: read, translate, sign, into a history on disk. */
+/** A door for what the command line does without a running control plane: read a set, plan pools, sign snapshots into a history, hash passwords. */
 import type { FileReader } from "./config/index.ts";
 import type { Problem } from "./config/resource.ts";
 import { statePaths } from "./layout.ts";
@@ -6,6 +6,22 @@ import { mergeDocuments } from "./offline-set.ts";
 import { agesOf, meshOf, runPipeline } from "./pipeline.ts";
 import { readProxyUsers } from "./proxy-users.ts";
 import { loadKeys, type Published, SnapshotHistory, SnapshotPublisher } from "./snapshot/index.ts";
+
+export { mergeDocuments } from "./offline-set.ts";
+export { isProxyUserName, proxyUserLine } from "./proxy-users.ts";
+
+export interface PlannedPool {
+  readonly name: string;
+  readonly listeners: readonly { readonly bind: string; readonly port: number }[];
+}
+
+/** The pools that the documents make, and where their gateways will listen. What is wrong in them is the control plane's to tell. */
+export function plannedPools(
+  options: Pick<OfflineOptions, "documents" | "files"> & { readonly nowMs: number },
+): readonly PlannedPool[] {
+  const { pools } = runPipeline(mergeDocuments(options.documents, options), []);
+  return pools.map(({ pool, snapshot }) => ({ name: pool.name, listeners: snapshot.listeners }));
+}
 
 export interface OfflineOptions {
   readonly documents: readonly { readonly file: string; readonly text: string }[];

@@ -1,9 +1,6 @@
 /** The ports that `tidegate up` needs, and whether they are free: asked before anything starts, so that one message says it all. */
 import { createServer } from "node:net";
-import type { Document } from "../api/index.ts";
-import { diskFiles } from "../disk-files.ts";
-import { mergeDocuments } from "../offline-set.ts";
-import { runPipeline } from "../pipeline.ts";
+import type { PlannedPool } from "../offline.ts";
 
 /** Side doors of a pool's gateway on this machine. */
 export interface SideDoors {
@@ -37,17 +34,6 @@ export function upPorts(pools: readonly string[], offset: number): UpPorts {
     return [pool, { admin: 15_000 + step, metrics: 15_090 + step, readiness: 15_021 + step }] as const;
   });
   return { api: 15_080 + offset, grpc: 15_012 + offset, pools: new Map(doors) };
-}
-
-export interface PlannedPool {
-  readonly name: string;
-  readonly listeners: readonly { readonly bind: string; readonly port: number }[];
-}
-
-/** The pools that the configuration makes, and where their gateways will listen. What is wrong in it is the control plane's to tell. */
-export function plannedPools(documents: readonly Document[], nowMs: number): readonly PlannedPool[] {
-  const { pools } = runPipeline(mergeDocuments(documents, { nowMs, files: diskFiles }), []);
-  return pools.map(({ pool, snapshot }) => ({ name: pool.name, listeners: snapshot.listeners }));
 }
 
 /** One sentence for each port that cannot be had. */

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
-import { isProxyUserName, proxyUserLine } from "../../proxy-users.ts";
+import { isProxyUserName, proxyUserLine } from "../../offline.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../output.ts";
 

@@ -4,13 +4,15 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { ListenerProtocol, Snapshot } from "../../../gateway/core/ir/index.ts";
 import type { GatewayState, JoinTokenResponse, StatusResponse } from "../../api/index.ts";
+import { diskFiles } from "../../disk-files.ts";
+import { plannedPools } from "../../offline.ts";
 import type { CliContext } from "../context.ts";
 import { readDocuments } from "../files.ts";
 import { wholeNumber } from "../options.ts";
 import { CliError, clean, type Terminal, table, tinted } from "../output.ts";
 import { type ChildSpec, Supervisor, type SupervisorEvents } from "../supervisor.ts";
 import { readPlan, type UpPlan } from "../up-plan.ts";
-import { plannedPools, type SideDoors, takenPorts, type UpPorts, upPorts } from "../up-ports.ts";
+import { type SideDoors, takenPorts, type UpPorts, upPorts } from "../up-ports.ts";
 import { GATEWAY_HEADER, gatewayRows } from "./status.ts";
 
 interface UpFlags {
@@ -42,7 +44,11 @@ export function registerUp(program: Command, context: CliContext): void {
 
 async function up(plan: UpPlan, folder: string, flags: UpFlags, context: CliContext): Promise<void> {
   const { terminal } = context;
-  const planned = plannedPools(await readDocuments([plan.config], context), context.now());
+  const planned = plannedPools({
+    documents: await readDocuments([plan.config], context),
+    files: diskFiles,
+    nowMs: context.now(),
+  });
   const ports = upPorts(
     planned.map(({ name }) => name),
     flags.portOffset,

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { checkReferences } from "../../config/index.ts";
 import type { Problem } from "../../config/resource.ts";
 import { diskFiles } from "../../disk-files.ts";
-import { mergeDocuments } from "../../offline-set.ts";
+import { mergeDocuments } from "../../offline.ts";
 import type { CliContext } from "../context.ts";
 import { readDocuments } from "../files.ts";
 import { type OutputFlags, withOutput } from "../options.ts";
