@@ -5,7 +5,7 @@
  * of trailers only (the status in fields), because they do not read bodies.
  */
 import type { Culprit, ErrorCode } from "./error.ts";
-import type { QuotaRefusal } from "./filter/quota.ts";
+import type { QuotaRefusal } from "./filter/quota-refusal.ts";
 import { field, NO_BODY, type ReadonlyFieldList } from "./http/message.ts";
 import type { RespondStep } from "./step.ts";
 import type { ResponseFlag } from "./telemetry/flags.ts";

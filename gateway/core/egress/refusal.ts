@@ -1,6 +1,6 @@
 /** Answers of the egress gateway itself: which rule, and why, in the fields and in the body. */
 import type { ErrorCode } from "../error.ts";
-import type { QuotaRefusal } from "../filter/quota.ts";
+import type { QuotaRefusal } from "../filter/quota-refusal.ts";
 import type { ReadonlyFieldList } from "../http/message.ts";
 import { respondError } from "../respond.ts";
 import { unreachable } from "../result.ts";

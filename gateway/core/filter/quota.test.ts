@@ -4,7 +4,8 @@ import type { RequestView } from "../match/request.ts";
 import type { QuotaBank } from "../ports.ts";
 import { MapBank } from "../quota/map-bank.ts";
 import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaOutcome } from "../quota/plan.ts";
-import { NOTHING_CHARGED, type QuotaAdmission, QuotaFilter, type QuotaRefusal, type QuotaVerdict } from "./quota.ts";
+import { NOTHING_CHARGED, type QuotaAdmission, QuotaFilter, type QuotaVerdict } from "./quota.ts";
+import type { QuotaRefusal } from "./quota-refusal.ts";
 
 const POLICY: QuotaPolicy = {
   id: "shop/per-user",
