@@ -4,10 +4,20 @@ import { clean, type Terminal, type Tone, tinted } from "./output.ts";
 
 const TONE: Record<Severity, Tone> = { error: "bad", unsupported: "warn", conflict: "warn", warning: "warn" };
 
-export function problemLines(terminal: Terminal, problems: readonly Problem[]): string {
+/** @param cwd shortens places below it */
+export function problemLines(terminal: Terminal, problems: readonly Problem[], cwd?: string): string {
   return problems
-    .map((problem) => `${tinted(terminal, problem.severity, TONE[problem.severity])} ${clean(formatProblem(problem))}\n`)
+    .map((problem) => {
+      const source = { ...problem.source, file: nearPath(problem.source.file, cwd) };
+      const told = clean(formatProblem({ ...problem, source }));
+      return `${tinted(terminal, problem.severity, TONE[problem.severity])} ${told}\n`;
+    })
     .join("");
+}
+
+/** A path below the working directory as people type it. */
+export function nearPath(path: string, cwd: string | undefined): string {
+  return cwd !== undefined && path.startsWith(`${cwd}/`) ? path.slice(cwd.length + 1) : path;
 }
 
 export function countErrors(problems: readonly Problem[]): number {

@@ -79,6 +79,8 @@ interface Session {
   state: SessionState;
   rootVersion: number;
   software: string;
+  /** What was said last of a snapshot that is partly in force: the same again is not worth a line. */
+  partly: string | undefined;
 }
 
 export class DistributionServer {
@@ -195,7 +197,14 @@ export class DistributionServer {
       refuse(stream, status.UNAUTHENTICATED, "unknown credential: enrol this gateway with a join token");
       return;
     }
-    const session: Session = { ...gateway, stream, state: { kind: "awaiting-hello" }, rootVersion: 0, software: "" };
+    const session: Session = {
+      ...gateway,
+      stream,
+      state: { kind: "awaiting-hello" },
+      rootVersion: 0,
+      software: "",
+      partly: undefined,
+    };
     this.#sessions.get(gateway.id)?.stream.end();
     this.#sessions.set(gateway.id, session);
     // Tells the gateway that it is connected, although there may be no news for it.
@@ -225,6 +234,7 @@ export class DistributionServer {
         this.#sendChunks(session, message.value.hashes);
         return;
       case "ack":
+        session.partly = undefined;
         if (message.value.snapshot) this.#apply(session, { kind: "ack", snapshot: ref(message.value.snapshot) });
         return;
       case "nack": {
@@ -233,11 +243,12 @@ export class DistributionServer {
         const snapshot = message.value.snapshot ? ref(message.value.snapshot) : offeredTo(session.state);
         if (snapshot === undefined) return;
         const detail = { code, problems: problems.map(({ name, reason }) => ({ name, reason })) };
-        this.#options.log("snapshot refused", {
-          gateway: session.id,
-          version: `${snapshot.epoch}.${snapshot.version}`,
-          ...detail,
-        });
+        const version = `${snapshot.epoch}.${snapshot.version}`;
+        const told = JSON.stringify(detail);
+        if (!partlyInForce) this.#options.log("snapshot refused", { gateway: session.id, version, ...detail });
+        else if (told !== session.partly)
+          this.#options.log("snapshot partly in force", { gateway: session.id, version, ...detail });
+        session.partly = partlyInForce ? told : undefined;
         this.#apply(session, { kind: "nack", snapshot, detail, partlyInForce });
         return;
       }

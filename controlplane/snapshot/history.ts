@@ -16,7 +16,7 @@ import { fail, ok, type Result } from "../../gateway/core/result.ts";
 import type { Chunk } from "./chunk.ts";
 import { isMissing, prepareDirectory, syncDirectory, writeDurably } from "./files.ts";
 
-/** Snapshots kept for each pool. */
+/** Snapshots kept for each pool, at least; a quarter more before the oldest go. */
 const DEFAULT_KEEP = 20;
 
 export interface VersionId {
@@ -130,8 +130,10 @@ export class SnapshotHistory {
 
   /** Lets go of the oldest snapshots. Takes a while, and nobody has to wait for it. */
   async prune(pool: string): Promise<void> {
-    const old = (await this.versions(pool)).slice(this.#keep);
-    if (old.length === 0) return;
+    const all = await this.versions(pool);
+    // A few at a time: to find chunks that nobody names, every manifest has to be read.
+    if (all.length <= this.#keep + Math.floor(this.#keep / 4)) return;
+    const old = all.slice(this.#keep);
     for (const id of old) await rm(this.#manifestPath(pool, id), { force: true });
     await syncDirectory(this.#poolPath(pool));
     await this.#collect();

@@ -8,7 +8,7 @@ test("a line from `egress password` lets its password in, and no other", async (
   expect(problems).toEqual([]);
   const [known] = users;
   if (known === undefined) throw new Error("no user");
-  const checker = new ScryptChecker({ clock: { now: () => 0 } });
+  const checker = new ScryptChecker({ clock: { now: () => 0, unixMs: () => 0 } });
   const attempt = (password: string) => checker.check({ user: "payments", password, known, peer: "127.0.0.1" });
   expect(await attempt("pä$$ word")).toBe("valid");
   expect(await attempt("pä$$ worD")).toBe("wrong");

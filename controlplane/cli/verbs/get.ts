@@ -3,7 +3,8 @@ import { stringify } from "yaml";
 import type { ObjectsResponse, ObjectView } from "../../api/index.ts";
 import type { CliContext } from "../context.ts";
 import { type ApiFlags, kindName, type OutputFlags, withApi, withOutput } from "../options.ts";
-import { ago, type Cell, CliError, show, type Terminal, table } from "../output.ts";
+import { ago, type Cell, CliError, show, table } from "../output.ts";
+import { nearPath } from "../problems.ts";
 
 interface GetFlags extends ApiFlags, OutputFlags {
   readonly namespace?: string;
@@ -37,11 +38,11 @@ Examples:
         );
       }
       const data = name !== undefined && items.length === 1 ? items[0] : items;
-      show(context.terminal, flags.output, data, () => objectTable(context.terminal, items, context.now()) + detail(name, items));
+      show(context.terminal, flags.output, data, () => objectTable(context, items) + detail(name, items));
     });
 }
 
-function objectTable(terminal: Terminal, items: readonly ObjectView[], nowMs: number): string {
+function objectTable({ terminal, now, cwd }: CliContext, items: readonly ObjectView[]): string {
   if (items.length === 0) return "no objects\n";
   return table(
     terminal,
@@ -52,8 +53,8 @@ function objectTable(terminal: Terminal, items: readonly ObjectView[], nowMs: nu
       item.metadata.name,
       statusCell(item),
       item.status.programmed.map(({ pool, since }) => `${pool}@${since}`).join(" ") || "-",
-      ago(item.metadata.createdMs, nowMs),
-      item.source,
+      ago(item.metadata.createdMs, now()),
+      nearPath(item.source, cwd),
     ]),
   );
 }

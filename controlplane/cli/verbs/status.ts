@@ -29,7 +29,7 @@ Exit codes: 0 every connected gateway is synced, 3 one is not.`,
     )
     .action(async (flags: ApiFlags & OutputFlags) => {
       const status = await context.api(flags).get<StatusResponse>("/status");
-      show(context.terminal, flags.output, status, () => statusText(context.terminal, status, context.now()));
+      show(context.terminal, flags.output, status, () => statusText(context.terminal, status, context.now(), context.cwd));
       const behind = status.pools
         .flatMap((pool) => pool.gateways)
         .some(({ state }) => state === "refused" || state === "partial" || state === "pending");
@@ -37,7 +37,7 @@ Exit codes: 0 every connected gateway is synced, 3 one is not.`,
     });
 }
 
-export function statusText(terminal: Terminal, status: StatusResponse, nowMs: number): string {
+export function statusText(terminal: Terminal, status: StatusResponse, nowMs: number, cwd?: string): string {
   const pools = table(
     terminal,
     ["POOL", "SNAPSHOT", "PUBLISHED", "GATEWAYS"],
@@ -56,7 +56,7 @@ export function statusText(terminal: Terminal, status: StatusResponse, nowMs: nu
     gateways.length === 0
       ? tinted(terminal, "no gateway has enrolled yet\n", "dim")
       : table(terminal, GATEWAY_HEADER, gatewayRows(gateways, nowMs)),
-    summary + problemLines(terminal, status.problems),
+    summary + problemLines(terminal, status.problems, cwd),
   ].join("\n");
 }
 
