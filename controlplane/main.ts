@@ -152,19 +152,25 @@ function watchKeys(directory: string, plane: ControlPlane, log: Log): () => void
   let timer: NodeJS.Timeout | undefined;
   const watcher = watch(directory, { recursive: true }, () => {
     clearTimeout(timer);
-    timer = setTimeout(async () => {
-      const ring = await loadKeys(directory);
-      if (ring.ok) await plane.publishing.useKeys(ring.value);
-      else
+    timer = setTimeout(() => {
+      takeKeys(directory, plane).catch((error: unknown) => {
         log("warn", "keys on disk cannot be used; going on with those in force", {
-          reason: ring.error.map(({ problem }) => problem).join("; "),
+          reason: error instanceof Error ? error.message : String(error),
         });
+      });
     }, KEYS_SETTLE_MS);
   });
   return () => {
     clearTimeout(timer);
     watcher.close();
   };
+}
+
+async function takeKeys(directory: string, plane: ControlPlane): Promise<void> {
+  const ring = value(await loadKeys(directory));
+  const { root, signers } = plane.publishing.keys;
+  const same = root.hash === ring.root.hash && signers.map(({ kid }) => kid).join() === ring.signers.map(({ kid }) => kid).join();
+  if (!same) await plane.publishing.useKeys(ring);
 }
 
 function loadToken(file: string): string {

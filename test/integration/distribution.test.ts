@@ -283,6 +283,33 @@ describe("offers", () => {
     expect(ring.ok && ring.value.pin).toBe(pin);
   });
 
+  test("a rollout that has not begun is waited for; then it is taken", async () => {
+    await plane.publish(routes(1));
+    const one = await gateway({ joinToken: plane.token() });
+    await until(one, "1.1");
+    await plane.publish(routes(2), { salt: "a", percent: 100, notBefore: Math.ceil(Date.now() / 1000) + 1 });
+    await eventually(() => one.logged.some((line) => line.includes("snapshot waits for its rollout")));
+    expect(one.client.status().version).toBe("1.1");
+    expect(seen()?.state).toMatchObject({ kind: "offered", offered: { epoch: 1, version: 2 } });
+    await until(one, "1.2");
+    expect(one.installer.versions).toEqual(["1.1", "1.2"]);
+  });
+
+  test("what waits for its rollout is forgotten when something newer comes", async () => {
+    await plane.publish(routes(1));
+    const one = await gateway({ joinToken: plane.token() });
+    await until(one, "1.1");
+    const notBefore = Math.ceil(Date.now() / 1000) + 1;
+    await plane.publish(routes(2), { salt: "a", percent: 100, notBefore });
+    await eventually(() => one.logged.some((line) => line.includes("snapshot waits for its rollout")));
+    await plane.publish(routes(3));
+    await until(one, "1.3");
+    await eventually(() => Date.now() > notBefore * 1000 + 100);
+    expect(one.installer.versions).toEqual(["1.1", "1.3"]);
+    expect(seen()?.state.kind).toBe("synced");
+    expect(one.client.status().refused).toBeUndefined();
+  });
+
   test("egress rules travel in a section of their own", async () => {
     await plane.publish(makeSnapshot(1, { egress: egressConfig([egressRule()]) }));
     const one = await gateway({ joinToken: plane.token() });

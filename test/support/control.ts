@@ -20,7 +20,7 @@ import {
   SnapshotPublisher,
 } from "../../controlplane/snapshot/index.ts";
 import type { JoinToken } from "../../gateway/core/identity/index.ts";
-import type { HeldSnapshot, Snapshot, SnapshotAge } from "../../gateway/core/ir/index.ts";
+import type { HeldSnapshot, Manifest, Snapshot, SnapshotAge } from "../../gateway/core/ir/index.ts";
 import { snapshotVersion } from "../../gateway/core/ir/index.ts";
 import { ControlClient, ControlStore, type Installer, type InstallOutcome } from "../../gateway/node/index.ts";
 
@@ -91,8 +91,8 @@ export class TestControlPlane implements SnapshotReader {
     this.#publisher.useAges(ages);
   }
 
-  async publish(snapshot: Snapshot): Promise<Published> {
-    const outcome = await this.#publisher.publish(POOL, snapshot);
+  async publish(snapshot: Snapshot, rollout?: Manifest["rollout"]): Promise<Published> {
+    const outcome = await this.#publisher.publish(POOL, snapshot, rollout);
     if (outcome.kind === "refused") throw new Error(JSON.stringify(outcome.issues));
     this.offer(outcome.published);
     return outcome.published;
