@@ -180,6 +180,18 @@ test("the same object twice: the first is in force, the directory before the API
   expect(statusesOf(set.objects, [])[0]?.accepted).toBe(true);
 });
 
+test("what the directory holds is not applied beside it", () => {
+  const { config, fromFiles } = store();
+  fromFiles({ "a.yaml": entry("a", "a.example.com") });
+  const told =
+    "api: ServiceEntry default/a: metadata.name: the object comes from a.yaml; change it there, or take it out there first";
+  const { objects } = config.apply(entry("a", "b.example.com"), who);
+  expect(objects.map(({ outcome, problems }) => [outcome, problems.map(formatProblem)])).toEqual([["refused", [told]]]);
+  const diff = config.diff(entry("a", "b.example.com"));
+  expect(diff.objects.map(({ change, problems }) => [change, problems.map(formatProblem)])).toEqual([["updated", [told]]]);
+  expect(inForce(config.set)).toEqual(["a@1 a.example.com"]);
+});
+
 test("an object that was never good takes no good one of another source out of force", () => {
   const { config, fromFiles } = store();
   config.apply(entry("a", "api.example.com"), who);

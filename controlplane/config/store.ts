@@ -220,7 +220,9 @@ export class ConfigStore {
       const held = ORIGINS.map((origin) => this.source(origin).good.get(refKey(ref))).find((stored) => stored !== undefined);
       if (!held) return { ref, change: "created", fields: [], problems };
       const fields = diffFields(contentOf(held.manifest), contentOf(manifest), []);
-      return { ref, change: fields.length > 0 ? "updated" : "unchanged", fields, problems };
+      if (fields.length === 0) return { ref, change: "unchanged", fields, problems };
+      const elsewhere = this.heldByDirectory(ref).map((problem) => ({ ...problem, severity: "warning" as const }));
+      return { ref, change: "updated", fields, problems: [...problems, ...elsewhere] };
     });
     return { objects, problems: validation.problems };
   }
@@ -279,7 +281,7 @@ export class ConfigStore {
   private refusal({ ref, locate }: CheckedObject, { expect }: ApplyOptions, batch: readonly CheckedObject[]): readonly Problem[] {
     const held = this.source(API_ORIGIN).good.get(refKey(ref));
     const stale = this.stale(ref, held?.generation ?? 0, expect);
-    const found: Problem[] = stale ? [stale] : [];
+    const found: Problem[] = [...(stale ? [stale] : []), ...this.heldByDirectory(ref)];
     if (batch.filter((other) => refKey(other.ref) === refKey(ref)).length > 1) {
       const message = "the text defines the object more than once; keep one";
       found.push({ ...apiProblem(ref, message), source: locate(["metadata", "name"]) });
@@ -298,6 +300,13 @@ export class ConfigStore {
       );
     }
     return found;
+  }
+
+  /** The directory wins, so what is applied beside it would be accepted and have no effect. */
+  private heldByDirectory(ref: ObjectRef): readonly Problem[] {
+    const held = this.source(DIRECTORY_ORIGIN).good.get(refKey(ref));
+    if (!held) return [];
+    return [apiProblem(ref, `the object comes from ${held.source.file}; change it there, or take it out there first`)];
   }
 
   private stale(ref: ObjectRef, generation: number, expect: ReadonlyMap<string, number> | undefined): Problem | undefined {
