@@ -2,7 +2,7 @@
 import { ensure, type Part } from "../tools/ensure.ts";
 
 /** Prefix of a skipped test's note, which the closing table of `npm test` shows. */
-export const NEEDS = "needs:";
+const NEEDS = "needs:";
 
 export interface Need {
   readonly missing: boolean;
@@ -16,9 +16,4 @@ export function needs(...parts: readonly Part[]): Need {
     return found.kind === "missing" ? [found.reason] : [];
   });
   return reasons.length === 0 ? { missing: false, note: "" } : { missing: true, note: ` [${NEEDS} ${reasons.join("; ")}]` };
-}
-
-/** For what only root may do (network namespaces, iptables). */
-export function needsRoot(): Need {
-  return process.getuid?.() === 0 ? { missing: false, note: "" } : { missing: true, note: ` [${NEEDS} root]` };
 }

@@ -11,12 +11,6 @@
  * has no place in a request target (RFC 9112 3.2). A `%` that starts no triplet stays as it is.
  */
 
-/** What the target of a request splits into; `query` is undefined without `?`. */
-export interface PathAndQuery {
-  readonly path: string;
-  readonly query: string | undefined;
-}
-
 /** The normalised path, or undefined when the path has to be refused. `path` starts with `/`. */
 export function normalizePath(path: string): string | undefined {
   if (!UNUSUAL.test(path)) return path;
