@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ago, clean, show, type Terminal, table } from "./output.ts";
+import { ago, clean, duration, show, type Terminal, table } from "./output.ts";
 
 function recorder(rich: boolean): Terminal & { text: string } {
   return {
@@ -48,4 +48,17 @@ test("one set of data, three formats", () => {
 test("ages are short", () => {
   expect([0, 59_000, 60_000, 7_200_000, 172_800_000, -5].map((ms) => ago(0, ms))).toEqual(["0s", "59s", "1m", "2h", "2d", "0s"]);
   expect(ago(undefined, 5)).toBe("-");
+});
+
+test("durations are told as configuration spells them", () => {
+  expect([0, 250, 1500, 10_000, 90_000, 300_000, 3_600_000, 86_400_000].map(duration)).toEqual([
+    "0ms",
+    "250ms",
+    "1500ms",
+    "10s",
+    "90s",
+    "5m",
+    "1h",
+    "1d",
+  ]);
 });

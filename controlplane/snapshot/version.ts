@@ -15,9 +15,9 @@ export type SectionAges = { readonly [name in Section]: SectionAge };
 
 /** Routes and quotas keep serving; what egress allows expires closed. */
 export const DEFAULT_AGES: SectionAges = {
-  routes: { softS: 3_600, hardS: 7 * 86_400, failMode: "keep" },
+  routes: { softS: 3_600, hardS: 30 * 86_400, failMode: "keep" },
   egress: { softS: 3_600, hardS: 86_400, failMode: "closed" },
-  quota: { softS: 3_600, hardS: 7 * 86_400, failMode: "keep" },
+  quota: { softS: 3_600, hardS: 30 * 86_400, failMode: "keep" },
 };
 
 export const EVERYWHERE_AT_ONCE: Manifest["rollout"] = { salt: "", percent: 100, notBefore: 0 };

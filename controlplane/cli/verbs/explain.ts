@@ -4,7 +4,7 @@ import { type Snapshot, snapshotVersion } from "../../../gateway/core/ir/index.t
 import { readSnapshotFile } from "../../snapshot/index.ts";
 import type { CliContext } from "../context.ts";
 import { collect, type OutputFlags, withOutput } from "../options.ts";
-import { CliError, clean, show, type Terminal, table, tinted } from "../output.ts";
+import { CliError, clean, duration, show, type Terminal, table, tinted } from "../output.ts";
 
 interface ExplainFlags extends OutputFlags {
   readonly method: string;
@@ -121,7 +121,7 @@ function explanationText(terminal: Terminal, explanation: Explanation): string {
 
 function quotaText({ id, applies, note, key, cost, limits, mode }: Explanation["quotas"][number]): string {
   if (!applies) return `${id} does not apply${note === undefined ? "" : `: ${note}`}`;
-  const told = limits.map(({ name, amount, perMs, window }) => `${name} ${amount} per ${perMs} ms (${window})`).join(", ");
+  const told = limits.map(({ name, amount, perMs, window }) => `${name} ${amount} per ${duration(perMs)} (${window})`).join(", ");
   return `${id} (${mode}): ${told}; costs ${cost}${key ? `, counted under ${JSON.stringify(key)}` : ""}${note === undefined ? "" : `; ${note}`}`;
 }
 
@@ -142,7 +142,7 @@ function outcomeText(terminal: Terminal, outcome: Explanation["outcome"], line: 
         `${head.method} ${head.authority}${head.target}`,
       ]);
       const facts = [
-        line("timeout", outcome.timeoutMs === undefined ? "none" : `${outcome.timeoutMs} ms`),
+        line("timeout", outcome.timeoutMs === undefined ? "none" : duration(outcome.timeoutMs)),
         line("retries", outcome.retry === undefined ? "none" : `${outcome.retry.attempts} on ${outcome.retry.on.join(", ")}`),
         ...outcome.mirrors.map(({ cluster, percent }) => line("mirror", `${percent} % to ${cluster}`)),
       ];
