@@ -1,5 +1,5 @@
 /** The Gateway that introductions to Istio show loads as it is: HTTP on two ports, HTTPS with files, MONGO, and a redirect to HTTPS. */
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -7,6 +7,7 @@ import { type ConnectionOptions, connect as connectTls, type PeerCertificate } f
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { ObjectView } from "../../controlplane/api/index.ts";
+import { writeCertificate } from "../support/certificate.ts";
 import { okAnswer, RawClient, ScriptedOrigin } from "../support/gateway.ts";
 import { TestMesh } from "../support/mesh.ts";
 
@@ -19,7 +20,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tidegate-intro-"));
   const certs = join(directory, "certs");
   mkdirSync(certs);
-  for (const name of ["server", "shop"]) makeCertificate(certs, name, `${name}.example.com`);
+  for (const name of ["server", "shop"]) await makeCertificate(certs, name, `${name}.example.com`);
   origin = await new ScriptedOrigin((socket, request) => socket.write(okAnswer(request.split(" ", 2)[1] ?? ""))).start();
   mesh = await TestMesh.prepare({ directory, declared: [80, 443, 9080, 2379] });
   writeFileSync(join(mesh.config, "gateway.yaml"), introduction(certs));
@@ -130,10 +131,8 @@ async function askTls(servername: string, port = bound("443"), host = servername
   });
 }
 
-function makeCertificate(folder: string, name: string, commonName: string): void {
-  const files = ["-keyout", join(folder, `${name}-key.pem`), "-out", join(folder, `${name}.pem`)];
-  const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-  execFileSync("openssl", ["req", "-x509", ...kind, "-subj", `/CN=${commonName}`, ...files], { stdio: "pipe" });
+async function makeCertificate(folder: string, name: string, commonName: string): Promise<void> {
+  await writeCertificate({ key: join(folder, `${name}-key.pem`), certificate: join(folder, `${name}.pem`) }, commonName);
 }
 
 function introduction(certs: string): string {

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -6,6 +5,7 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import type { QuotaPolicy } from "../../gateway/core/ir/index.ts";
+import { writeCertificate } from "../support/certificate.ts";
 import {
   CLUSTER,
   eventually,
@@ -278,18 +278,10 @@ describe("TLS", () => {
   it("picks certificates by name, reloads them, and refuses a bad one by name", async () => {
     const directory = mkdtempSync(join(tmpdir(), "tidegate-tls-"));
     opened.push({ stop: () => rmSync(directory, { recursive: true, force: true }) });
-    const certify = (file: string, name: string): void => {
-      execFileSync(
-        "openssl",
-        [
-          ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"],
-          ...["-subj", `/CN=${name}`, "-keyout", join(directory, `${file}.key`), "-out", join(directory, `${file}.crt`)],
-        ],
-        { stdio: "ignore" },
-      );
-    };
-    certify("a", "a.test");
-    certify("b", "b.test");
+    const certify = (file: string, name: string): Promise<void> =>
+      writeCertificate({ key: join(directory, `${file}.key`), certificate: join(directory, `${file}.crt`) }, name);
+    await certify("a", "a.test");
+    await certify("b", "b.test");
     writeFileSync(join(directory, "bad.crt"), "not a certificate");
     writeFileSync(join(directory, "bad.key"), "not a key");
     const server = (name: string, serverNames: string[]) => ({
@@ -340,7 +332,7 @@ describe("TLS", () => {
     expect((await ask(undefined)).name).toBe("b.test");
     await expect(ask("bad.test")).rejects.toThrow();
 
-    certify("next", "a2.test");
+    await certify("next", "a2.test");
     renameSync(join(directory, "next.key"), join(directory, "a.key"));
     renameSync(join(directory, "next.crt"), join(directory, "a.crt"));
     const until = performance.now() + 5000;

@@ -1,10 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ClientTls } from "../../gateway/core/ir/index.ts";
+import { writeCertificate } from "../support/certificate.ts";
 import {
   CLUSTER,
   eventually,
@@ -52,14 +52,7 @@ describe("TLS to origins", () => {
     const directory = mkdtempSync(join(tmpdir(), "tidegate-origin-"));
     opened.push({ stop: () => rmSync(directory, { recursive: true, force: true }) });
     const [keyFile, caFile] = [join(directory, "key.pem"), join(directory, "cert.pem")];
-    execFileSync(
-      "openssl",
-      [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"],
-        ...["-subj", "/CN=origin", "-addext", "subjectAltName=DNS:origin.test", "-keyout", keyFile, "-out", caFile],
-      ],
-      { stdio: "ignore" },
-    );
+    await writeCertificate({ key: keyFile, certificate: caFile }, "origin", ["origin.test"]);
     const names: unknown[] = [];
     const server = createServer({ key: readFileSync(keyFile), cert: readFileSync(caFile) }, (socket) => {
       names.push(socket.servername);
