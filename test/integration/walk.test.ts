@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { needs } from "../support/needs.ts";
 import { codeBlocks, difference, section, walkSteps } from "../support/walk.ts";
 import { accepts } from "../tools/processes.ts";
 
@@ -22,6 +23,7 @@ const env = {
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TIDEGATE_|npm_|VITEST|NODE_)/.test(name))),
   npm_config_cache: join(copy, "..", "npm-cache"),
 };
+const tools = needs("curl");
 let started: ChildProcess | undefined;
 let printed = "";
 
@@ -46,7 +48,7 @@ it("is all there is to type: what stands outside the walk are the two ways to be
   ]);
 });
 
-describe("the walk", () => {
+describe.skipIf(tools.missing)(`the walk${tools.note}`, () => {
   it(`line ${first?.line}: npm start`, { timeout: READY_MS + 10_000 }, async () => {
     expect(first?.commands).toBe("npm start\n");
     await begin();

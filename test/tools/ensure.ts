@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 
-export type Part = "nginx" | "haproxy" | "wrk" | "envoy" | "chromium";
+export type Part = "nginx" | "haproxy" | "wrk" | "envoy" | "curl";
 
 export type Availability =
   | { readonly kind: "there"; readonly path: string }
@@ -17,7 +17,7 @@ const DEBIAN: Partial<Record<Part, { readonly package: string; readonly usually:
   nginx: { package: "nginx", usually: "10 s" },
   haproxy: { package: "haproxy", usually: "10 s" },
   wrk: { package: "wrk", usually: "5 s" },
-  chromium: { package: "chromium", usually: "60 s" },
+  curl: { package: "curl", usually: "5 s" },
 };
 export const ENVOY_VERSION = "1.40.0";
 let aptUpdated = false;
