@@ -30,6 +30,7 @@ import {
   RequestParser,
   type RequestParserSettings,
 } from "../wire/index.ts";
+import { ConnectionTimes, NEVER, type Phase } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
 import { readInto } from "./direct-read.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
@@ -61,16 +62,8 @@ export interface HttpListener {
   closed(connection: ServerConnection): void;
 }
 
-/** After the last answer the client gets this long to read it before the connection is torn down. */
-const LINGER_MS = 2000;
 /** An answered request's unread body is read up to this, so that the connection can live on. */
 const MAX_DISCARD_BYTES = 64 * 1024;
-/** While draining, a keep-alive connection that has been quiet this long is closed. */
-const DRAIN_QUIET_MS = 1000;
-
-const NEVER = Number.POSITIVE_INFINITY;
-
-type Phase = "head" | "exchange" | "linger" | "tunnel" | "closed";
 
 export class ServerConnection implements UpstreamUser, Timed {
   deadlineMs = NEVER;
@@ -101,11 +94,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   /** Content-Length of the request; 0 when it has none. */
   #declaredBytes = 0;
 
-  // Monotonic milliseconds.
-  #activeMs: number;
-  #headerDeadlineMs = NEVER;
-  #requestDeadlineMs = NEVER;
-  #exchangeDeadlineMs = NEVER;
+  readonly #times: ConnectionTimes;
 
   /** @param accepted in this very turn */
   constructor(accepted: Socket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
@@ -117,7 +106,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     const socket = this.#socket;
     this.#response = new ResponseWriter(socket, thread.outbox);
     this.#sender = new RequestSender(thread, thread.outbox, this);
-    this.#activeMs = thread.clock.now();
+    this.#times = new ConnectionTimes(thread.clock.now());
     socket.on("drain", () => this.#drained());
     socket.on("end", () => this.#clientEnded());
     socket.on("error", () => undefined);
@@ -205,8 +194,8 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   /** All bytes are used up: an unfinished head gets its deadline. */
   #starved(): void {
-    if (this.#phase !== "head" || this.#parser.idle || this.#headerDeadlineMs !== NEVER) return;
-    this.#headerDeadlineMs = this.#thread.clock.now() + this.#listener.settings.headerTimeoutMs;
+    if (this.#phase !== "head" || this.#parser.idle || this.#times.headerMs !== NEVER) return;
+    this.#times.headerMs = this.#thread.clock.now() + this.#listener.settings.headerTimeoutMs;
     this.#schedule();
   }
 
@@ -243,10 +232,7 @@ export class ServerConnection implements UpstreamUser, Timed {
     const { settings } = this.#listener;
     const now = this.#thread.clock.now();
     this.#phase = "exchange";
-    this.#activeMs = now;
-    this.#headerDeadlineMs = NEVER;
-    this.#exchangeDeadlineMs = NEVER;
-    this.#requestDeadlineMs = settings.requestTimeoutMs === 0 ? NEVER : now + settings.requestTimeoutMs;
+    this.#times.begin(now, settings.requestTimeoutMs);
     this.#keepAlive = event.keepAlive;
     this.#expectContinue = event.expectContinue;
     this.#requestDone = false;
@@ -263,14 +249,14 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   #requestBody(bytes: Uint8Array): void {
     this.#end.requestBytes += bytes.length;
-    this.#activeMs = this.#thread.clock.now();
+    this.#times.activeMs = this.#thread.clock.now();
     if (!this.#discarding) this.#sender.body(bytes);
     else if (this.#response.done && this.#end.requestBytes > MAX_DISCARD_BYTES) this.#finish("complete");
   }
 
   #requestEnd(trailers: readonly string[] | undefined): void {
     this.#requestDone = true;
-    this.#requestDeadlineMs = NEVER;
+    this.#times.requestMs = NEVER;
     this.#sender.end(trailers);
     if (this.#response.done) this.#finish("complete");
   }
@@ -302,7 +288,7 @@ export class ServerConnection implements UpstreamUser, Timed {
         this.#respond(step);
         return undefined;
       case "sleep":
-        this.#exchangeDeadlineMs = step.deadlineMs;
+        this.#times.exchangeMs = step.deadlineMs;
         return undefined;
       case "wait":
         this.#wait(step);
@@ -321,7 +307,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   #send(step: SendStep): Step | undefined {
-    this.#exchangeDeadlineMs = step.deadlineMs ?? NEVER;
+    this.#times.exchangeMs = step.deadlineMs ?? NEVER;
     // RFC 9110 10.1.1: whoever answers for the origin may give the go-ahead itself; the origin never sees the expectation.
     if (this.#expectContinue) dropField(step.head.fields, "expect");
     const failure = this.#sender.send(step);
@@ -335,10 +321,10 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   #wait(step: WaitStep): void {
     const exchange = this.#exchange;
-    this.#exchangeDeadlineMs = step.deadlineMs ?? NEVER;
+    this.#times.exchangeMs = step.deadlineMs ?? NEVER;
     const settled = (): void => {
       if (exchange === undefined || this.#exchange !== exchange || this.#phase !== "exchange") return;
-      this.#exchangeDeadlineMs = NEVER;
+      this.#times.exchangeMs = NEVER;
       this.#proceed(() => exchange.resumed());
     };
     step.until.then(settled, settled);
@@ -363,7 +349,7 @@ export class ServerConnection implements UpstreamUser, Timed {
 
   #respond(step: RespondStep): void {
     const { head, body } = step;
-    this.#exchangeDeadlineMs = NEVER;
+    this.#times.exchangeMs = NEVER;
     if (!this.#requestDone) {
       // A short rest of the body is read and dropped; a client that waits for a go-ahead, or has much to send, loses the connection.
       if (this.#expectContinue || this.#declaredBytes - this.#end.requestBytes > MAX_DISCARD_BYTES) this.#keepAlive = false;
@@ -376,7 +362,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   #relay(step: RelayStep): void {
-    this.#exchangeDeadlineMs = step.deadlineMs ?? NEVER;
+    this.#times.exchangeMs = step.deadlineMs ?? NEVER;
     this.#startResponse(step.head);
   }
 
@@ -395,9 +381,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   /** Both messages are over as far as they will be. */
   #finish(outcome: ExchangeEnd["outcome"]): void {
     this.#tellFinished(outcome);
-    this.#requestDeadlineMs = NEVER;
-    this.#exchangeDeadlineMs = NEVER;
-    this.#activeMs = this.#thread.clock.now();
+    this.#times.over(this.#thread.clock.now());
     if (this.#keepAlive && this.#requestDone) this.#phase = "head";
     else this.#linger();
     this.#schedule();
@@ -500,7 +484,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   responseFlush(): void {
-    this.#activeMs = this.#thread.clock.now();
+    this.#times.activeMs = this.#thread.clock.now();
     this.#thread.outbox.flush();
     if (this.#socket.writableNeedDrain) this.#sender.connection?.socket.pause();
   }
@@ -565,21 +549,7 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   #nextDeadlineMs(): number {
-    const { settings, draining } = this.#listener;
-    switch (this.#phase) {
-      case "head":
-        if (this.#headerDeadlineMs !== NEVER) return this.#headerDeadlineMs;
-        return this.#activeMs + (draining ? DRAIN_QUIET_MS : settings.idleTimeoutMs);
-      case "exchange": {
-        const first = Math.min(this.#exchangeDeadlineMs, this.#requestDeadlineMs);
-        if (settings.streamIdleTimeoutMs === 0) return first;
-        return Math.min(first, this.#activeMs + settings.streamIdleTimeoutMs);
-      }
-      case "linger":
-        return this.#activeMs + LINGER_MS;
-      default:
-        return NEVER;
-    }
+    return this.#times.nextMs(this.#phase, this.#listener.settings, this.#listener.draining);
   }
 
   expired(nowMs: number): void {
@@ -597,18 +567,18 @@ export class ServerConnection implements UpstreamUser, Timed {
   }
 
   #expiredHead(): void {
-    if (this.#headerDeadlineMs === NEVER) {
+    if (this.#times.headerMs === NEVER) {
       this.#linger();
       return;
     }
-    this.#headerDeadlineMs = NEVER;
+    this.#times.headerMs = NEVER;
     this.#answerPlainly(408, "request_timeout: the request's head did not come in time", "timeout");
   }
 
   #expiredExchange(nowMs: number): void {
     const exchange = this.#exchange;
-    if (exchange !== undefined && this.#exchangeDeadlineMs <= nowMs) {
-      this.#exchangeDeadlineMs = NEVER;
+    if (exchange !== undefined && this.#times.exchangeMs <= nowMs) {
+      this.#times.exchangeMs = NEVER;
       if (this.#response.started) {
         this.#abort("timeout");
         return;
