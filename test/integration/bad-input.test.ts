@@ -9,6 +9,7 @@ import type { StatusResponse } from "../../controlplane/api/index.ts";
 import { type Ran, ROOT, runNode, tidegate } from "../support/command.ts";
 import { freePort, listening } from "../support/gateway.ts";
 import { TestMesh } from "../support/mesh.ts";
+import { shopBase } from "../support/shop.ts";
 import { type Running, start, untilPort } from "../tools/processes.ts";
 
 let directory: string;
@@ -32,22 +33,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const good = (port: number) => `apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: { name: front, namespace: shop }
-spec:
-  selector: { istio: ingressgateway }
-  servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ["*"] }]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: { name: origin, namespace: shop }
-spec:
-  hosts: [origin.shop.local]
-  resolution: STATIC
-  ports: [{ number: 80, name: http, protocol: HTTP, targetPort: ${port} }]
-  endpoints: [{ address: 127.0.0.1 }]
----
+const good = (port: number) => `${shopBase(port)}---
 ${service("good", "/good")}`;
 
 const service = (name: string, prefix: string, extra = "") => `apiVersion: networking.istio.io/v1

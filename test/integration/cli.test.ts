@@ -9,6 +9,7 @@ import type { ChangeResponse, JoinTokenResponse, StatusResponse } from "../../co
 import { type Ran, ROOT, runNode, tidegate } from "../support/command.ts";
 import { freePort, listening } from "../support/gateway.ts";
 import { TestMesh } from "../support/mesh.ts";
+import { shopBase } from "../support/shop.ts";
 import { type Running, start } from "../tools/processes.ts";
 
 let directory: string;
@@ -23,7 +24,7 @@ beforeAll(async () => {
   origin = createHttpServer((request, response) => response.end(`${request.url}\n`));
   originPort = await listening(origin);
   mesh = await TestMesh.prepare({ directory, declared: [80] });
-  writeFileSync(join(mesh.config, "base.yaml"), base());
+  writeFileSync(join(mesh.config, "base.yaml"), shopBase(originPort));
   await mesh.startControl();
   await mesh.startGateway("ingress");
   await mesh.untilSynced(1);
@@ -34,23 +35,6 @@ afterAll(async () => {
   origin?.close();
   rmSync(directory, { recursive: true, force: true });
 });
-
-const base = () => `apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: { name: front, namespace: shop }
-spec:
-  selector: { istio: ingressgateway }
-  servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ["*"] }]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: { name: origin, namespace: shop }
-spec:
-  hosts: [origin.shop.local]
-  resolution: STATIC
-  ports: [{ number: 80, name: http, protocol: HTTP, targetPort: ${originPort} }]
-  endpoints: [{ address: 127.0.0.1 }]
-`;
 
 const route = (prefix: string) => `apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -308,7 +292,7 @@ spec:
     - { name: front, labels: { istio: ingressgateway }, ports: { "80": ${http} } }
     - { name: out, role: egress, labels: { istio: egressgateway }, forwardProxyPort: ${proxy} }
 ---
-${base()}`;
+${shopBase(originPort)}`;
 
 async function newest(): Promise<string> {
   const { pools: all } = await mesh.api.get<StatusResponse>("/status");
