@@ -9,7 +9,7 @@ import { type FSWatcher, readFileSync, watch } from "node:fs";
 import { dirname } from "node:path";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { type CompiledListener, findHost } from "../core/index.ts";
-import type { ListenerServer, ServerTls, TlsVersion } from "../core/ir/index.ts";
+import type { ListenerServer, TerminatedTls, TlsVersion } from "../core/ir/index.ts";
 
 export interface TlsProblem {
   /** Server by name. */
@@ -18,7 +18,7 @@ export interface TlsProblem {
 }
 
 interface Loaded {
-  readonly tls: ServerTls;
+  readonly tls: TerminatedTls;
   readonly files: { readonly cert: Buffer; readonly key: Buffer };
   /** Hash of the file contents that `context` was made of. */
   readonly hash: string;
@@ -74,7 +74,7 @@ export class TlsContexts {
   /** Whether a finished handshake keeps to the versions of the server it is for: contexts picked by name cannot change those. */
   permits(serverName: string, protocol: string | null): boolean {
     const tls = this.#serverFor(serverName)?.tls;
-    if (tls === undefined || protocol === null) return false;
+    if (tls?.mode !== "simple" || protocol === null) return false;
     return (
       VERSIONS.indexOf(protocol) >= VERSIONS.indexOf(tls.minVersion) &&
       VERSIONS.indexOf(protocol) <= VERSIONS.indexOf(tls.maxVersion)
@@ -97,6 +97,10 @@ export class TlsContexts {
     const { tls } = server;
     if (tls === undefined) {
       problems.push({ name: server.name, reason: "an https server needs a certificate and a private key" });
+      return undefined;
+    }
+    if (tls.mode === "platform") {
+      problems.push({ name: server.name, reason: "its TLS ends at the platform of an edge site, which this gateway is not" });
       return undefined;
     }
     const before = this.#loaded.get(server.name);
@@ -150,6 +154,6 @@ export class TlsContexts {
 
 const VERSIONS: readonly string[] = ["TLSv1.2", "TLSv1.3"] satisfies readonly TlsVersion[];
 
-function sameFiles(one: ServerTls, other: ServerTls): boolean {
+function sameFiles(one: TerminatedTls, other: TerminatedTls): boolean {
   return one.certificateFile === other.certificateFile && one.privateKeyFile === other.privateKeyFile;
 }

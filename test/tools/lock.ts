@@ -50,7 +50,13 @@ for (const entry of Object.values(lock.packages)) {
     const path = `node_modules/${name}`;
     const platform = platformOf(name);
     if (lock.packages[path] !== undefined || platform.os === undefined) continue;
-    lock.packages[path] = { version, ...(entry.dev && { dev: true }), optional: true, ...platform };
+    // The lowest version of a range is one that it takes.
+    lock.packages[path] = {
+      version: version.replace(/^[\^~]/, ""),
+      ...(entry.dev && { dev: true }),
+      optional: true,
+      ...platform,
+    };
     added += 1;
   }
 }

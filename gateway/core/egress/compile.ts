@@ -28,6 +28,8 @@ interface StaticEndpoint {
 /** Whose requests something applies to: any of. Empty: nobody's. */
 export interface Callers {
   readonly users: ReadonlySet<string>;
+  /** Workers behind service bindings. */
+  readonly services: ReadonlySet<string>;
   readonly blocks: readonly Cidr[];
 }
 
@@ -160,16 +162,21 @@ class Compiler {
 
   #callers(from: readonly EgressPrincipal[], path: string): Callers {
     const users = new Set<string>();
+    const services = new Set<string>();
     const blocks: Cidr[] = [];
     for (const [index, principal] of from.entries()) {
       if (principal.kind === "proxyUser") {
         users.add(principal.name);
         continue;
       }
+      if (principal.kind === "edgeService") {
+        services.add(principal.name);
+        continue;
+      }
       const cidr = this.#cidr(principal.cidr, `${path}[${index}].cidr`);
       if (cidr !== undefined) blocks.push(cidr);
     }
-    return { users, blocks };
+    return { users, services, blocks };
   }
 
   #cidr(text: string, path: string): Cidr | undefined {
@@ -180,14 +187,15 @@ class Compiler {
 
   /** A namespaced deny holds for callers that any policy of that namespace names. */
   #callersByNamespace(policies: readonly CompiledPolicy[]): ReadonlyMap<string, Callers> {
-    const all = new Map<string, { readonly users: Set<string>; readonly blocks: Cidr[] }>();
+    const all = new Map<string, { readonly users: Set<string>; readonly services: Set<string>; readonly blocks: Cidr[] }>();
     for (const { namespace, callers } of policies) {
       let entry = all.get(namespace);
       if (entry === undefined) {
-        entry = { users: new Set(), blocks: [] };
+        entry = { users: new Set(), services: new Set(), blocks: [] };
         all.set(namespace, entry);
       }
       for (const user of callers.users) entry.users.add(user);
+      for (const service of callers.services) entry.services.add(service);
       entry.blocks.push(...callers.blocks);
     }
     return all;

@@ -26,6 +26,8 @@ export interface EgressCaller {
   readonly address: IpAddress | undefined;
   /** Proxy user whose password was verified. */
   readonly user: string | undefined;
+  /** A Worker, by the name that its service binding carries. */
+  readonly service: string | undefined;
 }
 
 export interface EgressRequest {
@@ -105,14 +107,15 @@ const NO_QUOTAS: readonly CompiledQuota[] = [];
 /** True when any of the callers' proofs fits. */
 function isNamed(callers: Callers, caller: EgressCaller): boolean {
   if (caller.user !== undefined && callers.users.has(caller.user)) return true;
+  if (caller.service !== undefined && callers.services.has(caller.service)) return true;
   const { address } = caller;
   return address !== undefined && callers.blocks.some((block) => inCidr(block, address));
 }
 
 /** The caller as a connection shows it: an IPv4 address that a dual-stack socket reports as mapped is IPv4. */
-export function callerAt(peerAddress: string, user: string | undefined): EgressCaller {
+export function callerAt(peerAddress: string, user: string | undefined, service?: string): EgressCaller {
   const address = parseAddress(peerAddress);
-  return { address: address === undefined ? undefined : unmapped(address), user };
+  return { address: address === undefined ? undefined : unmapped(address), user, service };
 }
 
 /** An enforced deny before one that only reports; a floor before a namespace; then as written. */

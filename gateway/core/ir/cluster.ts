@@ -16,6 +16,18 @@ export interface Cluster {
   readonly tls?: ClientTls;
   /** Retries in flight may be at most this share of requests in flight, but never under `minConcurrent`. */
   readonly retryBudget: { readonly percent: number; readonly minConcurrent: number };
+  /** The endpoints are the ingress of the cluster that has the service, and requests carry a passport. Undefined: they are the service's own. */
+  readonly via?: ClusterVia;
+}
+
+/** How an edge gateway reaches a service inside a cluster. */
+export interface ClusterVia {
+  /** `passport`: over HTTPS to the cluster's ingress. `tunnel`: over connections that a gateway of the cluster keeps open to the site. */
+  readonly kind: "passport" | "tunnel";
+  /** Name of the cluster: the passport's audience. */
+  readonly cluster: string;
+  /** Name of the IR cluster over there that the request goes to; the passport says so. */
+  readonly destination: string;
 }
 
 export interface PoolSettings {

@@ -27,8 +27,15 @@ export interface ListenerServer {
   readonly tls?: ServerTls;
 }
 
+export type ServerTls = TerminatedTls | PlatformTls;
+
+/** The edge's platform terminates TLS with certificates of its own; the gateway sees requests only. */
+export interface PlatformTls {
+  readonly mode: "platform";
+}
+
 /** TLS termination. Key material stays in files or secrets on the gateway's side; a snapshot only names it. */
-export interface ServerTls {
+export interface TerminatedTls {
   readonly mode: "simple";
   readonly certificateFile: string;
   readonly privateKeyFile: string;

@@ -15,7 +15,9 @@ export interface QuotaPolicy {
   readonly unit: "requests" | "bytes" | "concurrent";
   readonly overrides: readonly QuotaOverride[];
   readonly whenKeyMissing: "share" | "skip" | "deny";
-  readonly scope: "local";
+  readonly scope: QuotaScope;
+  /** Absent: strict. */
+  readonly accuracy?: QuotaAccuracy;
   readonly onStoreFailure:
     | { readonly kind: "allow" }
     | { readonly kind: "deny" }
@@ -24,6 +26,17 @@ export interface QuotaPolicy {
   readonly headers: "draft" | "legacy" | "both" | "none";
   readonly response: { readonly status: number; readonly body?: string };
 }
+
+/** `local`: one gateway process. `global`: edge sites and clusters together, out of one lease bank. */
+export type QuotaScope = "local" | "global";
+
+/** How far counting may be off. Local counters are strict whatever this says. */
+export type QuotaAccuracy =
+  /** Never more than the limit in any window. */
+  | { readonly kind: "strict" }
+  /** Never more than the limit and this share of it. */
+  | { readonly kind: "bounded"; readonly percent: number }
+  | { readonly kind: "bestEffort" };
 
 export type QuotaKeyPart =
   | { readonly kind: "header"; readonly name: string }
@@ -90,7 +103,9 @@ export interface EgressPolicy {
 
 export type EgressPrincipal =
   | { readonly kind: "proxyUser"; readonly name: string }
-  | { readonly kind: "ipBlock"; readonly cidr: string };
+  | { readonly kind: "ipBlock"; readonly cidr: string }
+  /** A Worker behind a service binding; its binding's `props` say so. */
+  | { readonly kind: "edgeService"; readonly name: string };
 
 export interface EgressRule {
   readonly name: string;
@@ -103,6 +118,17 @@ export interface EgressRule {
   /** The only way to reach special-purpose addresses. */
   readonly addresses: readonly { readonly cidr: string; readonly ports: readonly number[] }[];
   readonly quotas: readonly string[];
+  /** The client speaks plain HTTP to the gateway, and the gateway TLS to the host. Protocol `https` only. */
+  readonly originate?: { readonly tls: "simple" };
+  /** Credentials that the gateway adds; it holds them, a snapshot only names them. Absent: none. */
+  readonly inject?: readonly EgressInjection[];
+}
+
+/** `<prefix><secret>` as the value of `header`, in place of whatever the client sent under that name. */
+export interface EgressInjection {
+  readonly header: string;
+  readonly secret: { readonly namespace: string; readonly name: string; readonly key: string };
+  readonly prefix: string;
 }
 
 export interface EgressDeny {

@@ -6,6 +6,25 @@ export interface Settings {
   readonly accessLog: { readonly enabled: boolean; readonly path: string };
   /** Tell `x-tidegate-snapshot`, `-rule` and `-reason` in responses. */
   readonly explainHeaders: boolean;
+  /** Who may hand requests on to this gateway with a passport. Absent: nobody. */
+  readonly passports?: PassportSettings;
+  /** Where global quotas are kept. Absent: at the site itself, or there are none. */
+  readonly quotaBank?: { readonly url: string };
+}
+
+/** Passports are taken from these issuers only, and only under their keys. */
+export interface PassportSettings {
+  /** Name of this gateway's cluster: what a passport has to be for. */
+  readonly audience: string;
+  readonly issuers: readonly PassportIssuer[];
+}
+
+export interface PassportIssuer {
+  /** Name of the EdgeSite. */
+  readonly site: string;
+  readonly kid: string;
+  /** Public Ed25519 key, base64url (RFC 8037 `x`). */
+  readonly x: string;
 }
 
 export interface HttpSettings {

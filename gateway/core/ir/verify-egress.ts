@@ -66,6 +66,9 @@ const RULE: Comparison<EgressRule> = {
   addresses: (held, next) =>
     next.every((range) => held.some((known) => known.cidr === range.cidr && subsetNamed(known.ports, range.ports))),
   quotas: (held, next) => subset(next, held),
+  // Another credential, or TLS where there was none, is another way out.
+  originate: same,
+  inject: (held, next) => next === undefined || same(held, next),
 };
 
 const DENY: Comparison<EgressDeny> = {

@@ -1,20 +1,22 @@
-import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings } from "../cluster.ts";
+import type { ClientTls, Cluster, ClusterEndpoints, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
 import type { Listener, ListenerServer, ServerTls } from "../listener.ts";
-import type { HttpSettings, Settings } from "../settings.ts";
-import { array, boolean, type Check, integer, object, oneOf, optional, unique } from "./check.ts";
+import type { HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
+import { array, boolean, type Check, integer, object, oneOf, optional, text, unique, variants } from "./check.ts";
 import { address, durationMs, hostPattern, name, names, origin, origins, percent, port, someText, weight } from "./common.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
 
 const tlsVersion = oneOf("TLSv1.2", "TLSv1.3");
 const COUNT = integer(0, 1_000_000_000);
 
-const serverTls = object<ServerTls>({
-  mode: oneOf("simple"),
-  certificateFile: someText,
-  privateKeyFile: someText,
-  minVersion: tlsVersion,
-  maxVersion: tlsVersion,
-  cipherSuites: names,
+const serverTls = variants<ServerTls, "mode">("mode", {
+  simple: {
+    certificateFile: someText,
+    privateKeyFile: someText,
+    minVersion: tlsVersion,
+    maxVersion: tlsVersion,
+    cipherSuites: names,
+  },
+  platform: {},
 });
 
 const listenerFields = object<Listener>({
@@ -83,6 +85,7 @@ export const cluster = object<Cluster>({
   pool,
   tls: optional(clientTls),
   retryBudget: object<Cluster["retryBudget"]>({ percent, minConcurrent: COUNT }),
+  via: optional(object<ClusterVia>({ kind: oneOf("passport", "tunnel"), cluster: name, destination: name })),
 });
 
 export const clusterEndpoints = object<ClusterEndpoints>({
@@ -104,9 +107,23 @@ const http = object<HttpSettings>({
   maxReplayBytes: BYTES,
 });
 
+const passports = object<PassportSettings>({
+  audience: name,
+  issuers: array(
+    object<PassportIssuer>({
+      site: name,
+      kid: name,
+      x: text({ max: 43, min: 43, pattern: /^[A-Za-z0-9_-]+$/, is: "an Ed25519 public key in base64url" }),
+    }),
+    LIMITS.listLength,
+  ),
+});
+
 export const settings = object<Settings>({
   http,
   numTrustedProxies: integer(0, 255),
   accessLog: object<Settings["accessLog"]>({ enabled: boolean, path: someText }),
   explainHeaders: boolean,
+  passports: optional(passports),
+  quotaBank: optional(object<NonNullable<Settings["quotaBank"]>>({ url: someText })),
 });

@@ -1,10 +1,12 @@
 import type {
   EgressConfig,
   EgressDeny,
+  EgressInjection,
   EgressPolicy,
   EgressPrincipal,
   EgressRule,
   EgressUser,
+  QuotaAccuracy,
   QuotaCost,
   QuotaKeyPart,
   QuotaLimit,
@@ -90,7 +92,8 @@ const quotaFields = object<QuotaPolicy>({
     LIMITS.overridesPerQuota,
   ),
   whenKeyMissing: oneOf("share", "skip", "deny"),
-  scope: oneOf("local"),
+  scope: oneOf("local", "global"),
+  accuracy: optional(variants<QuotaAccuracy, "kind">("kind", { strict: {}, bounded: { percent }, bestEffort: {} })),
   onStoreFailure,
   mode: oneOf("enforce", "shadow"),
   headers: oneOf("draft", "legacy", "both", "none"),
@@ -117,6 +120,7 @@ export const quotaPolicy: Check<QuotaPolicy> = (value, issues) => {
 const principal = variants<EgressPrincipal, "kind">("kind", {
   proxyUser: { name },
   ipBlock: { cidr },
+  edgeService: { name },
 });
 
 const hosts = array(hostPattern, LIMITS.hostsPerRule);
@@ -130,6 +134,17 @@ const rule = object<EgressRule>({
   paths: array(stringMatch, LIMITS.listLength),
   addresses: array(object<EgressRule["addresses"][number]>({ cidr, ports }), LIMITS.listLength),
   quotas: quotaIds,
+  originate: optional(object<NonNullable<EgressRule["originate"]>>({ tls: oneOf("simple") })),
+  inject: optional(
+    array(
+      object<EgressInjection>({
+        header: fieldName,
+        secret: object<EgressInjection["secret"]>({ namespace: name, name, key: name }),
+        prefix: fieldValue,
+      }),
+      LIMITS.listLength,
+    ),
+  ),
 });
 
 const policy = object<EgressPolicy>({
