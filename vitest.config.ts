@@ -20,7 +20,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 60_000,
-          include: ["test/{integration,fuzz}/**/*.test.ts"],
+          include: ["test/{integration,fuzz,edge}/**/*.test.ts"],
         },
       },
     ],

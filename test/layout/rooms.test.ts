@@ -9,7 +9,7 @@ const ROOMS = [
   "gateway/wire",
   "gateway/node",
   "gateway/edge",
-  ...["config", "registry", "translate", "snapshot", "distribute", "xds", "ca", "mixer", "api", "cli", "ui"].map(
+  ...["config", "registry", "translate", "snapshot", "distribute", "edge", "xds", "ca", "mixer", "api", "cli", "ui"].map(
     (r) => `controlplane/${r}`,
   ),
   "controlplane",
@@ -34,7 +34,7 @@ const CORE_CONTRACT = [
 ];
 const WIRE_DOORS = ["gateway/wire/index.ts", "gateway/wire/proto/index.ts"];
 const CONTROL_PLANE_DOORS = [
-  ...["config", "registry", "translate", "snapshot", "distribute", "api"].map((room) => `controlplane/${room}/index.ts`),
+  ...["config", "registry", "translate", "snapshot", "distribute", "edge", "api"].map((room) => `controlplane/${room}/index.ts`),
   "controlplane/config/resource.ts",
   "controlplane/layout.ts",
   "controlplane/offline.ts",
