@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: our gateway beside nginx, HAProxy, Envoy and a bare relay, in one run.
  *
- * Each proxy alone on core 0 with one thread, origin and load on core 1; short rounds, proxies interleaved, the first round thrown away,
+ * Each proxy alone on core 0 with one thread, origin and load on core 1; short rounds, proxies and workloads interleaved, the first round thrown away,
  * medians of the rest. Absolute figures wander with the machine: read the ratios.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -90,31 +90,34 @@ async function benchProxies(): Promise<Results["workloads"]> {
   const noOrigin = missingNginx();
   if (noOrigin !== undefined) throw new Error(`origin: ${noOrigin}`);
   const origin = await startOrigin(directory, ORIGIN_PORT, LOAD_CPU);
-  const results: Record<string, Record<string, Round>> = {};
   try {
-    let port = FIRST_PORT;
+    const running: Contender[] = [];
     for (const workload of WORKLOADS) {
-      const running: { readonly peer: Peer; readonly process: Running; readonly port: number }[] = [];
       for (const peer of peersFor(workload)) {
         const reason = peer.missing();
         if (reason !== undefined) {
           missing[peer.name] = reason;
           continue;
         }
-        port += 1;
-        running.push({
-          peer,
-          port,
-          process: await peer.start({ workload, port, originPort: ORIGIN_PORT, directory, cpu: PROXY_CPU }),
-        });
+        const port = FIRST_PORT + running.length;
+        const process = await peer.start({ workload, port, originPort: ORIGIN_PORT, directory, cpu: PROXY_CPU });
+        running.push({ workload, peer, port, process });
       }
-      results[workload.name] = await interleave(workload, running);
-      for (const { process } of running) await process.stop();
     }
+    const results = await interleave(running);
+    for (const { process } of running) await process.stop();
+    return results;
   } finally {
     await origin.stop();
   }
-  return results;
+}
+
+/** A proxy set up for a workload. */
+interface Contender {
+  readonly workload: Workload;
+  readonly peer: Peer;
+  readonly port: number;
+  readonly process: Running;
 }
 
 /** The relay does no routing: it stands beside the plain workload only. */
@@ -122,29 +125,33 @@ function peersFor(workload: Workload): readonly Peer[] {
   return workload.policies ? [tidegate, nginx, haproxy, envoy] : [tidegate, relay, nginx, haproxy, envoy];
 }
 
-async function interleave(
-  workload: Workload,
-  running: readonly { readonly peer: Peer; readonly process: Running; readonly port: number }[],
-): Promise<Record<string, Round>> {
-  const counted = new Map<string, Round[]>();
+/**
+ * One round of everybody, then the next: also the workloads of one proxy are held against each other, so they have to meet the same
+ * moods of the machine. Who is not under load only waits.
+ */
+async function interleave(running: readonly Contender[]): Promise<Results["workloads"]> {
+  const counted = new Map<Contender, Round[]>(running.map((contender) => [contender, []]));
   for (let round = 0; round <= rounds; round += 1) {
-    say(`${workload.name}: round ${round} of ${rounds}${round === 0 ? " (thrown away)" : ""}`);
-    for (const { peer, process, port } of running) {
+    say(`round ${round} of ${rounds}${round === 0 ? " (thrown away)" : ""}: ${running.length} proxies, ${seconds} s each`);
+    for (const contender of running) {
+      const { process, port, workload } = contender;
       const result = await measure(process, `http://127.0.0.1:${port}${workload.path}`, seconds, LOAD_CPU);
-      if (round > 0) counted.set(peer.name, [...(counted.get(peer.name) ?? []), result]);
+      if (round > 0) counted.get(contender)?.push(result);
     }
   }
-  return Object.fromEntries(
-    [...counted].map(([name, all]) => [
-      name,
-      {
+  const results: Record<string, Record<string, Round>> = {};
+  for (const [{ workload, peer }, all] of counted) {
+    results[workload.name] = {
+      ...results[workload.name],
+      [peer.name]: {
         rps: median(all.map((r) => r.rps)),
         cpuMicros: median(all.map((r) => r.cpuMicros)),
         p99Ms: median(all.map((r) => r.p99Ms)),
         rssMb: median(all.map((r) => r.rssMb)),
       },
-    ]),
-  );
+    };
+  }
+  return results;
 }
 
 function machine(): Results["machine"] {
