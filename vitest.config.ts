@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-const base = { environment: "node" as const, restoreMocks: true, pool: "threads" as const };
+const base = { environment: "node" as const, restoreMocks: true, pool: "threads" as const, setupFiles: ["test/support/seed.ts"] };
 
 export default defineConfig({
   test: {
