@@ -8,6 +8,8 @@ export interface StatePaths {
   readonly config: string;
   readonly enrolment: string;
   readonly apiToken: string;
+  /** Unless a setting says otherwise. */
+  readonly secrets: string;
 }
 
 export function statePaths(state: string): StatePaths {
@@ -18,6 +20,7 @@ export function statePaths(state: string): StatePaths {
     config: join(state, "config.db"),
     enrolment: join(state, "enrolment.db"),
     apiToken: join(state, "api.token"),
+    secrets: join(state, "secrets"),
   };
 }
 

@@ -13,6 +13,7 @@ import { statePaths } from "./layout.ts";
 import { type Log, makeLog } from "./log.ts";
 import { meshOf } from "./pipeline.ts";
 import { ControlPlane } from "./plane.ts";
+import { secretDirectory } from "./secrets.ts";
 import { type ControlPlaneSettings, readSettings } from "./settings.ts";
 import { DEFAULT_KEY_PLAN, initKeys, type KeyRing, loadKeys, SnapshotHistory, SnapshotPublisher } from "./snapshot/index.ts";
 
@@ -20,7 +21,7 @@ import { DEFAULT_KEY_PLAN, initKeys, type KeyRing, loadKeys, SnapshotHistory, Sn
 const RENEW_CHECK_MS = 60_000;
 /** How often it is written down when gateways were last seen. */
 const FLUSH_MS = 5_000;
-/** Quiet time after a change in the key directory. */
+/** Quiet time after a change of keys or secrets. */
 const KEYS_SETTLE_MS = 200;
 
 const outcome = readSettings(process.argv.slice(2), process.env);
@@ -42,6 +43,7 @@ if (outcome.kind === "help") {
 async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
   const paths = statePaths(settings.state);
   prepareState(settings.state);
+  prepareSecrets(settings.secrets);
   const missing = settings.config.filter((directory) => !existsSync(directory) || !statSync(directory).isDirectory());
   if (missing.length > 0) throw new Error(`--config ${missing.join(", ")}: no such directory; make it or name another one`);
   const persistence = value(SqliteStore.open(paths.config));
@@ -52,7 +54,8 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
   const publisher = new SnapshotPublisher({ history, keys, clock: { unixMs: Date.now } });
   const identity = await loadServerIdentity(paths.tls, settings.grpcNames, Date.now());
   const enrolment = new Enrolment(paths.enrolment, Date.now);
-  const plane = new ControlPlane({ store, publisher, history, keys, enrolment, ca: identity.ca, now: Date.now, log });
+  const secrets = secretDirectory(settings.secrets);
+  const plane = new ControlPlane({ store, publisher, history, keys, enrolment, secrets, ca: identity.ca, now: Date.now, log });
   const distribution = new DistributionServer({
     snapshots: plane.publishing,
     enrolment,
@@ -65,7 +68,16 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
   const token = loadToken(paths.apiToken);
   const api = await listenApi(createApi({ operations: plane, token, version: packageJson.version }), settings);
   await plane.start(distribution);
-  const stopWatching = watchKeys(paths.keys, plane, log);
+  const stopWatching = [
+    watchSettled(paths.keys, () => {
+      takeKeys(paths.keys, plane).catch((error: unknown) => {
+        log("warn", "keys on disk cannot be used; going on with those in force", {
+          reason: error instanceof Error ? error.message : String(error),
+        });
+      });
+    }),
+    watchSettled(settings.secrets, () => plane.publishing.queue()),
+  ];
   const renewal = setInterval(() => void plane.publishing.renew(), RENEW_CHECK_MS);
   const flushing = setInterval(() => enrolment.flush(), FLUSH_MS);
   log("info", "control plane ready", {
@@ -79,7 +91,7 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
     log("info", "stopping", { signal });
     clearInterval(renewal);
     clearInterval(flushing);
-    stopWatching();
+    for (const stopOne of stopWatching) stopOne();
     for (const source of sources) source.close();
     api.close();
     api.closeAllConnections();
@@ -100,6 +112,16 @@ function prepareState(state: string): void {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`state directory ${state}: ${reason}; give a directory that this user can write to with --state`);
+  }
+}
+
+/** It has to be there to be watched. */
+function prepareSecrets(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`secrets directory ${directory}: ${reason}; name another one with --secrets`);
   }
 }
 
@@ -147,18 +169,12 @@ async function openKeys(directory: string, trustDomain: string, log: Log): Promi
   return value(await loadKeys(directory));
 }
 
-/** A rotation writes into the key directory: take the new ring when it is whole. */
-function watchKeys(directory: string, plane: ControlPlane, log: Log): () => void {
+/** Runs `work` when a change below the directory is over: a rotation writes keys, `tidegate edge keys` secrets. */
+function watchSettled(directory: string, work: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const watcher = watch(directory, { recursive: true }, () => {
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      takeKeys(directory, plane).catch((error: unknown) => {
-        log("warn", "keys on disk cannot be used; going on with those in force", {
-          reason: error instanceof Error ? error.message : String(error),
-        });
-      });
-    }, KEYS_SETTLE_MS);
+    timer = setTimeout(work, KEYS_SETTLE_MS);
   });
   return () => {
     clearTimeout(timer);

@@ -3,8 +3,10 @@ import type { FileReader } from "./config/index.ts";
 import type { Problem } from "./config/resource.ts";
 import { statePaths } from "./layout.ts";
 import { mergeDocuments } from "./offline-set.ts";
-import { agesOf, meshOf, runPipeline } from "./pipeline.ts";
+import { agesOf, meshOf, runPipeline, siteSizes } from "./pipeline.ts";
 import { readProxyUsers } from "./proxy-users.ts";
+import { secretDirectory } from "./secrets.ts";
+import { readSiteKeys } from "./site-keys.ts";
 import { loadKeys, type Published, SnapshotHistory, SnapshotPublisher } from "./snapshot/index.ts";
 
 export { mergeDocuments } from "./offline-set.ts";
@@ -15,18 +17,22 @@ export interface PlannedPool {
   readonly listeners: readonly { readonly bind: string; readonly port: number }[];
 }
 
-/** The pools that the documents make, and where their gateways will listen. What is wrong in them is the control plane's to tell. */
+/** The pools of gateways that the documents make, and where those will listen. What is wrong in them is the control plane's to tell. */
 export function plannedPools(
   options: Pick<OfflineOptions, "documents" | "files"> & { readonly nowMs: number },
 ): readonly PlannedPool[] {
   const { pools } = runPipeline(mergeDocuments(options.documents, options), []);
-  return pools.map(({ pool, snapshot }) => ({ name: pool.name, listeners: snapshot.listeners }));
+  return pools.flatMap(({ pool, snapshot }) =>
+    pool.site === undefined ? [{ name: pool.name, listeners: snapshot.listeners }] : [],
+  );
 }
 
 export interface OfflineOptions {
   readonly documents: readonly { readonly file: string; readonly text: string }[];
   /** State directory with keys and history. */
   readonly state: string;
+  /** Directory of secrets; undefined: below the state directory. */
+  readonly secrets?: string | undefined;
   readonly files: FileReader;
   readonly unixMs: () => number;
   /** Only these pools. */
@@ -45,10 +51,11 @@ export interface OfflineOutcome {
 export async function buildSnapshots(options: OfflineOptions): Promise<OfflineOutcome> {
   const set = mergeDocuments(options.documents, { nowMs: options.unixMs(), files: options.files });
   const { users } = readProxyUsers(meshOf(set.resources).proxyUsers.file);
-  const output = runPipeline(set, users);
-  const problems = [...set.problems, ...output.problems];
-  const pools = output.pools.map(({ pool }) => pool.name);
   const paths = statePaths(options.state);
+  const sites = readSiteKeys(set.resources, secretDirectory(options.secrets ?? paths.secrets));
+  const output = runPipeline(set, users, sites.keys);
+  const problems = [...set.problems, ...sites.problems, ...output.problems];
+  const pools = output.pools.map(({ pool }) => pool.name);
   const keys = await loadKeys(paths.keys);
   if (!keys.ok)
     return { published: [], problems, pools, failure: keys.error.map(({ path, problem }) => `${path}: ${problem}`).join("; ") };
@@ -59,6 +66,7 @@ export async function buildSnapshots(options: OfflineOptions): Promise<OfflineOu
     clock: { unixMs: options.unixMs },
     ages: agesOf(output.mesh),
   });
+  publisher.useSizeLimits(siteSizes(output));
   const published: Published[] = [];
   for (const { pool, snapshot } of output.pools) {
     if (!options.pools.includes(pool.name)) continue;

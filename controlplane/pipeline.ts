@@ -7,14 +7,21 @@ import {
   DEFAULT_MESH_CONFIG,
   type GatewayPool,
   type MeshConfigSpec,
+  type ResourceOf,
 } from "./config/index.ts";
 import { type ObjectRef, type Problem, refKey } from "./config/resource.ts";
 import { buildRegistry } from "./registry/index.ts";
-import type { SectionAges } from "./snapshot/index.ts";
-import { type Pool, translate } from "./translate/index.ts";
+import { EDGE_SIZE_LIMITS, type SectionAges, type SizeLimits } from "./snapshot/index.ts";
+import { type Pool, planSites, type SiteKey, siteDemands, translate } from "./translate/index.ts";
+
+/** A pool by its name; `site`: the EdgeSite that it is. */
+export interface TranslatedPool {
+  readonly name: string;
+  readonly site: ResourceOf<"EdgeSite"> | undefined;
+}
 
 export interface PoolTranslation {
-  readonly pool: GatewayPool;
+  readonly pool: TranslatedPool;
   readonly snapshot: Snapshot;
   /** Objects that some part of the snapshot comes from. */
   readonly programmed: readonly ObjectRef[];
@@ -22,22 +29,37 @@ export interface PoolTranslation {
 
 export interface PipelineOutput {
   readonly mesh: MeshConfigSpec;
+  /** Gateway pools in the mesh's order, then sites by name. */
   readonly pools: readonly PoolTranslation[];
   /** Problems between objects and of translation, each once however many pools found it. */
   readonly problems: readonly Problem[];
 }
 
-export function runPipeline(set: Pick<ConfigSet, "resources" | "locate">, proxyUsers: readonly EgressUser[]): PipelineOutput {
+/** `siteKeys`: public keys of EdgeSite objects by `refKey`. */
+export function runPipeline(
+  set: Pick<ConfigSet, "resources" | "locate">,
+  proxyUsers: readonly EgressUser[],
+  siteKeys: ReadonlyMap<string, SiteKey> = new Map(),
+): PipelineOutput {
   const { resources } = set;
   const mesh = meshOf(resources);
   const { registry, problems: services } = buildRegistry(resources);
   const references = checkReferences(resources, { locate: set.locate, proxyUsers: new Set(proxyUsers.map((user) => user.name)) });
-  const problems = [...references, ...services];
-  const pools = mesh.gatewayPools.map((pool): PoolTranslation => {
-    const done = translate({ config: resources, registry, pool: toPool(pool), mesh, proxyUsers });
-    problems.push(...done.problems);
-    return { pool, snapshot: done.snapshot, programmed: done.programmed };
+  const planned = planSites(resources, mesh);
+  const problems = [...references, ...services, ...planned.problems];
+  const input = { config: resources, registry, mesh, proxyUsers };
+  const done = <P extends Pool>(pool: P, translation: ReturnType<typeof translate>) => {
+    problems.push(...translation.problems);
+    return { pool, snapshot: translation.snapshot, programmed: translation.programmed };
+  };
+  const sites = planned.pools.map((pool) => done(pool, translate({ ...input, pool })));
+  const asked = siteDemands(sites, siteKeys, resources, mesh);
+  problems.push(...asked.problems);
+  const gateways = mesh.gatewayPools.map(toPool).map((pool) => {
+    const demands = pool.role === "ingress" ? asked.demands : { ...asked.demands, passports: undefined, services: [] };
+    return done(pool, translate({ ...input, pool, sites: demands }));
   });
+  const pools = [...gateways, ...sites].map(({ pool: { name, site }, ...rest }) => ({ pool: { name, site }, ...rest }));
   return { mesh, pools, problems: once(problems) };
 }
 
@@ -53,6 +75,11 @@ export function agesOf(mesh: MeshConfigSpec): SectionAges {
   });
   const { routes, egress, quota } = mesh.snapshots;
   return { routes: age(routes), egress: age(egress), quota: age(quota) };
+}
+
+/** Room is short at the edge: what a site's snapshots may have. */
+export function siteSizes({ pools }: PipelineOutput): ReadonlyMap<string, SizeLimits> {
+  return new Map(pools.flatMap(({ pool }) => (pool.site === undefined ? [] : [[pool.name, EDGE_SIZE_LIMITS]])));
 }
 
 function toPool({ name, labels, role, bind, ports, forwardProxyPort }: GatewayPool): Pool {

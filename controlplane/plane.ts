@@ -31,6 +31,7 @@ import { type DistributionServer, type Enrolment, type GatewayStatus, sameSnapsh
 import { gatewayView } from "./gateway-view.ts";
 import type { Log } from "./log.ts";
 import { Publishing } from "./publishing.ts";
+import type { SecretReader } from "./secrets.ts";
 import { encodeSnapshotFile, type KeyRing, type SnapshotHistory, type SnapshotPublisher } from "./snapshot/index.ts";
 
 export interface ControlPlaneOptions {
@@ -39,6 +40,7 @@ export interface ControlPlaneOptions {
   readonly history: SnapshotHistory;
   readonly keys: KeyRing;
   readonly enrolment: Enrolment;
+  readonly secrets: SecretReader;
   /** PEM of the authority that join tokens pin. */
   readonly ca: string;
   /** Unix ms. */
@@ -56,11 +58,12 @@ export class ControlPlane implements Operations {
 
   constructor(options: ControlPlaneOptions) {
     this.#options = options;
-    const { store, publisher, keys, now, log } = options;
+    const { store, publisher, keys, secrets, now, log } = options;
     this.publishing = new Publishing({
       store,
       publisher,
       keys,
+      secrets,
       now,
       log,
       onPublished: (pool) => this.#distribution?.published(pool),
@@ -224,9 +227,11 @@ export class ControlPlane implements Operations {
 
   async joinToken(request: JoinTokenRequest): Promise<Answer<JoinTokenResponse>> {
     await this.publishing.passed();
-    const pools = this.publishing.pools ?? [];
+    // A site's snapshots are for its Workers, which know each other by the site's secret.
+    const sites = new Set(this.publishing.sites?.map(({ name }) => name));
+    const pools = (this.publishing.pools ?? []).filter((name) => !sites.has(name));
     if (!pools.includes(request.pool)) {
-      return { ok: false, status: 404, detail: `there is no pool ${request.pool}; pools: ${pools.join(", ")}` };
+      return { ok: false, status: 404, detail: `there is no pool of gateways ${request.pool}; pools: ${pools.join(", ")}` };
     }
     const uses = request.uses ?? 1;
     const issued = this.#options.enrolment.issueToken(request.pool, request.ttlMs ?? JOIN_TOKEN_TTL_MS, uses);

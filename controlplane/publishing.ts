@@ -2,12 +2,14 @@
  * Publishing: whenever the configuration changes it runs the pipeline and gives out what is new, and keeps what there is to say about objects
  * and pools. One pass at a time; changes that come meanwhile are in the next pass.
  */
-import type { ConfigSet, ConfigStore } from "./config/index.ts";
+import { type ConfigSet, type ConfigStore, type ResourceOf, refOf } from "./config/index.ts";
 import { type ObjectRef, type Problem, refKey } from "./config/resource.ts";
 import type { SnapshotReader } from "./distribute/index.ts";
 import type { Log } from "./log.ts";
-import { agesOf, type PipelineOutput, runPipeline } from "./pipeline.ts";
+import { agesOf, type PipelineOutput, runPipeline, siteSizes, type TranslatedPool } from "./pipeline.ts";
 import { readProxyUsers } from "./proxy-users.ts";
+import type { SecretReader } from "./secrets.ts";
+import { readSiteKeys } from "./site-keys.ts";
 import type { KeyRing, Published, PublishOutcome, SnapshotPublisher } from "./snapshot/index.ts";
 import { trustProblems } from "./trust-problems.ts";
 
@@ -15,6 +17,7 @@ export interface PublishingOptions {
   readonly store: ConfigStore;
   readonly publisher: SnapshotPublisher;
   readonly keys: KeyRing;
+  readonly secrets: SecretReader;
   /** Unix ms. */
   readonly now: () => number;
   readonly log: Log;
@@ -31,6 +34,13 @@ export interface PoolRecord {
   readonly published: Published;
   /** Unix ms. */
   readonly publishedMs: number;
+}
+
+/** A pool that is a site at the edge. */
+export interface SitePool {
+  /** Audience of its snapshots. */
+  readonly name: string;
+  readonly site: ResourceOf<"EdgeSite">;
 }
 
 /** Since when an object's generation is part of a pool's snapshot. */
@@ -67,6 +77,10 @@ export class Publishing implements SnapshotReader {
   /** Names of the pools of the mesh; undefined before the first pass. */
   get pools(): readonly string[] | undefined {
     return this.#output?.pools.map(({ pool }) => pool.name);
+  }
+  /** The pools that are sites, in the mesh's order; undefined before the first pass. */
+  get sites(): readonly SitePool[] | undefined {
+    return this.#output?.pools.flatMap(({ pool: { name, site } }) => (site === undefined ? [] : [{ name, site }]));
   }
   /** What was found behind validation: between objects, in translation, in what the mesh names. */
   get problems(): readonly Problem[] {
@@ -166,14 +180,15 @@ export class Publishing implements SnapshotReader {
     const { store, publisher, log } = this.#options;
     try {
       const { set } = store;
-      const { output, userProblems } = translateSet(set);
-      this.#ownProblems = [...userProblems, ...trustProblems(output.mesh, this.#keys, set.resources)];
+      const { output, ownProblems } = translateSet(set, this.#options.secrets);
+      this.#ownProblems = [...ownProblems, ...trustProblems(output.mesh, this.#keys, set.resources)];
       publisher.useAges(agesOf(output.mesh));
+      publisher.useSizeLimits(siteSizes(output));
       for (const { pool, snapshot, programmed } of output.pools) {
         if (!this.#records.has(pool.name)) await this.#lookBack(pool.name);
         const outcome = await publisher.publish(pool.name, snapshot);
         if (outcome.kind === "refused") {
-          await this.#refused(pool.name, reasonOf(outcome));
+          await this.#refused(pool, reasonOf(outcome));
           continue;
         }
         this.#failures.delete(pool.name);
@@ -181,6 +196,7 @@ export class Publishing implements SnapshotReader {
         if (outcome.kind === "published") this.#told(outcome.published, outcome.policyClass);
         else this.#keep(outcome.published);
       }
+      this.#forget(new Set(output.pools.map(({ pool }) => pool.name)));
       this.#output = output;
     } catch (error) {
       log("error", "the configuration could not be published; gateways keep what they have", { reason: messageOf(error) });
@@ -201,11 +217,19 @@ export class Publishing implements SnapshotReader {
   }
 
   /** What was given out last is handed out on, also right after a start. */
-  async #refused(pool: string, reason: string): Promise<void> {
+  async #refused({ name: pool, site }: TranslatedPool, reason: string): Promise<void> {
     this.#options.log("error", "snapshot not published; gateways keep what they have", { pool, reason });
-    this.#failures.set(pool, failure(`pool ${pool}: snapshot not published: ${reason}; gateways keep what they have`));
+    const problem = failure(`pool ${pool}: snapshot not published: ${reason}; gateways keep what they have`);
+    this.#failures.set(pool, site === undefined ? problem : { ...problem, ref: refOf(site), source: site.source });
     const { published } = await this.#options.publisher.current(pool);
     if (published !== undefined) this.#keep(published);
+  }
+
+  /** A pool that the mesh no longer has gets no more signatures; its history stays on the disk. */
+  #forget(pools: ReadonlySet<string>): void {
+    for (const kept of [this.#records, this.#since, this.#failures]) {
+      for (const pool of kept.keys()) if (!pools.has(pool) && pool !== "") kept.delete(pool);
+    }
   }
 
   #told(published: Published, policyClass: string): void {
@@ -247,7 +271,10 @@ export class Publishing implements SnapshotReader {
   }
 }
 
-function translateSet(set: ConfigSet): { output: PipelineOutput; userProblems: readonly Problem[] } {
+function translateSet(
+  set: ConfigSet,
+  secrets: SecretReader,
+): { readonly output: PipelineOutput; readonly ownProblems: readonly Problem[] } {
   const mesh = set.resources.find((resource) => resource.kind === "MeshConfig");
   const { users, problems } = readProxyUsers(mesh?.kind === "MeshConfig" ? mesh.spec.proxyUsers.file : undefined);
   const userProblems = problems.map(
@@ -259,7 +286,8 @@ function translateSet(set: ConfigSet): { output: PipelineOutput; userProblems: r
       source: mesh?.source ?? { file: "", line: 0, column: 0 },
     }),
   );
-  return { output: runPipeline(set, users), userProblems };
+  const sites = readSiteKeys(set.resources, secrets);
+  return { output: runPipeline(set, users, sites.keys), ownProblems: [...userProblems, ...sites.problems] };
 }
 
 function failure(message: string): Problem {

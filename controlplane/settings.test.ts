@@ -31,6 +31,7 @@ describe("where a value comes from", () => {
   test("defaults: loopback, the usual ports, state below the working directory", () => {
     expect(settings([])).toEqual({
       state: join(".tidegate", "control"),
+      secrets: join(".tidegate", "control", "secrets"),
       config: [],
       apiHost: "127.0.0.1",
       apiPort: 15080,
@@ -39,6 +40,13 @@ describe("where a value comes from", () => {
       grpcNames: ["localhost", "127.0.0.1"],
       logFormat: "auto",
     });
+  });
+
+  test("secrets are below the state directory unless a setting says otherwise", () => {
+    expect(settings(["--state", "here"]).secrets).toBe(join("here", "secrets"));
+    expect(settings(["--state", "here"], { TIDEGATE_SECRETS: "there" }).secrets).toBe("there");
+    expect(settings(["--secrets", "elsewhere"], { TIDEGATE_SECRETS: "there" }).secrets).toBe("elsewhere");
+    expect(problems(["--secrets", ""])).toEqual(["--secrets: : must not be empty"]);
   });
 
   test("the file, then the environment, then flags", () => {
@@ -79,7 +87,7 @@ describe("what is refused", () => {
     expect(found).toEqual([
       "--nothing: unknown flag; --help lists what there is",
       "stray: no argument is expected here; settings are flags (--help lists them)",
-      expect.stringContaining(`${path}: colour: unknown setting; known: state, config`),
+      expect.stringContaining(`${path}: colour: unknown setting; known: state, secrets, config`),
       "--state: : must not be empty",
       "settings file: apiPort: 70000: a port is a whole number from 0 (any free one) to 65535",
       "--grpc-port: x: a port is a whole number from 0 (any free one) to 65535",

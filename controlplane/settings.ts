@@ -1,10 +1,12 @@
 /** The control plane's own settings: file, then `TIDEGATE_*`, then flags; every problem at once. */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { DEFAULT_STATE } from "./layout.ts";
+import { DEFAULT_STATE, statePaths } from "./layout.ts";
 
 export interface ControlPlaneSettings {
   readonly state: string;
+  /** Directory of secrets, `<namespace>/<name>/<key>`. */
+  readonly secrets: string;
   /** Directories of YAML. */
   readonly config: readonly string[];
   readonly apiHost: string;
@@ -41,6 +43,13 @@ const SETTINGS: Readonly<Record<keyof ControlPlaneSettings, Setting>> = {
     env: "TIDEGATE_STATE",
     default: DEFAULT_STATE,
     help: "directory for keys, snapshots and the store",
+    check: filled,
+  },
+  secrets: {
+    flag: "secrets",
+    env: "TIDEGATE_SECRETS",
+    default: "",
+    help: "directory of secrets, <namespace>/<name>/<key>; default <state>/secrets",
     check: filled,
   },
   config: {
@@ -98,10 +107,12 @@ export function readSettings(args: readonly string[], env: Readonly<Record<strin
   if (problems.length > 0) return { kind: "refused", problems };
   const get = (name: keyof ControlPlaneSettings) => chosen.find(([known]) => known === name)?.[1] ?? [];
   const logFormat = get("logFormat")[0];
+  const state = get("state")[0] ?? DEFAULT_STATE;
   return {
     kind: "run",
     settings: {
-      state: get("state")[0] ?? DEFAULT_STATE,
+      state,
+      secrets: get("secrets")[0] ?? statePaths(state).secrets,
       config: get("config"),
       apiHost: get("apiHost")[0] ?? "127.0.0.1",
       apiPort: Number(get("apiPort")[0]),

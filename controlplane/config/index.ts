@@ -33,6 +33,7 @@ export {
 export type { WorkloadEntrySpec } from "./kinds/istio/workload-entry.ts";
 export type { KindDefinition } from "./kinds/kind.ts";
 export type { CalendarUnit, Limit } from "./kinds/native/common.ts";
+export { type EdgeCluster, type EdgeSiteSpec, siteNames } from "./kinds/native/edge-site.ts";
 export type { EgressAllowRule, EgressDenyRule, EgressPolicySpec, EgressPrincipal } from "./kinds/native/egress-policy.ts";
 export { DEFAULT_MESH_CONFIG, type GatewayPool, type MeshConfigSpec } from "./kinds/native/mesh-config.ts";
 export { keyPartName, type QuotaKeyPart, type QuotaOverride, type QuotaSpec, type QuotaTarget } from "./kinds/native/quota.ts";

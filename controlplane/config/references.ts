@@ -69,6 +69,9 @@ class ReferenceCheck {
       case "EgressPolicy":
         this.egressPolicy(resource);
         break;
+      case "EdgeSite":
+        this.edgeSite(resource);
+        break;
       default:
         break;
     }
@@ -221,6 +224,16 @@ class ReferenceCheck {
           `there is no proxy user "${value}", so nobody is let out by this; add it to the file of MeshConfig's proxyUsers`,
         );
       }
+    });
+  }
+
+  private edgeSite({ spec }: ResourceOf<"EdgeSite">): void {
+    spec.gateways.forEach(({ name, namespace = this.namespace }, index) => {
+      if (this.find("Gateway", namespace, name)) return;
+      this.warn(
+        ["gateways", index],
+        `there is no Gateway ${namespace}/${name}, so the site serves nothing of it; ${this.names("Gateway")}`,
+      );
     });
   }
 }

@@ -16,6 +16,7 @@ export function told(validation: Validation): readonly string[] {
 const GROUPS: { readonly [kind: string]: string } = {
   Quota: "mesh.tidegate.dev/v1",
   EgressPolicy: "mesh.tidegate.dev/v1",
+  EdgeSite: "mesh.tidegate.dev/v1",
   MeshConfig: "mesh.tidegate.dev/v1",
 };
 

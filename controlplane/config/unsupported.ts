@@ -10,8 +10,11 @@ export interface UnsupportedRule {
   readonly field: string;
   /** Whether a value is one that does not work; default: any. `around` is the value that holds the field. */
   readonly when?: (value: Json, around: JsonMap) => boolean;
-  /** What is left out: the field itself, or a part around it by its pattern. `object`: the whole object is refused. `nothing`: it only has no effect. */
-  readonly effect: "field" | "object" | "nothing" | { readonly drop: string; readonly name: string };
+  /**
+   * What is left out: the field itself, or a part around it by its pattern; without a pattern translation leaves it out, for those who cannot
+   * do it. `object`: the whole object is refused. `nothing`: it only has no effect.
+   */
+  readonly effect: "field" | "object" | "nothing" | { readonly drop?: string; readonly name: string };
   /** What is asked for: `protocol MONGO`. Default: the field's last name. */
   readonly what?: (value: Json) => string;
   /** What holds instead, when a field is left out. */
@@ -60,9 +63,15 @@ function gatewayRules(): readonly UnsupportedRule[] {
       what: () => "tls without mode (PASSTHROUGH)",
     },
     tlsMode(server),
-    ...["caCertificates", "caCrl", "credentialName", "credentialNames", "caCertCredentialName", "tlsCertificates"].map((field) =>
-      tls(field),
+    ...["credentialName", "credentialNames", "tlsCertificates"].map(
+      (field): UnsupportedRule => ({
+        field: `spec.servers[].tls.${field}`,
+        effect: { name: "the server" },
+        what: () => `tls.${field}`,
+        instead: "only edge sites serve it, with their platform's certificates",
+      }),
     ),
+    ...["caCertificates", "caCrl", "caCertCredentialName"].map((field) => tls(field)),
     ...["subjectAltNames", "verifyCertificateSpki", "verifyCertificateHash"].map((field) => tls(field)),
     tls("insecureSkipVerify", isTrue),
     {
@@ -249,6 +258,7 @@ export const UNSUPPORTED: { readonly [Kind in KindName]: readonly UnsupportedRul
   ],
   Quota: quotaRules(),
   EgressPolicy: egressRules(),
+  EdgeSite: [{ field: "spec.cohort", effect: "nothing", instead: "every site gets a snapshot at once" }],
   MeshConfig: [
     {
       field: "spec.outboundTrafficPolicy",
@@ -296,7 +306,7 @@ function isUnset(value: Json): boolean {
 
 function droppedPath(rule: UnsupportedRule, path: FieldPath): FieldPath | undefined {
   if (rule.effect === "field") return path;
-  if (typeof rule.effect === "string") return undefined;
+  if (typeof rule.effect === "string" || rule.effect.drop === undefined) return undefined;
   return path.slice(0, steps(rule.effect.drop).length);
 }
 

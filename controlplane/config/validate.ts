@@ -129,7 +129,7 @@ const NOT_YET: { readonly [group: string]: readonly string[] } = {
     "BackendTLSPolicy",
   ],
   "networking.k8s.io": ["Ingress"],
-  "mesh.tidegate.dev": ["EdgeSite"],
+  "mesh.tidegate.dev": [],
 };
 
 /** Fields of an object that are its own, and those that only servers write. */

@@ -24,6 +24,7 @@ import { type Chunk, canonicalJson, chunkSnapshot } from "./chunk.ts";
 import { isPoolName, type SnapshotHistory, type StoredManifest, type VersionId } from "./history.ts";
 import type { KeyRing } from "./keys.ts";
 import { signDocument } from "./sign.ts";
+import { chunkSizeIssues, manifestSizeIssues, type SizeLimits } from "./size.ts";
 import { DEFAULT_AGES, EVERYWHERE_AT_ONCE, makeManifest, nextVersion, renewAtS, type SectionAges } from "./version.ts";
 
 export interface PublisherOptions {
@@ -72,6 +73,7 @@ export class SnapshotPublisher {
   readonly #limits: SnapshotLimits;
   readonly #pools = new Map<string, Pool>();
   #ages: SectionAges;
+  #sizes: ReadonlyMap<string, SizeLimits> = new Map();
   #keys: KeyRing;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -90,6 +92,11 @@ export class SnapshotPublisher {
 
   useAges(ages: SectionAges): void {
     this.#ages = ages;
+  }
+
+  /** Pools whose snapshots are kept where room is short; the readers' own limits hold for all. */
+  useSizeLimits(byPool: ReadonlyMap<string, SizeLimits>): void {
+    this.#sizes = byPool;
   }
 
   /** The pool's snapshot in force, read back from disk the first time; with what was damaged there. */
@@ -135,6 +142,9 @@ export class SnapshotPublisher {
     if (pool.current !== undefined && this.#isFresh(pool.current, chunks, rollout, nowS)) {
       return { kind: "unchanged", published: pool.current.published };
     }
+    const sizes = this.#sizes.get(name);
+    const tooLarge = sizes === undefined ? [] : chunkSizeIssues(chunks, sizes);
+    if (tooLarge.length > 0) return { kind: "refused", issues: tooLarge };
     const manifest = this.#manifest(name, pool, snapshot, chunks, rollout, nowS);
     const made = await this.#sign(name, pool, manifest, chunks, nowS);
     if (!made.ok) return { kind: "refused", issues: made.error };
@@ -198,6 +208,9 @@ export class SnapshotPublisher {
     if (signers.length === 0)
       return fail([{ path: "keys", problem: "no online key of the trust root is here: nothing can be signed" }]);
     const jws = await signDocument(new TextEncoder().encode(canonicalJson(manifest)), MANIFEST_TYP, signers);
+    const sizes = this.#sizes.get(name);
+    const tooLarge = sizes === undefined ? [] : manifestSizeIssues(jws, sizes);
+    if (tooLarge.length > 0) return fail(tooLarge);
     const bytes = new Map(chunks.map((chunk) => [chunk.ref.hash, chunk.bytes]));
     const outcome = await acceptSnapshot(jws, bytes, {
       ...this.#context(name, root, nowS),

@@ -11,4 +11,5 @@ export { encodeSnapshotFile, readSnapshotFile, writeSnapshotFile } from "./file.
 export { SnapshotHistory } from "./history.ts";
 export { DEFAULT_KEY_PLAN, initKeys, type KeyRing, loadKeys, rotateKeys } from "./keys.ts";
 export { type Signer, signDocument } from "./sign.ts";
+export { EDGE_SIZE_LIMITS, type SizeLimits } from "./size.ts";
 export { DEFAULT_AGES, EVERYWHERE_AT_ONCE, makeManifest, type SectionAges } from "./version.ts";

@@ -12,16 +12,33 @@ import {
   type ServicePort,
 } from "../registry/index.ts";
 import { type DestinationRules, effectivePolicy, type MergedRule, type PolicyBlocks } from "./destination-rules.ts";
+import { edgeCluster, hostAtEdge, type MadeCluster, tellIgnoredPool } from "./edge.ts";
 import type { VirtualServiceResource } from "./objects.ts";
-import { selects } from "./scope.ts";
+import { selects, virtualServiceHosts } from "./scope.ts";
 import { objectKey, type Status } from "./status.ts";
-import type { LocatedPool } from "./types.ts";
+import type { LocatedPool, WantedService } from "./types.ts";
 
 /** Where a route wants to go. The name stands even when nothing is behind it: such requests are answered with 503 and flag NC. */
 export interface Target {
   readonly cluster: string;
   /** The service's whole name. */
   readonly host: string;
+}
+
+/** The part of a route that names a destination. */
+export interface Asker {
+  readonly owner: VirtualServiceResource;
+  /** Path of the destination: `spec.http[0].route[1].destination`. */
+  readonly path: string;
+  readonly servicePort: number;
+  /** What the request's authority is rewritten to. Undefined: it stays the client's. */
+  readonly authority: string | undefined;
+}
+
+/** Why there is no cluster behind a name. */
+interface Missing {
+  readonly severity: "warning" | "unsupported";
+  readonly message: string;
 }
 
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
@@ -33,9 +50,9 @@ const NEVER_MS = 2_147_483_647;
 const TLS_PROTOCOLS: readonly string[] = ["HTTPS", "TLS"];
 
 export class Clusters {
-  readonly #made = new Map<string, { readonly cluster: Cluster; readonly endpoints: ClusterEndpoints }>();
+  readonly #made = new Map<string, MadeCluster>();
   /** Names that were asked for before → why there is no cluster behind them, where that has to be told. */
-  readonly #asked = new Map<string, string | undefined>();
+  readonly #asked = new Map<string, Missing | undefined>();
   readonly #registry: Registry;
   readonly #rules: DestinationRules;
   readonly #pool: LocatedPool;
@@ -52,16 +69,32 @@ export class Clusters {
    * The cluster for a destination; short names mean services in the rule's namespace. Without a port it is the service's only one, or the one
    * that the request came in by.
    */
-  target(destination: Destination, owner: VirtualServiceResource, path: string, servicePort: number): Target {
+  target(destination: Destination, asker: Asker): Target {
+    const { owner, path, servicePort } = asker;
     const host = resolveShortName(destination.host, owner.metadata.namespace);
     const service = this.#registry.find(host, this.#pool.namespace);
     const only = service?.ports.length === 1 ? service.ports[0]?.number : undefined;
     const port = destination.port?.number ?? only ?? servicePort;
-    const cluster = `outbound|${port}|${destination.subset ?? ""}|${host}`;
-    if (!this.#asked.has(cluster)) this.#asked.set(cluster, this.#make(cluster, host, service, port, destination.subset));
-    const missing = this.#asked.get(cluster);
-    if (missing !== undefined) this.#status.report("warning", owner, path, `${missing}; requests are answered with 503`);
+    const missing = this.#ask({ host, port, subset: destination.subset }, service);
+    if (missing !== undefined) this.#status.report(missing.severity, owner, path, `${missing.message}; ${ANSWERED}`);
+    const name = clusterName("outbound", { host, port, subset: destination.subset });
+    const cluster = this.#keepsHost(name, asker) ? name : clusterName("refused", { host, port, subset: destination.subset });
     return { cluster, host };
+  }
+
+  /** Makes a cluster that no route of this pool needs to name. Answers why there is none. */
+  want({ host, port, subset }: WantedService): string | undefined {
+    return this.#ask({ host, port, subset }, this.#registry.find(host, this.#pool.namespace))?.message;
+  }
+
+  /** Whether the request gets there with the Host that it is to have; only at the edge it may not. */
+  #keepsHost(name: string, { owner, path, authority }: Asker): boolean {
+    const made = this.#made.get(name);
+    if (this.#pool.site === undefined || made === undefined) return true;
+    const verdict = hostAtEdge(this.#pool.site, made, authority, virtualServiceHosts(owner));
+    if (verdict.kind === "replaced") this.#status.report("warning", owner, path, verdict.message);
+    if (verdict.kind === "refused") this.#status.report("unsupported", owner, path, `${verdict.message}; ${ANSWERED}`);
+    return verdict.kind !== "refused";
   }
 
   list(): readonly Cluster[] {
@@ -76,30 +109,36 @@ export class Clusters {
     return [...this.#made.values()].sort((a, b) => compareText(a.cluster.name, b.cluster.name));
   }
 
+  #ask(asked: Asked, service: Service | undefined): Missing | undefined {
+    const name = clusterName("outbound", asked);
+    if (!this.#asked.has(name)) this.#asked.set(name, this.#make(name, asked, service));
+    return this.#asked.get(name);
+  }
+
   /** Makes the cluster, or says why there can be none, unless config's check of references says so. */
-  #make(
-    name: string,
-    host: string,
-    service: Service | undefined,
-    portNumber: number,
-    subset: string | undefined,
-  ): string | undefined {
+  #make(name: string, { host, port: portNumber, subset }: Asked, service: Service | undefined): Missing | undefined {
     if (service === undefined)
-      return this.#registry.knows(host) ? `${host} is not exported to namespace ${this.#pool.namespace}` : undefined;
+      return this.#registry.knows(host) ? warning(`${host} is not exported to namespace ${this.#pool.namespace}`) : undefined;
     const port = service.ports.find(({ number }) => number === portNumber);
     if (port === undefined) {
       const known = service.ports.map(({ number }) => number).join(", ");
-      return `${host} has no port ${portNumber}; its ports are ${known || "none"}`;
+      return warning(`${host} has no port ${portNumber}; its ports are ${known || "none"}`);
     }
-    if (service.resolution === "none") return `${host} has resolution NONE, so there is no address to send to; use STATIC or DNS`;
+    if (service.resolution === "none")
+      return warning(`${host} has resolution NONE, so there is no address to send to; use STATIC or DNS`);
     const rule = this.#rules.find(host, service.namespace);
     const labels = subset === undefined ? {} : rule?.subsets.get(subset)?.value.labels;
     if (labels === undefined)
-      return rule && `the DestinationRule that applies to ${host} (${describeRule(rule)}) has no subset ${subset}`;
+      return rule && warning(`the DestinationRule that applies to ${host} (${describeRule(rule)}) has no subset ${subset}`);
     const policy = effectivePolicy(rule, subset, portNumber);
-    const cluster = this.#cluster(name, service, port, subset, policy);
-    this.#tell(service, port, policy, rule);
-    this.#made.set(name, { cluster, endpoints: { cluster: name, endpoints: endpointsOf(port, labels) } });
+    const direct: MadeCluster = {
+      cluster: this.#cluster(name, service, port, subset, policy),
+      endpoints: { cluster: name, endpoints: endpointsOf(port, labels) },
+    };
+    const made = this.#pool.site === undefined ? direct : edgeCluster(this.#pool.site, service, direct, policy);
+    if ("refused" in made) return { severity: "unsupported", message: made.refused };
+    this.#tell(service, port, policy, rule, made.cluster);
+    this.#made.set(name, made);
     return undefined;
   }
 
@@ -122,15 +161,35 @@ export class Clusters {
     };
   }
 
-  #tell(service: Service, port: ServicePort, policy: PolicyBlocks, rule: MergedRule | undefined): void {
+  #tell(service: Service, port: ServicePort, policy: PolicyBlocks, rule: MergedRule | undefined, { via }: Cluster): void {
     for (const resource of rule?.rules ?? []) this.#status.programmed(resource);
     for (const { ref } of service.declarations) this.#status.programmedRef(ref);
+    // What is behind a cluster's ingress is that cluster's to tell.
+    if (via !== undefined) return;
+    if (this.#pool.site !== undefined) tellIgnoredPool(this.#pool.site, policy, this.#status);
     if (TLS_PROTOCOLS.includes(port.protocol) && policy.tls === undefined) {
       const message = `port ${port.number} of ${service.host} is ${port.protocol}, but no DestinationRule has tls.mode SIMPLE for it: plain text is sent`;
       const [declaration] = service.declarations;
       if (declaration !== undefined) this.#status.reportOn("warning", declaration, "spec.ports", message);
     }
   }
+}
+
+const ANSWERED = "requests are answered with 503";
+
+interface Asked {
+  readonly host: string;
+  readonly port: number;
+  readonly subset: string | undefined;
+}
+
+/** `refused`: a name that nothing is ever behind, for a destination whose cluster serves other routes. */
+function clusterName(direction: "outbound" | "refused", { host, port, subset }: Asked): string {
+  return `${direction}|${port}|${subset ?? ""}|${host}`;
+}
+
+function warning(message: string): Missing {
+  return { severity: "warning", message };
 }
 
 function describeRule({ rules }: MergedRule): string {

@@ -14,7 +14,8 @@ import {
 } from "../../gateway/core/ir/index.ts";
 import type { GatewayServer, GatewayServerTls } from "../config/index.ts";
 import { compareHosts, compareText, covers } from "../registry/index.ts";
-import type { GatewayResource } from "./objects.ts";
+import { tellIgnoredTls } from "./edge.ts";
+import type { EdgeSiteResource, GatewayResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 
@@ -56,7 +57,7 @@ export function planListeners(
   for (const gateway of gateways) {
     gateway.spec.servers.forEach((spec, index) => {
       const server = bindServer(gateway, spec, `spec.servers[${index}]`, pool);
-      if (server !== undefined && !meetsForwardProxy(server, pool, status)) place(server, planned, status);
+      if (server !== undefined && !meetsForwardProxy(server, pool, status)) place(server, planned, pool.site, status);
     });
   }
   return [...planned.values()].sort((a, b) => compareText(a.name, b.name));
@@ -68,15 +69,20 @@ interface Draft extends PlannedListener {
   readonly names: Map<string, BoundServer>;
 }
 
-/** Config takes out servers that do not work yet, and says so on the object. */
+/**
+ * Config takes out servers that do not work yet, and says so on the object; that those whose certificate is in a secret work at the edge only
+ * it says, too.
+ */
 function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string, pool: LocatedPool): BoundServer | undefined {
   const { protocol, number } = spec.port;
   if (protocol !== "HTTP" && protocol !== "HTTPS") return undefined;
+  if (protocol === "HTTPS" && pool.site === undefined && spec.tls?.serverCertificate === undefined) return undefined;
   return {
     gateway,
     spec,
     path,
-    bind: spec.bind ?? pool.bind,
+    // Addresses of machines mean nothing at the edge.
+    bind: pool.site === undefined ? (spec.bind ?? pool.bind) : pool.bind,
     port: pool.ports[number] ?? number,
     protocol: protocol === "HTTP" ? "http" : "https",
   };
@@ -95,7 +101,7 @@ function meetsForwardProxy(server: BoundServer, pool: LocatedPool, status: Statu
   return true;
 }
 
-function place(server: BoundServer, planned: Map<string, Draft>, status: Status): void {
+function place(server: BoundServer, planned: Map<string, Draft>, site: EdgeSiteResource | undefined, status: Status): void {
   const name = `${server.bind}:${server.port}`;
   const draft = planned.get(name);
   const rival = draft ?? [...planned.values()].find((other) => overlaps(other, server));
@@ -116,6 +122,7 @@ function place(server: BoundServer, planned: Map<string, Draft>, status: Status)
     names: new Map(),
   };
   if (protocol === "https" && !claimNames(target, server, status)) return;
+  if (site !== undefined) tellIgnoredTls(site, server, status);
   target.servers.push(server);
   status.programmed(server.gateway);
   planned.set(name, target);
@@ -177,7 +184,7 @@ function serverLabel({ spec, path }: BoundServer): string {
   return spec.name || spec.port.name || path.slice("spec.servers[".length, -1);
 }
 
-export function listenerOf(listener: PlannedListener): Listener {
+export function listenerOf(listener: PlannedListener, pool: LocatedPool): Listener {
   const { name, bind, port, servicePort, protocol } = listener;
   // A reader takes so many and no more; who else is in force is told by the objects' statuses.
   const origins = listener.servers.slice(0, DECODE_LIMITS.listLength).map(({ gateway, path }) => ({
@@ -186,7 +193,8 @@ export function listenerOf(listener: PlannedListener): Listener {
     name: gateway.metadata.name,
     path,
   }));
-  const servers = protocol === "http" ? [plainServer(listener)] : listener.servers.map((server) => tlsServer(listener, server));
+  const servers =
+    protocol === "http" ? [plainServer(listener)] : listener.servers.map((server) => tlsServer(listener, server, pool));
   return { name, bind, port, servicePort, protocol, servers, origins };
 }
 
@@ -194,9 +202,10 @@ function plainServer(listener: PlannedListener): ListenerServer {
   return { name: listener.name, serverNames: ["*"], routeTable: listener.name };
 }
 
-function tlsServer(listener: PlannedListener, server: BoundServer): ListenerServer {
+function tlsServer(listener: PlannedListener, server: BoundServer, pool: LocatedPool): ListenerServer {
   const table = httpsTableName(listener, server);
   const base = { name: table, serverNames: serverNames(server), routeTable: table };
+  if (pool.site !== undefined) return { ...base, tls: { mode: "platform" } };
   return server.spec.tls === undefined ? base : { ...base, tls: serverTls(server.spec.tls) };
 }
 

@@ -9,12 +9,15 @@ export type DestinationRuleResource = ResourceOf<"DestinationRule">;
 export type QuotaResource = ResourceOf<"Quota">;
 export type EgressPolicyResource = ResourceOf<"EgressPolicy">;
 
+export type EdgeSiteResource = ResourceOf<"EdgeSite">;
+
 export interface ObjectSet {
   readonly gateways: readonly GatewayResource[];
   readonly virtualServices: readonly VirtualServiceResource[];
   readonly destinationRules: readonly DestinationRuleResource[];
   readonly quotas: readonly QuotaResource[];
   readonly egressPolicies: readonly EgressPolicyResource[];
+  readonly edgeSites: readonly EdgeSiteResource[];
   readonly meshConfigs: readonly ResourceOf<"MeshConfig">[];
 }
 
@@ -29,6 +32,7 @@ export function groupObjects(config: readonly AnyResource[]): ObjectSet {
     destinationRules: of("DestinationRule"),
     quotas: of("Quota"),
     egressPolicies: of("EgressPolicy"),
+    edgeSites: of("EdgeSite"),
     meshConfigs: of("MeshConfig"),
   };
 }

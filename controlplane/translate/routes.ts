@@ -135,12 +135,18 @@ function actionOf(binding: Binding, http: HttpRoute, path: string, context: Rout
 function forwardAction(binding: Binding, http: HttpRoute, path: string, context: RouteContext): TranslatedAction {
   const { virtualService, servicePort } = binding;
   const { clusters } = context;
+  const rewrite = rewriteOf(http.rewrite, http.headers);
   const services: string[] = [];
   const destinations: WeightedDestination[] = [];
   http.route.forEach((weighted, index) => {
     if (weighted.weight === 0) return;
-    const target = clusters.target(weighted.destination, virtualService, `${path}.route[${index}].destination`, servicePort);
     const authority = authorityOf(weighted.headers);
+    const target = clusters.target(weighted.destination, {
+      owner: virtualService,
+      path: `${path}.route[${index}].destination`,
+      servicePort,
+      authority: authority ?? rewrite?.authority,
+    });
     services.push(target.host);
     destinations.push({
       cluster: target.cluster,
@@ -149,22 +155,27 @@ function forwardAction(binding: Binding, http: HttpRoute, path: string, context:
       ...headerFields(weighted.headers),
     });
   });
-  const rewrite = rewriteOf(http.rewrite, http.headers);
   const action: ForwardAction = {
     kind: "forward",
     destinations,
     ...(rewrite === undefined ? {} : { rewrite }),
     ...(http.timeout === undefined || http.timeout === 0 ? {} : { timeoutMs: http.timeout }),
     retry: retryPolicy(http.retries),
-    mirrors: mirrorsOf(binding, http, path, clusters),
+    mirrors: mirrorsOf(binding, http, path, rewrite?.authority, clusters),
   };
   return { action, services: [...new Set(services)] };
 }
 
-function mirrorsOf(binding: Binding, http: HttpRoute, path: string, clusters: Clusters): readonly Mirror[] {
+function mirrorsOf(
+  { virtualService: owner, servicePort }: Binding,
+  http: HttpRoute,
+  path: string,
+  authority: string | undefined,
+  clusters: Clusters,
+): readonly Mirror[] {
   return http.mirrors.flatMap(({ destination, percentage }, index) => {
     if (percentage === 0) return [];
-    const target = clusters.target(destination, binding.virtualService, `${path}.mirrors[${index}]`, binding.servicePort);
+    const target = clusters.target(destination, { owner, path: `${path}.mirrors[${index}]`, servicePort, authority });
     return [{ cluster: target.cluster, percent: percentage }];
   });
 }

@@ -3,7 +3,7 @@
 import { MESH_GATEWAY } from "../config/index.ts";
 import { covers, isWildcard, patternsOver, resolveShortName, visibility, visibleIn } from "../registry/index.ts";
 import type { BoundServer } from "./listeners.ts";
-import type { GatewayResource, VirtualServiceResource } from "./objects.ts";
+import type { EdgeSiteResource, GatewayResource, VirtualServiceResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
 
@@ -14,8 +14,18 @@ export function selects(wanted: Labels, carried: Labels): boolean {
   return Object.entries(wanted).every(([name, value]) => carried[name] === value);
 }
 
+/** A site names its Gateways; other pools are selected by their labels. */
 export function selectGateways(gateways: readonly GatewayResource[], pool: LocatedPool): readonly GatewayResource[] {
+  if (pool.site !== undefined) {
+    const named = servedGateways(pool.site);
+    return gateways.filter((gateway) => named.has(objectKey(gateway)));
+  }
   return gateways.filter((gateway) => selects(gateway.spec.selector, pool.labels));
+}
+
+/** `namespace/name`; without a namespace it is the site's own. */
+function servedGateways({ spec, metadata }: EdgeSiteResource): ReadonlySet<string> {
+  return new Set(spec.gateways.map(({ name, namespace = metadata.namespace }) => `${namespace}/${name}`));
 }
 
 /** VirtualServices by the Gateway (`namespace/name`) that they name, in order of precedence. */

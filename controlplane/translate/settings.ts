@@ -2,8 +2,9 @@
 
 import type { Settings } from "../../gateway/core/ir/index.ts";
 import type { MeshConfigSpec } from "../config/index.ts";
+import type { SiteDemands } from "./types.ts";
 
-export function settingsOf(mesh: MeshConfigSpec): Settings {
+export function settingsOf(mesh: MeshConfigSpec, sites: SiteDemands | undefined): Settings {
   const { http, accessLog } = mesh;
   return {
     http: {
@@ -21,5 +22,7 @@ export function settingsOf(mesh: MeshConfigSpec): Settings {
     numTrustedProxies: mesh.numTrustedProxies,
     accessLog: { enabled: accessLog.enabled, path: accessLog.path },
     explainHeaders: mesh.explainHeaders,
+    ...(sites?.passports === undefined ? {} : { passports: sites.passports }),
+    ...(sites?.quotaBank === undefined ? {} : { quotaBank: sites.quotaBank }),
   };
 }

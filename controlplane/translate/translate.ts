@@ -11,15 +11,20 @@ import { bindVirtualServices, selectGateways } from "./scope.ts";
 import { settingsOf } from "./settings.ts";
 import { Status } from "./status.ts";
 import { routeTable } from "./tables.ts";
-import type { LocatedPool, TranslateInput, Translation } from "./types.ts";
+import type { LocatedPool, TranslateInput, Translation, WantedService } from "./types.ts";
 
 /** Pure: the same input, in any order of objects, gives the same bytes as JSON. It never throws on accepted objects. */
 export function translate(input: TranslateInput): Translation {
   const { registry, mesh } = input;
   const status = new Status();
-  const pool: LocatedPool = { ...input.pool, namespace: input.pool.namespace ?? mesh.rootNamespace };
+  const { site } = input.pool;
+  const pool: LocatedPool = {
+    ...input.pool,
+    namespace: input.pool.namespace ?? site?.metadata.namespace ?? mesh.rootNamespace,
+  };
   const objects = groupObjects(input.config);
   for (const meshConfig of objects.meshConfigs) status.programmed(meshConfig);
+  if (site !== undefined) status.programmed(site);
   const quotas = new QuotaTargets(objects, registry, mesh, status);
   const rules = new DestinationRules(objects.destinationRules, pool, mesh.rootNamespace, status);
   const clusters = new Clusters(registry, rules, pool, status);
@@ -28,9 +33,10 @@ export function translate(input: TranslateInput): Translation {
   const bindings = bindVirtualServices(objects.virtualServices, objects.gateways, pool, status);
   const context = { clusters, quotas, pool, status, bindings, redirects: redirectTargets(listeners) };
   const routeTables: RouteTable[] = listeners.flatMap(tablesOf).map((table) => routeTable(table, context));
+  for (const wanted of input.sites?.services ?? []) addWanted(wanted, clusters, pool, status);
   const proxyPort = pool.role === "egress" ? pool.forwardProxyPort : undefined;
   const egress =
-    pool.role === "egress"
+    pool.role === "egress" || site?.spec.egress === true
       ? egressConfig(objects.egressPolicies, {
           mesh,
           namespace: pool.namespace,
@@ -41,8 +47,11 @@ export function translate(input: TranslateInput): Translation {
         })
       : undefined;
   const snapshot: Snapshot = {
-    settings: settingsOf(mesh),
-    listeners: [...listeners.map(listenerOf), ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)])],
+    settings: settingsOf(mesh, input.sites),
+    listeners: [
+      ...listeners.map((listener) => listenerOf(listener, pool)),
+      ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)]),
+    ],
     routeTables,
     clusters: clusters.list(),
     endpoints: clusters.endpoints(),
@@ -50,4 +59,17 @@ export function translate(input: TranslateInput): Translation {
     egress,
   };
   return { snapshot, problems: status.problems(), programmed: status.programmedRefs() };
+}
+
+/** A service that a site reaches through this pool's gateways. */
+function addWanted(wanted: WantedService, clusters: Clusters, pool: LocatedPool, status: Status): void {
+  status.programmed(wanted.site);
+  const missing = clusters.want(wanted);
+  if (missing === undefined) return;
+  status.report(
+    "warning",
+    wanted.site,
+    "spec.clusters",
+    `pool ${pool.name}: ${missing}; the site's requests are answered with 503`,
+  );
 }

@@ -1,11 +1,12 @@
 /** What translation is told and what it answers. */
 
-import type { EgressUser, Snapshot } from "../../gateway/core/ir/index.ts";
+import type { EgressUser, PassportSettings, Snapshot } from "../../gateway/core/ir/index.ts";
 import type { AnyResource, MeshConfigSpec } from "../config/index.ts";
 import type { ObjectRef, Problem } from "../config/resource.ts";
 import type { Registry } from "../registry/index.ts";
+import type { EdgeSiteResource } from "./objects.ts";
 
-/** Gateways that run the same snapshot; a `gatewayPools` item of MeshConfig is one. */
+/** Gateways that run the same snapshot; a `gatewayPools` item of MeshConfig is one, an EdgeSite another. */
 export interface Pool {
   readonly name: string;
   /** Namespace of the gateways themselves: what they may see (`exportTo`), and where their own DestinationRules are. Default: the root namespace. */
@@ -19,6 +20,8 @@ export interface Pool {
   readonly ports: Readonly<Record<string, number>>;
   /** Egress only: port of the forward proxy. */
   readonly forwardProxyPort?: number | undefined;
+  /** A site at the edge; it names its Gateways itself. Undefined: gateways on Node. */
+  readonly site?: EdgeSiteResource;
 }
 
 export interface TranslateInput {
@@ -29,6 +32,31 @@ export interface TranslateInput {
   readonly mesh: MeshConfigSpec;
   /** Proxy users with their password hashes, from the file that MeshConfig names. */
   readonly proxyUsers?: readonly EgressUser[];
+  /** What sites ask of gateways on Node. */
+  readonly sites?: SiteDemands;
+}
+
+/** A site's public key for passports. */
+export interface SiteKey {
+  readonly kid: string;
+  /** Ed25519, base64url (RFC 8037 `x`). */
+  readonly x: string;
+}
+
+/** What sites at the edge ask of gateways on Node. */
+export interface SiteDemands {
+  readonly passports: PassportSettings | undefined;
+  readonly quotaBank: { readonly url: string } | undefined;
+  /** Services that sites reach through this pool, sorted. */
+  readonly services: readonly WantedService[];
+}
+
+/** A service by its whole name, which the pool needs a cluster for though none of its own routes may name it. */
+export interface WantedService {
+  readonly host: string;
+  readonly port: number;
+  readonly subset: string | undefined;
+  readonly site: EdgeSiteResource;
 }
 
 export interface Translation {

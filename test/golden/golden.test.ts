@@ -2,8 +2,9 @@
  * Golden pairs: `name.in.yaml` (objects as a user writes them) → `name.ir.yaml` (the snapshot of one pool) and `name.problems.txt` (what the
  * objects' owners are told; absent when that is nothing). `UPDATE_GOLDEN=1` writes them anew; the diff is what gets reviewed.
  *
- * An input may start with `# pool: <name>` (default `ingress`) and `# namespace: <gateway namespace>` (default the root namespace). Settings
- * stand in the output only where they are not the defaults.
+ * An input may start with `# pool: <name>` (default `ingress`; a site's is its audience), `# namespace: <gateway namespace>` (default the root
+ * namespace) and `# key: <site> <x>` (the public key that a site's passports are checked by). Settings stand in the output only where they
+ * are not the defaults.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -3,6 +3,7 @@ import { MAX_API_BODY_BYTES, MAX_APPLY_DOCUMENTS, MAX_WAIT_MS } from "../../cont
 import { PARSE_LIMITS } from "../../controlplane/config/documents.ts";
 import { KINDS, type KindName } from "../../controlplane/config/kinds/index.ts";
 import { MAX_DIRECT_BODY_BYTES } from "../../controlplane/config/kinds/istio/virtual-service.ts";
+import { MAX_ORIGIN_LENGTH } from "../../controlplane/config/kinds/native/edge-site.ts";
 import { MAX_REGEX_LENGTH } from "../../controlplane/config/kinds/scalars.ts";
 import { type JsonSchema, objectSchema } from "../../controlplane/config/schema.ts";
 import { DIRECTORY_LIMITS } from "../../controlplane/config/sources/directory.ts";
@@ -10,7 +11,16 @@ import { MAX_HISTORY_ROWS } from "../../controlplane/config/sqlite.ts";
 import { UNSUPPORTED, type UnsupportedRule } from "../../controlplane/config/unsupported.ts";
 import { MAX_FETCH_HASHES, MAX_MESSAGE_BYTES, MAX_REQUEST_MESSAGE_BYTES } from "../../controlplane/distribute/grpc.ts";
 import { MAX_PROXY_USERS } from "../../controlplane/proxy-users.ts";
+import { MAX_SECRET_BYTES } from "../../controlplane/secrets.ts";
 import { readSettings } from "../../controlplane/settings.ts";
+import { MAX_KID_LENGTH } from "../../controlplane/site-keys.ts";
+import {
+  MAX_EDGE_CHUNK_BYTES,
+  MAX_EDGE_CHUNKS,
+  MAX_EDGE_MANIFEST_BYTES,
+  MAX_EDGE_TOTAL_BYTES,
+} from "../../controlplane/snapshot/size.ts";
+import { MAX_PASSPORT_ISSUERS } from "../../controlplane/translate/sites.ts";
 import { MAX_CREDENTIAL_LENGTH } from "../../gateway/core/egress/credentials.ts";
 import { MAX_ANSWERS } from "../../gateway/core/egress/decide.ts";
 import { MAX_LABEL_LENGTH, MAX_NAME_LENGTH } from "../../gateway/core/egress/name.ts";
@@ -170,6 +180,17 @@ function effectText(effect: UnsupportedRule["effect"]): string {
   }
 }
 
+const EDGE_LIMITS = {
+  MAX_EDGE_TOTAL_BYTES,
+  MAX_EDGE_CHUNK_BYTES,
+  MAX_EDGE_MANIFEST_BYTES,
+  MAX_EDGE_CHUNKS,
+  MAX_ORIGIN_LENGTH,
+  MAX_PASSPORT_ISSUERS,
+  MAX_SECRET_BYTES,
+  MAX_KID_LENGTH,
+};
+
 /** Limits of constants, grouped by who keeps them. Settings of MeshConfig are in its section. */
 function limitTables(): string {
   const groups: [string, Readonly<Record<string, unknown>>][] = [
@@ -189,6 +210,7 @@ function limitTables(): string {
     ["Proxy users", { MAX_PROXY_USERS, MAX_SCRYPT_N, MAX_SCRYPT_MEMORY_BYTES }],
     ["Quotas", { DEFAULT_QUOTA_MEMORY_BYTES, MAX_PLAIN_KEY_CHARS }],
     ["Snapshots", { ...DEFAULT_SNAPSHOT_LIMITS, MAX_STATE_FILE_BYTES, MAX_JOIN_TOKEN_CHARS }],
+    ["Edge sites", EDGE_LIMITS],
     ["Distribution", { MAX_MESSAGE_BYTES, MAX_REQUEST_MESSAGE_BYTES, MAX_FETCH_HASHES }],
     [
       "Configuration files",

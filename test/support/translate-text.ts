@@ -7,10 +7,12 @@ import {
   formatProblem,
   type Problem,
   problemsOf,
+  refKey,
+  refOf,
   validateText,
 } from "../../controlplane/config/index.ts";
 import { buildRegistry } from "../../controlplane/registry/index.ts";
-import { translate } from "../../controlplane/translate/index.ts";
+import { type Pool, planSites, type SiteKey, type SitePool, siteDemands, translate } from "../../controlplane/translate/index.ts";
 import { DEFAULT_SETTINGS, type Snapshot } from "../../gateway/core/ir/index.ts";
 
 export interface TextTranslation {
@@ -30,16 +32,36 @@ export function translateText(
   const config = reorder(accepted);
   const mesh = accepted.find((resource) => resource.kind === "MeshConfig")?.spec ?? DEFAULT_MESH_CONFIG;
   const poolName = comment(text, "pool") ?? "ingress";
-  const pool = mesh.gatewayPools.find(({ name }) => name === poolName);
+  const planned = planSites(config, mesh);
+  const pool: Pool | undefined = [...mesh.gatewayPools, ...planned.pools].find(({ name }) => name === poolName);
   if (pool === undefined) throw new Error(`${file}: there is no pool ${poolName}`);
   const namespace = comment(text, "namespace");
   const { registry, problems } = buildRegistry(config);
-  const translation = translate({ config, registry, mesh, pool: namespace === undefined ? pool : { ...pool, namespace } });
+  const input = { config, registry, mesh };
+  const sites = planned.pools.map((site) => ({ pool: site, snapshot: translate({ ...input, pool: site }).snapshot }));
+  const asked = siteDemands(sites, siteKeys(text, planned.pools), config, mesh);
+  const translation = translate({
+    ...input,
+    pool: namespace === undefined ? pool : { ...pool, namespace },
+    ...(pool.site === undefined && { sites: asked.demands }),
+  });
+  const between = [...checkReferences(accepted), ...problems, ...planned.problems, ...asked.problems];
   return {
     snapshot: translation.snapshot,
-    problems: [...problemsOf(validation), ...checkReferences(accepted), ...problems, ...translation.problems],
+    problems: [...problemsOf(validation), ...between, ...translation.problems],
     programmed: translation.programmed.map(({ kind, namespace: ns, name }) => `${kind} ${ns}/${name}`),
   };
+}
+
+/** `# key: <site> <x>`: the site's public key, whose kid is the site's name. */
+function siteKeys(text: string, sites: readonly SitePool[]): ReadonlyMap<string, SiteKey> {
+  const keys = new Map([...text.matchAll(/^# key: (\S+) (\S+)$/gm)].map(([, site = "", x = ""]) => [site, { kid: site, x }]));
+  return new Map(
+    sites.flatMap(({ site }) => {
+      const key = keys.get(site.metadata.name);
+      return key === undefined ? [] : [[refKey(refOf(site)), key]];
+    }),
+  );
 }
 
 function comment(text: string, name: string): string | undefined {

@@ -38,6 +38,7 @@ function registerBuild(snapshot: Command, context: CliContext): void {
     .requiredOption("--pool <pool>", "which pool")
     .requiredOption("--out <file>", "where to write it")
     .option("--state <dir>", "keys and history to use; no control plane may run on it at the same time", DEFAULT_STATE)
+    .option("--secrets <dir>", "secrets of EdgeSite objects (default: secrets, below the state directory)")
     .addHelpText(
       "after",
       "\nExample:\n  npx tidegate keys init --state /tmp/mesh\n  npx tidegate snapshot build -f samples/bookinfo/mesh --pool ingress --state /tmp/mesh --out ingress.snapshot",
@@ -48,11 +49,13 @@ function registerBuild(snapshot: Command, context: CliContext): void {
         readonly pool: string;
         readonly out: string;
         readonly state: string;
+        readonly secrets?: string;
       }) => {
         const documents = await readDocuments(flags.file, context);
         const built = await buildSnapshots({
           documents,
           state: flags.state,
+          secrets: flags.secrets,
           files: diskFiles,
           unixMs: context.now,
           pools: [flags.pool],

@@ -149,8 +149,22 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
     ...under(".allow[].limits[]", LIMIT.slice(1)),
     ...under(".deny", ["", "[].hosts", "[].ports", "[].reason"]),
   ],
+  EdgeSite: [
+    ...[".url", ".audience", ".runtime", ".egress"],
+    ...under(".gateways", ["", "[].name", "[].namespace"]),
+    ...under(".clusters", ["", "[].name", "[].ingress", "[].via"]),
+    ...under(".credentials", ["", ".fromSecret", ".fromSecret.name"]),
+  ],
   MeshConfig: [
-    ...[".trustDomain", ".rootNamespace", ".outboundTrafficPolicy", ".numTrustedProxies", ".explainHeaders", ".quotaHeaders"],
+    ...[
+      ".trustDomain",
+      ".clusterName",
+      ".rootNamespace",
+      ".outboundTrafficPolicy",
+      ".numTrustedProxies",
+      ".explainHeaders",
+      ".quotaHeaders",
+    ],
     ...under(".gatewayPools", ["", "[].name", "[].labels", "[].role", "[].bind", "[].ports", "[].forwardProxyPort"]),
     ...under(".accessLog", ["", ".enabled", ".path", ".format"]),
     ...[".snapshots", ".signatures"],

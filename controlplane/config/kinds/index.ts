@@ -6,6 +6,7 @@ import { type ServiceEntrySpec, serviceEntry } from "./istio/service-entry.ts";
 import { type VirtualServiceSpec, virtualService } from "./istio/virtual-service.ts";
 import { type WorkloadEntrySpec, workloadEntry } from "./istio/workload-entry.ts";
 import type { KindDefinition } from "./kind.ts";
+import { type EdgeSiteSpec, edgeSite } from "./native/edge-site.ts";
 import { type EgressPolicySpec, egressPolicy } from "./native/egress-policy.ts";
 import { type MeshConfigSpec, meshConfig } from "./native/mesh-config.ts";
 import { type QuotaSpec, quota } from "./native/quota.ts";
@@ -19,6 +20,7 @@ export interface SpecOf {
   readonly WorkloadEntry: WorkloadEntrySpec;
   readonly Quota: QuotaSpec;
   readonly EgressPolicy: EgressPolicySpec;
+  readonly EdgeSite: EdgeSiteSpec;
   readonly MeshConfig: MeshConfigSpec;
 }
 export type KindName = keyof SpecOf;
@@ -36,6 +38,7 @@ export const KINDS: readonly KindDefinition[] = [
   workloadEntry,
   quota,
   egressPolicy,
+  edgeSite,
   meshConfig,
 ].map(erase);
 

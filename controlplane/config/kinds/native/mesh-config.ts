@@ -60,6 +60,9 @@ const meshConfigSchema = z.strictObject({
       const problem = hostProblem(name, { wildcard: false, any: false, ip: false });
       if (problem) ctx.addIssue(problem);
     }),
+  clusterName: objectName
+    .default("main")
+    .meta({ description: "Name of this control plane's cluster, as EdgeSite objects call it" }),
   rootNamespace: objectName.default("tidegate-system").meta({ description: "Its policies bind every namespace" }),
   outboundTrafficPolicy: z.enum(["REGISTRY_ONLY", "ALLOW_ANY"]).default("REGISTRY_ONLY"),
   gatewayPools: z.array(gatewayPool).prefault(DEFAULT_POOLS),

@@ -1,0 +1,178 @@
+/**
+ * What a gateway at the edge cannot do, in one place. A Worker sends by `fetch()`: the URL says host, SNI and certificate name at once, the
+ * public authorities alone are trusted, and connections are the platform's. What would be sent otherwise than configured is refused for
+ * that site and told with the remedy; the rest of the site stays in force.
+ */
+import type { ClientTls, Cluster, ClusterEndpoints, Endpoint } from "../../gateway/core/ir/index.ts";
+import type { ConnectionPool, EdgeCluster } from "../config/index.ts";
+import { isIpLiteral, type Service } from "../registry/index.ts";
+import type { PolicyBlocks } from "./destination-rules.ts";
+import type { BoundServer } from "./listeners.ts";
+import type { EdgeSiteResource } from "./objects.ts";
+import { describe, type Status } from "./status.ts";
+
+/** A cluster with its endpoints, as the snapshot has them. */
+export interface MadeCluster {
+  readonly cluster: Cluster;
+  readonly endpoints: ClusterEndpoints;
+}
+
+/** Why a site does not send there, and what would help. */
+export interface Refusal {
+  readonly refused: string;
+}
+
+/** Names of services inside a cluster, wherever they are declared. */
+const CLUSTER_DOMAIN = ".svc.cluster.local";
+/** Never resolves (RFC 6761 6.4): nobody dials the endpoint of a tunnel by mistake. */
+const TUNNEL_DOMAIN = "tunnel.invalid";
+
+/** The cluster as the site reaches it: through the ingress of the cluster that has the service, or by itself. */
+export function edgeCluster(
+  site: EdgeSiteResource,
+  service: Service,
+  direct: MadeCluster,
+  policy: PolicyBlocks,
+): MadeCluster | Refusal {
+  if (service.location === "mesh-internal" || service.host.endsWith(CLUSTER_DOMAIN)) return throughCluster(site, direct);
+  const why = whyNotFetched(site, direct, policy);
+  return why === undefined ? direct : { refused: inSite(site, why) };
+}
+
+function inSite({ metadata }: EdgeSiteResource, message: string): string {
+  return `site ${metadata.name}: ${message}`;
+}
+
+// ── services inside the mesh ─────────────────────────────────────────────────
+
+function throughCluster(site: EdgeSiteResource, { cluster }: MadeCluster): MadeCluster | Refusal {
+  const [through] = site.spec.clusters;
+  if (through === undefined) {
+    const remedy = `add clusters: [{ name: main, ingress: https://…, via: passport }] (or via: tunnel) to ${describe(site)}`;
+    return {
+      refused: inSite(site, `${cluster.host} is inside the mesh, and the site has no cluster to reach it through; ${remedy}`),
+    };
+  }
+  const { endpoint, tls } = ingressOf(through);
+  const { tls: _theService, ...rest } = cluster;
+  const via = { kind: through.via, cluster: through.name, destination: cluster.name };
+  const discovery = isIpLiteral(endpoint.address) ? "static" : "dns";
+  return {
+    cluster: { ...rest, discovery, ...(tls === undefined ? {} : { tls }), via },
+    endpoints: { cluster: cluster.name, endpoints: [endpoint] },
+  };
+}
+
+function ingressOf({ name, ingress }: EdgeCluster): { readonly endpoint: Endpoint; readonly tls: ClientTls | undefined } {
+  const url = new URL(ingress ?? `https://${name}.${TUNNEL_DOMAIN}`);
+  const secure = url.protocol === "https:";
+  // Brackets belong to the URL's spelling of an IPv6 address.
+  const address = url.hostname.replace(/^\[|\]$/g, "");
+  const port = url.port === "" ? (secure ? 443 : 80) : Number(url.port);
+  return {
+    endpoint: { address, port, weight: 1 },
+    tls: secure
+      ? { mode: "simple", serverName: address, subjectAltNames: [], minVersion: "TLSv1.2", insecureSkipVerify: false }
+      : undefined,
+  };
+}
+
+// ── services outside ─────────────────────────────────────────────────────────
+
+function whyNotFetched(site: EdgeSiteResource, { cluster, endpoints }: MadeCluster, policy: PolicyBlocks): string | undefined {
+  const addresses = endpoints.endpoints.map(({ address }) => address);
+  const literal = addresses.find(isIpLiteral);
+  if (site.spec.runtime === "cloudflare" && literal !== undefined) {
+    return `${cluster.host} has the endpoint ${literal}, and fetch on Cloudflare goes to names, not to IP addresses; use resolution DNS with a name, or runtime: workerd in ${describe(site)}`;
+  }
+  const { tls } = cluster;
+  if (tls === undefined || policy.tls === undefined) return undefined;
+  const found = whyNotTrusted(site, tls, addresses);
+  return found && `${cluster.host}: ${describe(policy.tls.rule)} ${policy.tls.path}.${found}`;
+}
+
+/** `field: why; remedy`. */
+function whyNotTrusted(site: EdgeSiteResource, tls: ClientTls, addresses: readonly string[]): string | undefined {
+  const { serverName, subjectAltNames } = tls;
+  const instead = "use a certificate of a public authority, or reach the service through a cluster (location: MESH_INTERNAL)";
+  if (tls.caFile !== undefined) return `caCertificates: fetch trusts the public authorities alone; ${instead}`;
+  if (tls.insecureSkipVerify) return `insecureSkipVerify: fetch always checks certificates; ${instead}`;
+  const unpinned = subjectAltNames.length === 0 ? undefined : addresses.find((address) => !subjectAltNames.includes(address));
+  if (unpinned !== undefined) {
+    return `subjectAltNames: fetch checks the certificate for the endpoint's name ${unpinned} alone; list that name, or remove the field`;
+  }
+  const other = addresses.find((address) => serverName !== undefined && address !== serverName);
+  if (site.spec.runtime === "cloudflare" && other !== undefined) {
+    return `sni: fetch asks for the endpoint's name ${other}, not for ${serverName}; write sni: ${other}, or runtime: workerd in ${describe(site)}`;
+  }
+  return undefined;
+}
+
+/** What becomes of the Host that a request is to have. */
+export type HostVerdict =
+  | { readonly kind: "kept" }
+  /** The endpoint sees its own name. */
+  | { readonly kind: "replaced"; readonly message: string }
+  | { readonly kind: "refused"; readonly message: string };
+
+/** `authority`: what the route makes of it; undefined: the client's own, which is one of `hosts`. */
+export function hostAtEdge(
+  site: EdgeSiteResource,
+  { cluster, endpoints }: MadeCluster,
+  authority: string | undefined,
+  hosts: readonly string[],
+): HostVerdict {
+  // A passport carries the authority; what runs in workerd may be bound to a server of its own.
+  if (cluster.via !== undefined || site.spec.runtime === "workerd") return { kind: "kept" };
+  const wanted = authority === undefined ? hosts : [authority.toLowerCase()];
+  const sent = endpoints.endpoints.map((endpoint) => urlHost(endpoint, cluster.tls !== undefined));
+  const other = sent.find((host) => wanted.some((name) => name !== host));
+  if (other === undefined) return { kind: "kept" };
+  if (authority !== undefined) {
+    const why = `Host ${authority} is not the endpoint's, and fetch on Cloudflare takes Host from the URL, which is ${other}`;
+    const remedy = `write ${other}, reach the service through a cluster (location: MESH_INTERNAL), or set runtime: workerd in ${describe(site)}`;
+    return { kind: "refused", message: inSite(site, `${why}; ${remedy}`) };
+  }
+  const message = `${cluster.host} gets its own name as Host, not the client's, because fetch on Cloudflare takes it from the URL; write rewrite: { authority: ${other} } to have it so everywhere`;
+  return { kind: "replaced", message: inSite(site, message) };
+}
+
+/** Host as a URL to this endpoint has it: the scheme's own port is not written (RFC 9110 4.2.3). */
+function urlHost({ address, port }: Endpoint, secure: boolean): string {
+  return port === (secure ? 443 : 80) ? address : `${address}:${port}`;
+}
+
+// ── what has no effect ───────────────────────────────────────────────────────
+
+/** Settings of connections that are not the gateway's own. */
+export function tellIgnoredPool(site: EdgeSiteResource, { connectionPool }: PolicyBlocks, status: Status): void {
+  if (connectionPool === undefined) return;
+  const fields = poolFields(connectionPool.value);
+  if (fields.length === 0) return;
+  const message = inSite(site, `fetch keeps connections of its own; without effect there: ${fields.join(", ")}`);
+  status.report("warning", connectionPool.rule, connectionPool.path, message);
+}
+
+function poolFields({ tcp, http }: ConnectionPool): readonly string[] {
+  const given: Readonly<Record<string, unknown>> = {
+    "tcp.maxConnections": tcp?.maxConnections,
+    "tcp.idleTimeout": tcp?.idleTimeout,
+    "http.http1MaxPendingRequests": http?.http1MaxPendingRequests,
+    "http.maxRequestsPerConnection": http?.maxRequestsPerConnection,
+    "http.idleTimeout": http?.idleTimeout,
+  };
+  return Object.keys(given).filter((name) => given[name] !== undefined);
+}
+
+/** The platform terminates TLS, by certificates and settings of its own. */
+export function tellIgnoredTls(site: EdgeSiteResource, { gateway, spec, path }: BoundServer, status: Status): void {
+  const { tls } = spec;
+  const fields = [
+    ...(tls?.minProtocolVersion === "TLS_AUTO" ? [] : ["minProtocolVersion"]),
+    ...(tls?.maxProtocolVersion === "TLS_AUTO" ? [] : ["maxProtocolVersion"]),
+    ...(tls?.cipherSuites.length === 0 ? [] : ["cipherSuites"]),
+  ];
+  if (tls === undefined || fields.length === 0) return;
+  const message = `the platform terminates TLS by settings of its own; without effect there: ${fields.join(", ")}`;
+  status.report("warning", gateway, `${path}.tls`, inSite(site, message));
+}
