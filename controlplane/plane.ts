@@ -181,10 +181,12 @@ export class ControlPlane implements Operations {
     const { items } = this.objects({});
     const gateways = this.#gateways();
     const refused = items.filter((item) => !item.status.accepted).length;
+    const sites = new Map(this.publishing.sites?.map(({ name, site }) => [name, site.metadata.name]));
     const pools = (this.publishing.pools ?? []).map((name): PoolView => {
       const record = this.publishing.current(name);
       return {
         name,
+        site: sites.get(name),
         version: record?.published.id,
         publishedMs: record?.publishedMs,
         gateways: gateways.filter((gateway) => gateway.pool === name),

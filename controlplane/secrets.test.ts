@@ -6,6 +6,9 @@ import { inspect } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MAX_SECRET_BYTES, Secret, type SecretProblem, secretDirectory } from "./secrets.ts";
 
+/** Part of every POSIX system. */
+const MAKE_PIPE = "mkfifo";
+
 let directory: string;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "tidegate-secrets-"));
@@ -67,7 +70,7 @@ test("no file, nothing in it, a pipe that nobody writes to", () => {
   expect(read("relay-token")).toMatchObject({ message: expect.stringContaining("is empty") });
   mkdirSync(place("folder"), { mode: 0o700 });
   expect(read("folder")).toMatchObject({ message: expect.stringContaining("is not a file") });
-  execFileSync("mkfifo", ["-m", "600", place("pipe")]);
+  execFileSync(MAKE_PIPE, ["-m", "600", place("pipe")]);
   expect(read("pipe")).toMatchObject({ message: expect.stringContaining("is not a file") });
 });
 

@@ -66,6 +66,8 @@ export interface GatewayView {
 
 export interface PoolView {
   readonly name: string;
+  /** Name of the EdgeSite that the pool is. Undefined: gateways on Node. */
+  readonly site?: string | undefined;
   readonly version: string | undefined;
   readonly publishedMs: number | undefined;
   readonly gateways: readonly GatewayView[];

@@ -164,15 +164,28 @@ function poolFields({ tcp, http }: ConnectionPool): readonly string[] {
   return Object.keys(given).filter((name) => given[name] !== undefined);
 }
 
-/** The platform terminates TLS, by certificates and settings of its own. */
-export function tellIgnoredTls(site: EdgeSiteResource, { gateway, spec, path }: BoundServer, status: Status): void {
+/** Ports at which Cloudflare's network takes requests. */
+const CLOUDFLARE_PORTS = {
+  http: [80, 8080, 8880, 2052, 2082, 2086, 2095],
+  https: [443, 2053, 2083, 2087, 2096, 8443],
+} as const;
+
+/** What the platform decides about a server: where it is reached, and how TLS is terminated. */
+export function tellServer(site: EdgeSiteResource, server: BoundServer, status: Status): void {
+  const { gateway, spec, path, protocol, port } = server;
+  const ports: readonly number[] = CLOUDFLARE_PORTS[protocol];
+  if (site.spec.runtime === "cloudflare" && !ports.includes(port)) {
+    const message = `nothing reaches port ${port} there: Cloudflare takes ${protocol} at ${ports.join(", ")} only; use one of them`;
+    status.report("warning", gateway, `${path}.port.number`, inSite(site, message));
+  }
   const { tls } = spec;
+  if (tls === undefined) return;
   const fields = [
-    ...(tls?.minProtocolVersion === "TLS_AUTO" ? [] : ["minProtocolVersion"]),
-    ...(tls?.maxProtocolVersion === "TLS_AUTO" ? [] : ["maxProtocolVersion"]),
-    ...(tls?.cipherSuites.length === 0 ? [] : ["cipherSuites"]),
+    ...(tls.minProtocolVersion === "TLS_AUTO" ? [] : ["minProtocolVersion"]),
+    ...(tls.maxProtocolVersion === "TLS_AUTO" ? [] : ["maxProtocolVersion"]),
+    ...(tls.cipherSuites.length === 0 ? [] : ["cipherSuites"]),
   ];
-  if (tls === undefined || fields.length === 0) return;
+  if (fields.length === 0) return;
   const message = `the platform terminates TLS by settings of its own; without effect there: ${fields.join(", ")}`;
   status.report("warning", gateway, `${path}.tls`, inSite(site, message));
 }

@@ -14,7 +14,7 @@ import {
 } from "../../gateway/core/ir/index.ts";
 import type { GatewayServer, GatewayServerTls } from "../config/index.ts";
 import { compareHosts, compareText, covers } from "../registry/index.ts";
-import { tellIgnoredTls } from "./edge.ts";
+import { tellServer } from "./edge.ts";
 import type { EdgeSiteResource, GatewayResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import type { LocatedPool } from "./types.ts";
@@ -122,7 +122,7 @@ function place(server: BoundServer, planned: Map<string, Draft>, site: EdgeSiteR
     names: new Map(),
   };
   if (protocol === "https" && !claimNames(target, server, status)) return;
-  if (site !== undefined) tellIgnoredTls(site, server, status);
+  if (site !== undefined) tellServer(site, server, status);
   target.servers.push(server);
   status.programmed(server.gateway);
   planned.set(name, target);

@@ -69,7 +69,7 @@ async function up(plan: UpPlan, folder: string, flags: UpFlags, context: CliCont
     const tokenFile = await untilToken(join(control, "api.token"), ending);
     const api = context.api({ tokenFile, api: `http://127.0.0.1:${ports.api}` });
     const pools = await until("the control plane", ending, async () =>
-      (await api.get<StatusResponse>("/status")).pools.filter((pool) => pool.version !== undefined),
+      (await api.get<StatusResponse>("/status")).pools.filter((pool) => pool.version !== undefined && pool.site === undefined),
     );
     for (const { name } of pools) {
       const { token } = await api.post<JoinTokenResponse>("/join-tokens", { pool: name });

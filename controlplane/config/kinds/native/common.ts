@@ -1,9 +1,21 @@
 /** Parts that native kinds share: the group, and limits as Quota and EgressPolicy write them. */
 import { z } from "zod";
-import { duration, parseDuration, size } from "../scalars.ts";
+import { duration, isDnsLabel, parseDuration, size } from "../scalars.ts";
 
 export const NATIVE_GROUP = "mesh.tidegate.dev";
 export const NATIVE_VERSIONS = ["v1"] as const;
+
+/** Longest name of a cluster, characters: it is the label of a host name. */
+export const MAX_CLUSTER_NAME_LENGTH = 63;
+
+/** Name of a cluster, as its own MeshConfig and the EdgeSites in front of it call it. */
+export const clusterName = z.string().superRefine((name, ctx) => {
+  if (!isDnsLabel(name)) {
+    ctx.addIssue(
+      `"${name}" is not a cluster's name; use lower case letters, digits and "-" (RFC 1123), at most ${MAX_CLUSTER_NAME_LENGTH} characters`,
+    );
+  }
+});
 
 const DAY_MS = 86_400_000;
 /** Longest window, ms: a leap year. */

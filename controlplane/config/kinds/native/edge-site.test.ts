@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { accepted, complaints, object, validate } from "../../test-objects.ts";
 import { problemsOf } from "../../validate.ts";
+import { MAX_CLUSTER_NAME_LENGTH } from "./common.ts";
 import { type EdgeSiteSpec, MAX_ORIGIN_LENGTH, siteNames } from "./edge-site.ts";
 
 test.each([
@@ -81,4 +82,16 @@ test.each([
 test("credentials in an address are refused and not repeated", () => {
   const [told] = complaints("EdgeSite", "{ url: 'https://me:hunter2@edge.example.com', egress: true }");
   expect(told).toBe("error spec.url: the address holds credentials; remove them, they belong into the secret");
+});
+
+test("MAX_CLUSTER_NAME_LENGTH: names of clusters are labels", () => {
+  const found = (name: string) => [
+    ...complaints("EdgeSite", JSON.stringify({ url: "https://e.example", egress: true, clusters: [{ name, via: "tunnel" }] })),
+    ...complaints("MeshConfig", JSON.stringify({ clusterName: name })),
+  ];
+  expect(found("a".repeat(MAX_CLUSTER_NAME_LENGTH))).toEqual([]);
+  for (const name of ["a".repeat(MAX_CLUSTER_NAME_LENGTH + 1), "a.b", "A", ""]) {
+    const message = `"${name}" is not a cluster's name; use lower case letters, digits and "-" (RFC 1123), at most 63 characters`;
+    expect(found(name)).toEqual([`error spec.clusters[0].name: ${message}`, `error spec.clusterName: ${message}`]);
+  }
 });

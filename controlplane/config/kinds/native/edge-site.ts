@@ -3,7 +3,7 @@ import { z } from "zod";
 import { hostProblem } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { objectName } from "../scalars.ts";
-import { NATIVE_GROUP, NATIVE_VERSIONS } from "./common.ts";
+import { clusterName, NATIVE_GROUP, NATIVE_VERSIONS } from "./common.ts";
 
 /** Audiences are pool names: file names in the history, `aud` in manifests. */
 const AUDIENCE = /^[a-z0-9][a-z0-9._-]{0,62}$/;
@@ -50,7 +50,7 @@ function isAddress(host: string): boolean {
 }
 
 const cluster = z.strictObject({
-  name: objectName.meta({ description: "The cluster's name, as clusterName of its MeshConfig says" }),
+  name: clusterName.meta({ description: "The cluster's name, as clusterName of its MeshConfig says" }),
   ingress: origin.optional().meta({ description: "Where its ingress is reached from the site; a tunnel needs none" }),
   via: z.enum(["passport", "tunnel"]).default("passport").meta({
     description:

@@ -4,7 +4,7 @@ import { DEFAULT_SETTINGS } from "../../../../gateway/core/ir/index.ts";
 import { hostProblem, ipAddress } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { duration, labels, objectName, portNumber, size } from "../scalars.ts";
-import { NATIVE_GROUP, NATIVE_VERSIONS } from "./common.ts";
+import { clusterName, NATIVE_GROUP, NATIVE_VERSIONS } from "./common.ts";
 
 const DAY_MS = 86_400_000;
 const MAX_AGE_MS = 3650 * DAY_MS;
@@ -60,7 +60,7 @@ const meshConfigSchema = z.strictObject({
       const problem = hostProblem(name, { wildcard: false, any: false, ip: false });
       if (problem) ctx.addIssue(problem);
     }),
-  clusterName: objectName
+  clusterName: clusterName
     .default("main")
     .meta({ description: "Name of this control plane's cluster, as EdgeSite objects call it" }),
   rootNamespace: objectName.default("tidegate-system").meta({ description: "Its policies bind every namespace" }),
