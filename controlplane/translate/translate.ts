@@ -30,7 +30,7 @@ export function translate(input: TranslateInput): Translation {
   const clusters = new Clusters(registry, rules, pool, status);
   const gateways = selectGateways(objects.gateways, pool);
   const listeners = planListeners(gateways, pool, status);
-  const bindings = bindVirtualServices(objects.virtualServices, objects.gateways, pool, status);
+  const bindings = bindVirtualServices(objects.virtualServices, gateways, pool, status);
   const context = { clusters, quotas, pool, status, bindings, redirects: redirectTargets(listeners) };
   const routeTables: RouteTable[] = listeners.flatMap(tablesOf).map((table) => routeTable(table, context));
   for (const wanted of input.sites?.services ?? []) addWanted(wanted, clusters, pool, status);
