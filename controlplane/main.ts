@@ -67,6 +67,8 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
   const grpcPort = await distribution.listen(settings.grpcHost, settings.grpcPort);
   const token = loadToken(paths.apiToken);
   const api = await listenApi(createApi({ operations: plane, token, version: packageJson.version }), settings);
+  // Before the first pass reads them, so that none is missed in between.
+  const stopSecrets = watchSettled(settings.secrets, () => plane.publishing.queue());
   await plane.start(distribution);
   const stopWatching = [
     watchSettled(paths.keys, () => {
@@ -76,7 +78,7 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
         });
       });
     }),
-    watchSettled(settings.secrets, () => plane.publishing.queue()),
+    stopSecrets,
   ];
   const renewal = setInterval(() => void plane.publishing.renew(), RENEW_CHECK_MS);
   const flushing = setInterval(() => enrolment.flush(), FLUSH_MS);

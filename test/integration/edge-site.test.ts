@@ -40,7 +40,9 @@ async function problems(): Promise<readonly string[]> {
 }
 
 it("lists the site's pool, and no gateway of Node may join it", async () => {
-  expect((await status()).pools.map(({ name, site, version }) => [name, site, version])).toEqual([
+  const listed = async () => (await status()).pools.map(({ name, site, version }) => [name, site, version]);
+  // The API answers before the first snapshots are there.
+  await expect.poll(listed, { timeout: WITHIN_MS }).toEqual([
     ["ingress", undefined, "1.1"],
     ["egress", undefined, "1.1"],
     ["edge-eu", "europe", "1.1"],
