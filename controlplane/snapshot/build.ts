@@ -20,7 +20,8 @@ import {
   verifyManifest,
 } from "../../gateway/core/ir/index.ts";
 import { fail, type Issue, ok, type Result } from "../../gateway/core/result.ts";
-import { type Chunk, canonicalJson, chunkSnapshot } from "./chunk.ts";
+import { canonicalJson } from "./canonical.ts";
+import { type Chunk, chunkSnapshot } from "./chunk.ts";
 import { isPoolName, type SnapshotHistory, type StoredManifest, type VersionId } from "./history.ts";
 import type { KeyRing } from "./keys.ts";
 import { signDocument } from "./sign.ts";

@@ -4,13 +4,15 @@
  * no chunk depends on what happens elsewhere.
  */
 import { createHash } from "node:crypto";
-import type { ChunkKind, ChunkRef, RouteTable, Section, Snapshot, VirtualHost } from "../../gateway/core/ir/index.ts";
-import { CHUNK_SECTION } from "../../gateway/core/ir/index.ts";
+import type { ChunkKind, ChunkRef, ChunkResources, RouteTable, Section, Snapshot } from "../../gateway/core/ir/index.ts";
+import { CHUNK_SECTION, itemsToWrite } from "../../gateway/core/ir/index.ts";
+import { canonicalJson } from "./canonical.ts";
+import { chunkText } from "./share.ts";
 
-/** A shard above this is split, unless it is a single resource. */
-export const SHARD_TARGET_BYTES = 65_536;
+/** A shard whose resources written out are longer than this is split, unless it is a single resource. */
+export const SHARD_TARGET_BYTES = 131_072;
 /** Endpoints change most often, so theirs are smaller. */
-export const ENDPOINT_SHARD_TARGET_BYTES = 16_384;
+export const ENDPOINT_SHARD_TARGET_BYTES = 32_768;
 
 export interface Chunk {
   readonly ref: ChunkRef;
@@ -20,13 +22,13 @@ export interface Chunk {
 /** All chunks of a snapshot, sorted by kind and name. */
 export function chunkSnapshot(snapshot: Snapshot): readonly Chunk[] {
   const chunks = [
-    makeChunk("settings", "all", [canonicalJson(snapshot.settings)]),
+    makeChunk("settings", "all", [snapshot.settings]),
     ...named("listeners", snapshot.listeners, (item) => item.name, SHARD_TARGET_BYTES),
     ...snapshot.routeTables.flatMap(tableChunks),
     ...named("clusters", snapshot.clusters, (item) => item.name, SHARD_TARGET_BYTES),
     ...named("endpoints", snapshot.endpoints, (item) => item.cluster, ENDPOINT_SHARD_TARGET_BYTES),
     ...named("quotas", snapshot.quotas, (item) => item.id, SHARD_TARGET_BYTES),
-    ...(snapshot.egress === undefined ? [] : [makeChunk("egress", "all", [canonicalJson(snapshot.egress)])]),
+    ...(snapshot.egress === undefined ? [] : [makeChunk("egress", "all", [snapshot.egress])]),
   ];
   return chunks.sort((a, b) => compare(a.ref.kind, b.ref.kind) || compare(a.ref.name, b.ref.name));
 }
@@ -36,38 +38,46 @@ export function sectionRefs(chunks: readonly Chunk[], section: Section): readonl
   return chunks.filter(({ ref }) => CHUNK_SECTION[ref.kind] === section).map(({ ref }) => ref);
 }
 
-interface Leaf {
+interface Leaf<T> {
+  readonly item: T;
+  /** `item` written out. */
   readonly json: string;
   readonly name: string;
   /** First 64 bits of the name's SHA-256, as binary digits. */
   readonly digest: string;
 }
 
-function named<T>(kind: ChunkKind, items: readonly T[], nameOf: (item: T) => string, target: number): Chunk[] {
-  const leaves = items.map((item) => leaf(nameOf(item), canonicalJson(item)));
-  return shards(leaves, target).map(([prefix, part]) => makeChunk(kind, prefix, jsonOf(part)));
+function named<K extends ChunkKind>(
+  kind: K,
+  items: readonly ChunkResources[K][],
+  nameOf: (item: ChunkResources[K]) => string,
+  target: number,
+): Chunk[] {
+  const leaves = items.map((item) => leaf(nameOf(item), item));
+  return shards(leaves, target).map(([prefix, part]) => makeChunk(kind, prefix, inOrder(part)));
 }
 
 /** A table's virtual hosts are spread, each piece a table of the same name; a table without any is one piece. */
 function tableChunks(table: RouteTable): Chunk[] {
-  const leaves = table.virtualHosts.map((host: VirtualHost) => leaf(host.name, canonicalJson(host)));
-  const parts = leaves.length === 0 ? ([["all", []]] as const) : shards(leaves, SHARD_TARGET_BYTES);
-  const head = `{"name":${JSON.stringify(table.name)},"quotas":${canonicalJson(table.quotas)},"virtualHosts":[`;
-  return parts.map(([prefix, part]) => makeChunk("routes", `${table.name}/${prefix}`, [`${head}${jsonOf(part).join(",")}]}`]));
+  const leaves = table.virtualHosts.map((host) => leaf(host.name, host));
+  const parts = leaves.length === 0 ? [["all", []] as const] : shards(leaves, SHARD_TARGET_BYTES);
+  return parts.map(([prefix, part]) =>
+    makeChunk("routes", `${table.name}/${prefix}`, [{ ...table, virtualHosts: inOrder(part) }]),
+  );
 }
 
-function leaf(name: string, json: string): Leaf {
+function leaf<T>(name: string, item: T): Leaf<T> {
   const bits = createHash("sha256").update(name).digest().readBigUInt64BE();
-  return { json, name, digest: bits.toString(2).padStart(64, "0") };
+  return { item, json: canonicalJson(item), name, digest: bits.toString(2).padStart(64, "0") };
 }
 
 /** Splits by one more bit of the digest until a shard is small enough; returns `[prefix, leaves]` for those that hold something. */
-function shards(leaves: readonly Leaf[], target: number, prefix = ""): (readonly [string, readonly Leaf[]])[] {
+function shards<T>(leaves: readonly Leaf<T>[], target: number, prefix = ""): (readonly [string, readonly Leaf<T>[]])[] {
   if (leaves.length === 0) return [];
   const bytes = leaves.reduce((sum, { json }) => sum + json.length, 0);
   const single = leaves.every(({ digest }) => digest === leaves[0]?.digest);
   if (bytes <= target || single) return [[prefix === "" ? "all" : prefix, leaves]];
-  const groups = new Map<string, Leaf[]>();
+  const groups = new Map<string, Leaf<T>[]>();
   for (const item of leaves) {
     const next = item.digest.slice(0, prefix.length + 1);
     const group = groups.get(next);
@@ -78,26 +88,13 @@ function shards(leaves: readonly Leaf[], target: number, prefix = ""): (readonly
 }
 
 /** Sorted by name, then content: the order of the input does not show. */
-function jsonOf(leaves: readonly Leaf[]): string[] {
-  return [...leaves].sort((a, b) => compare(a.name, b.name) || compare(a.json, b.json)).map(({ json }) => json);
+function inOrder<T>(leaves: readonly Leaf<T>[]): readonly T[] {
+  return [...leaves].sort((a, b) => compare(a.name, b.name) || compare(a.json, b.json)).map(({ item }) => item);
 }
 
-function makeChunk(kind: ChunkKind, name: string, items: readonly string[]): Chunk {
-  const bytes = new TextEncoder().encode(`[${items.join(",")}]`);
+function makeChunk<K extends ChunkKind>(kind: K, name: string, resources: readonly ChunkResources[K][]): Chunk {
+  const bytes = new TextEncoder().encode(chunkText(itemsToWrite(kind, resources)));
   return { ref: { kind, name, hash: createHash("sha256").update(bytes).digest("base64url"), bytes: bytes.byteLength }, bytes };
-}
-
-/** JSON with every object's keys sorted and nothing undefined. */
-export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  const held = value as Record<string, unknown>;
-  let fields = "";
-  for (const name of Object.keys(held).sort()) {
-    const item = held[name];
-    if (item !== undefined) fields += `${fields === "" ? "" : ","}${JSON.stringify(name)}:${canonicalJson(item)}`;
-  }
-  return `{${fields}}`;
 }
 
 function compare(a: string, b: string): number {

@@ -1,6 +1,6 @@
 /** What differs between two snapshots, resource by resource. */
 import type { Snapshot } from "../../gateway/core/ir/index.ts";
-import { canonicalJson } from "./chunk.ts";
+import { canonicalJson } from "./canonical.ts";
 
 export interface SnapshotChange {
   readonly change: "added" | "removed" | "changed";

@@ -5,7 +5,8 @@
  * whole or absent. It must never sign what it cannot verify, never show a private key, and never touch configuration.
  */
 export { type Published, type PublishOutcome, SnapshotPublisher } from "./build.ts";
-export { type Chunk, canonicalJson, chunkSnapshot } from "./chunk.ts";
+export { canonicalJson } from "./canonical.ts";
+export { type Chunk, chunkSnapshot } from "./chunk.ts";
 export { diffSnapshots } from "./diff.ts";
 export { encodeSnapshotFile, readSnapshotFile, writeSnapshotFile } from "./file.ts";
 export { SnapshotHistory } from "./history.ts";

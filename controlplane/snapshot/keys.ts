@@ -13,7 +13,7 @@ import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK
 import type { Refusal, RootDocument, RootKey, SignatureAlgorithm, TrustRoot } from "../../gateway/core/ir/index.ts";
 import { nextRoot, openRoot, ROOT_TYP } from "../../gateway/core/ir/index.ts";
 import { fail, type Issue, ok, type Result } from "../../gateway/core/result.ts";
-import { canonicalJson } from "./chunk.ts";
+import { canonicalJson } from "./canonical.ts";
 import { isMissing, prepareDirectory, syncDirectory, writeDurably } from "./files.ts";
 import { type Signer, signDocument } from "./sign.ts";
 

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import type { ChunkKind } from "../../gateway/core/ir/index.ts";
+import type { ChunkKind, QuotaPolicy } from "../../gateway/core/ir/index.ts";
+import { egressConfig, json } from "../../test/support/snapshots.ts";
 import type { Chunk } from "./chunk.ts";
 import {
   chunkSizeIssues,
@@ -12,19 +13,40 @@ import {
 } from "./size.ts";
 
 /** A chunk that is this long, whatever it holds. */
-function chunk(kind: ChunkKind, name: string, bytes: number, content: unknown = []): Chunk {
-  return { ref: { kind, name, hash: name, bytes }, bytes: new TextEncoder().encode(JSON.stringify(content)) };
+function chunk(kind: ChunkKind, name: string, bytes: number, items: readonly unknown[] = []): Chunk {
+  return { ref: { kind, name, hash: name, bytes }, bytes: json({ items, shared: [] }) };
 }
+const table = (...hosts: readonly string[]) => ({
+  name: "t",
+  quotas: [],
+  virtualHosts: hosts.map((name) => ({ name, domains: [name], quotas: [], routes: [] })),
+});
+const quota: QuotaPolicy = {
+  id: "shop/q",
+  origin: { kind: "Quota", namespace: "shop", name: "q" },
+  matches: [],
+  key: [],
+  limits: [],
+  cost: { kind: "fixed", amount: 1 },
+  unit: "requests",
+  overrides: [],
+  whenKeyMissing: "share",
+  scope: "local",
+  onStoreFailure: { kind: "allow" },
+  mode: "enforce",
+  headers: "none",
+  response: { status: 429 },
+};
 const told = (chunks: readonly Chunk[]) =>
   chunkSizeIssues(chunks, EDGE_SIZE_LIMITS).map(({ path, problem }) => `${path}: ${problem}`);
 const fill = (count: number, bytes: number) => Array.from({ length: count }, (_, index) => chunk("clusters", `${index}`, bytes));
 
 test("MAX_EDGE_TOTAL_BYTES: all chunks together; the largest are named with what they hold", () => {
   const parts = [
-    chunk("egress", "all", 1_000_000, [{ policies: [{ id: "shop/payments" }] }]),
-    chunk("routes", "0.0.0.0:443/01", 900_000, [{ virtualHosts: [{ name: "a.example.com" }, { name: "b.example.com" }] }]),
-    chunk("endpoints", "0", 800_000, [{ cluster: "outbound|80||a" }]),
-    chunk("quotas", "0", 700_000, [{ id: "shop/q" }]),
+    chunk("egress", "all", 1_000_000, [egressConfig()]),
+    chunk("routes", "0.0.0.0:443/01", 900_000, [table("a.example.com", "b.example.com")]),
+    chunk("endpoints", "0", 800_000, [{ cluster: "outbound|80||a", endpoints: [] }]),
+    chunk("quotas", "0", 700_000, [quota]),
   ];
   const rest = MAX_EDGE_TOTAL_BYTES - 3_400_000;
   const full = [...parts, ...fill(32, rest / 32)];
@@ -39,7 +61,7 @@ test("MAX_EDGE_CHUNK_BYTES: one chunk, with a remedy for its kind", () => {
   expect(
     told([
       chunk("egress", "all", MAX_EDGE_CHUNK_BYTES + 1),
-      chunk("routes", "t/0", MAX_EDGE_CHUNK_BYTES + 2, [{ virtualHosts: [{ name: "a.example.com" }] }]),
+      chunk("routes", "t/0", MAX_EDGE_CHUNK_BYTES + 2, [table("a.example.com")]),
     ]),
   ).toEqual([
     `snapshot: it has a part too large for an edge site, which takes ${MAX_EDGE_CHUNK_BYTES} bytes in one: routes t/0 (a.example.com), ${MAX_EDGE_CHUNK_BYTES + 2} bytes; give the host fewer routes, or shorter bodies of direct responses`,

@@ -2,7 +2,7 @@
  * How large a snapshot may be where it is kept in a Durable Object and compiled in an isolate. It is judged before a version is given out, so
  * what is too large for one site is that site's problem alone.
  */
-import type { ChunkKind } from "../../gateway/core/ir/index.ts";
+import { type ChunkKind, chunkKey, decodeChunks } from "../../gateway/core/ir/index.ts";
 import type { Issue } from "../../gateway/core/result.ts";
 import type { Chunk } from "./chunk.ts";
 
@@ -87,16 +87,21 @@ function described(chunk: Chunk): string {
   return `${kind} ${name}${held}, ${bytes} bytes`;
 }
 
-/** Names of what a chunk holds: virtual hosts of a table, resources by their name. */
+/** Names of what a chunk holds: virtual hosts of a table, resources by their name. None if it cannot be read. */
 function contents({ ref, bytes }: Chunk): readonly string[] {
-  const items = JSON.parse(new TextDecoder().decode(bytes)) as readonly {
-    readonly name?: string;
-    readonly id?: string;
-    readonly cluster?: string;
-    readonly policies?: readonly { readonly id: string }[];
-    readonly virtualHosts?: readonly { readonly name: string }[];
-  }[];
+  const decoded = decodeChunks([{ ref, bytes }]);
+  const items = (decoded.ok ? decoded.value.get(chunkKey(ref))?.resources : undefined) as readonly Named[] | undefined;
+  if (items === undefined) return [];
   if (ref.kind === "routes") return items.flatMap(({ virtualHosts = [] }) => virtualHosts.map(({ name }) => name));
   if (ref.kind === "egress") return items.flatMap(({ policies = [] }) => policies.map(({ id }) => id));
   return items.flatMap(({ name, id, cluster }) => name ?? id ?? cluster ?? []);
+}
+
+/** What resources of any kind may have for names. */
+interface Named {
+  readonly name?: string;
+  readonly id?: string;
+  readonly cluster?: string;
+  readonly policies?: readonly { readonly id: string }[];
+  readonly virtualHosts?: readonly { readonly name: string }[];
 }

@@ -3,7 +3,7 @@
  * runtime. Nothing is remembered here; the runtime persists `state` before it swaps.
  */
 import { ok, type Result } from "../result.ts";
-import { assembleSnapshot, chunkKey, type DecodedChunks, decodeChunks } from "./decode.ts";
+import { assembleSnapshot, chunkKey, type DecodedChunk, type DecodedChunks, decodeChunks } from "./decode.ts";
 import type { ChunkRef, Manifest, Snapshot } from "./manifest.ts";
 import { type Refusal, refuse } from "./trust-refusal.ts";
 import {
@@ -96,7 +96,7 @@ async function readChunks(
   held: HeldSnapshot | undefined,
 ): Promise<Result<Pick<HeldSnapshot, "snapshot" | "decoded">, Refusal>> {
   const refs = chunkRefs(manifest);
-  const kept = new Map<string, { readonly bytes: number; readonly resources: readonly unknown[] }>();
+  const kept = new Map<string, DecodedChunk>();
   const fresh: { readonly ref: ChunkRef; readonly bytes: Uint8Array }[] = [];
   for (const ref of refs) {
     const known = held?.decoded.get(chunkKey(ref));

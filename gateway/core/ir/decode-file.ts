@@ -3,7 +3,7 @@
  *
  *   { "format": "tidegate-snapshot/1", "manifest": <JWS, General JSON>, "chunks": { "<hash>": "<content as text>" } }
  *
- * Chunks are UTF-8 JSON, so text keeps their exact bytes and the file can be read by a person.
+ * Chunks are UTF-8 JSON, so text keeps their exact bytes; `tidegate snapshot show` tells a person what is in them.
  */
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { type ChunkContent, decodeSnapshot } from "./decode.ts";

@@ -3,15 +3,17 @@ import { describe, expect, test } from "vitest";
 import { chunkSnapshot } from "../../../controlplane/snapshot/index.ts";
 import { egressConfig, json, makeRoute, makeSnapshot, utf8 } from "../../../test/support/snapshots.ts";
 import type { Issue } from "../result.ts";
-import { array, boolean, integer, object, oneOf, optional, runCheck, text, variants } from "./decode/check.ts";
+import { array, boolean, integer, oneOf, runCheck, text } from "./decode/check.ts";
+import { object, optional, variants } from "./decode/object.ts";
 import { chunkKey, DECODE_LIMITS, decodeChunks, decodeSnapshot, MAX_ISSUES } from "./decode.ts";
 import type { ChunkKind, ChunkRef, Snapshot } from "./manifest.ts";
 import type { QuotaPolicy } from "./policy.ts";
 import type { Route } from "./route.ts";
 
 const ref = (kind: ChunkKind, name = "all"): ChunkRef => ({ kind, name, hash: `${kind}-${name}`, bytes: 2 });
-const problemsOf = (kind: ChunkKind, resources: unknown): readonly Issue[] => {
-  const decoded = decodeChunks([{ ref: ref(kind), bytes: json(resources) }]);
+const content = (items: unknown, shared: readonly unknown[] = []) => json({ items, shared });
+const problemsOf = (kind: ChunkKind, resources: unknown, shared: readonly unknown[] = []): readonly Issue[] => {
+  const decoded = decodeChunks([{ ref: ref(kind), bytes: content(resources, shared) }]);
   return decoded.ok ? [] : decoded.error;
 };
 const snapshotOf = (snapshot: Snapshot) => decodeSnapshot(chunkSnapshot(snapshot));
@@ -180,7 +182,7 @@ describe("what decodes", () => {
 describe("what is refused, with its place", () => {
   const route = (change: object) => table({ ...makeRoute(1), ...change });
   const CASES: readonly [string, ChunkKind, unknown, string, RegExp][] = [
-    ["not an array", "routes", {}, "routes/all", /must be an array, is object/],
+    ["not an array", "routes", {}, "routes/all", /must be an object of two arrays/],
     ["unknown field", "routes", route({ weight: 1 }), 'routes/all[0].virtualHosts[0].routes[0]."weight"', /unknown field/],
     ["missing field", "routes", route({ quotas: undefined }), "routes/all[0].virtualHosts[0].routes[0].quotas", /missing/],
     [
@@ -324,7 +326,7 @@ describe("what is refused, with its place", () => {
   });
 
   test("__proto__ and constructor are unknown fields, and change nothing", () => {
-    const bytes = utf8('[{"__proto__":{"name":"t"},"constructor":{},"virtualHosts":[],"quotas":[]}]');
+    const bytes = utf8('{"items":[{"__proto__":{"name":"t"},"constructor":{},"virtualHosts":[],"quotas":[]}],"shared":[]}');
     const decoded = decodeChunks([{ ref: ref("routes"), bytes }]);
     expect(decoded).toMatchObject({ ok: false });
     expect(decoded.ok ? [] : decoded.error.map((issue) => issue.problem)).toEqual([
@@ -341,13 +343,15 @@ describe("what is refused, with its place", () => {
   });
 
   test("deep nesting", () => {
-    const bytes = utf8(`${"[".repeat(200_000)}${"]".repeat(200_000)}`);
-    expect(decodeChunks([{ ref: ref("routes"), bytes }]).ok).toBe(false);
+    const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
+    for (const text of [deep, `{"items":${deep},"shared":[]}`, `{"items":[0],"shared":[${deep}]}`]) {
+      expect(decodeChunks([{ ref: ref("routes"), bytes: utf8(text) }]).ok).toBe(false);
+    }
   });
 });
 
 describe("across chunks", () => {
-  const chunk = (kind: ChunkKind, name: string, resources: unknown) => ({ ref: ref(kind, name), bytes: json(resources) });
+  const chunk = (kind: ChunkKind, name: string, resources: unknown) => ({ ref: ref(kind, name), bytes: content(resources) });
   const settings = chunk("settings", "all", [makeSnapshot(0).settings]);
   const part = (name: string, domain: string, quotas: readonly string[] = []) =>
     chunk("routes", name, [{ name: "t", quotas, virtualHosts: [{ name, domains: [domain], quotas: [], routes: [] }] }]);
@@ -403,7 +407,9 @@ describe("limits", () => {
   const withEgress = (change: object) => [{ ...egressConfig(), ...change }];
   const withPolicy = (change: object) => withEgress({ policies: [{ ...egressConfig().policies[0], ...change }] });
   const forward = makeRoute(1).action;
-  const OVER: { readonly [name in keyof typeof DECODE_LIMITS]: readonly [ChunkKind, (limit: number) => unknown] } = {
+  // What a snapshot may say altogether is in decode-shared.test.ts.
+  type Limit = Exclude<keyof typeof DECODE_LIMITS, "snapshotSize">;
+  const OVER: { readonly [name in Limit]: readonly [ChunkKind, (limit: number) => unknown] } = {
     nameLength: ["routes", (limit) => withRoute({ id: long(limit) })],
     hostLength: ["routes", (limit) => host({ domains: [long(limit)] })],
     textLength: ["routes", (limit) => withRoute({ matches: [{ path: { kind: "regex", value: long(limit) } }] })],
@@ -430,21 +436,23 @@ describe("limits", () => {
     egressUsers: ["egress", (limit) => withEgress({ users: many(limit, 0) })],
     listLength: ["egress", (limit) => withPolicy({ from: many(limit, 0) })],
     quotaReferences: ["routes", (limit) => host({ quotas: many(limit, "q") })],
+    chunkSize: ["egress", (limit) => withPolicy({ deny: many(limit / 8_192, { hosts: [], ports: [], reason: long(8_191) }) })],
     durationMs: ["routes", (limit) => withRoute({ fault: { delay: { ms: limit + 1, percent: 1 } } })],
   };
   test.each(Object.entries(OVER))("%s", (name, [kind, make]) => {
-    const limit = DECODE_LIMITS[name as keyof typeof DECODE_LIMITS];
+    const limit = DECODE_LIMITS[name as Limit];
     const problems = problemsOf(kind, make(limit)).map((issue) => issue.problem);
     expect(problems.length).toBeGreaterThan(0);
-    expect(problems.join()).toMatch(/at most|must be from 0 to/);
+    expect(problems.join()).toMatch(new RegExp(`at most ${limit} |must be from 0 to ${limit}`));
   });
 });
 
 describe("any JSON", () => {
   const kinds: readonly ChunkKind[] = ["settings", "listeners", "routes", "clusters", "endpoints", "quotas", "egress"];
   test("never makes the decoder throw", () => {
-    const property = fc.property(fc.constantFrom(...kinds), fc.oneof(fc.jsonValue(), fc.array(fc.jsonValue())), (kind, value) => {
+    const property = fc.property(fc.constantFrom(...kinds), fc.jsonValue(), fc.array(fc.jsonValue()), (kind, value, parts) => {
       decodeSnapshot([{ ref: ref(kind), bytes: utf8(JSON.stringify(value)) }]);
+      decodeSnapshot([{ ref: ref(kind), bytes: content(parts, parts) }]);
     });
     fc.assert(property, { seed: 11, numRuns: 1_000 });
   });

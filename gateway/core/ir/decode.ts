@@ -1,11 +1,13 @@
 /** Chunks → IR. Every problem of every resource is reported at once, under the chunk's name and the resource's place in it. */
 import { fail, type Result } from "../result.ts";
 import type { Cluster, ClusterEndpoints } from "./cluster.ts";
-import { array, type Check, Issues, quoted, unique } from "./decode/check.ts";
+import { type AnyCheck, array, type Check, unique, writeItems } from "./decode/check.ts";
 import { cluster, clusterEndpoints, listener, settings } from "./decode/cluster.ts";
+import { Issues, quoted } from "./decode/issues.ts";
 import { DECODE_LIMITS as LIMITS } from "./decode/limits.ts";
 import { egressConfig, quotaPolicy } from "./decode/policy.ts";
 import { routeTable } from "./decode/route.ts";
+import { SharedParts } from "./decode/shared.ts";
 import type { Listener } from "./listener.ts";
 import type { ChunkKind, ChunkRef, Snapshot } from "./manifest.ts";
 import type { EgressConfig, QuotaPolicy } from "./policy.ts";
@@ -13,8 +15,9 @@ import type { RouteTable, VirtualHost } from "./route.ts";
 import type { Settings } from "./settings.ts";
 import { parseJson } from "./trust-jws.ts";
 
-export { MAX_ISSUES } from "./decode/check.ts";
+export { MAX_ISSUES } from "./decode/issues.ts";
 export { DECODE_LIMITS } from "./decode/limits.ts";
+export { Part } from "./decode/shared.ts";
 
 /** A chunk whose bytes were verified against `ref`. */
 export interface ChunkContent {
@@ -22,8 +25,8 @@ export interface ChunkContent {
   readonly bytes: Uint8Array;
 }
 
-/** What one chunk of each kind holds an array of. */
-interface ChunkResources {
+/** What one chunk of each kind holds a list of. */
+export interface ChunkResources {
   readonly settings: Settings;
   readonly listeners: Listener;
   readonly routes: RouteTable;
@@ -33,8 +36,10 @@ interface ChunkResources {
   readonly egress: EgressConfig;
 }
 
-interface DecodedChunk {
+export interface DecodedChunk {
   readonly bytes: number;
+  /** As `Issues.size` counts. */
+  readonly size: number;
   readonly resources: readonly unknown[];
 }
 /** By `chunkKey`. Content is immutable and named by its hash, so what was decoded for one snapshot serves the next. */
@@ -44,7 +49,8 @@ export function chunkKey(ref: Pick<ChunkRef, "kind" | "hash">): string {
   return `${ref.kind}:${ref.hash}`;
 }
 
-const CHECKS: { readonly [K in ChunkKind]: Check<readonly ChunkResources[K][]> } = {
+type Checks = { readonly [K in ChunkKind]: Check<readonly ChunkResources[K][]> };
+const CHECKS: Checks = {
   settings: array(settings, 1, 1),
   listeners: array(listener, LIMITS.listeners),
   routes: array(routeTable, LIMITS.routeTables),
@@ -53,6 +59,11 @@ const CHECKS: { readonly [K in ChunkKind]: Check<readonly ChunkResources[K][]> }
   quotas: array(quotaPolicy, LIMITS.quotas),
   egress: array(egressConfig, 1, 1),
 };
+
+/** What a chunk of this kind has for its items: to be written with its equal parts shared. */
+export function itemsToWrite<K extends ChunkKind>(kind: K, resources: readonly ChunkResources[K][]): readonly unknown[] {
+  return writeItems<readonly ChunkResources[K][]>(CHECKS[kind], resources);
+}
 
 /** Decodes a whole snapshot from nothing. */
 export function decodeSnapshot(chunks: readonly ChunkContent[]): Result<Snapshot> {
@@ -70,12 +81,30 @@ export function decodeChunks(chunks: readonly ChunkContent[]): Result<DecodedChu
   const decoded = new Map<string, DecodedChunk>();
   for (const { ref, bytes } of chunks) {
     const from = issues.count;
-    const resources = parseJson(bytes);
-    CHECKS[ref.kind](resources, issues);
+    const resources = readItems(parseJson(bytes), CHECKS[ref.kind], issues);
     if (issues.count !== from) issues.within(from, `${ref.kind}/${ref.name}`);
-    else decoded.set(chunkKey(ref), { bytes: bytes.byteLength, resources: resources as readonly unknown[] });
+    else decoded.set(chunkKey(ref), { bytes: bytes.byteLength, size: issues.size, resources });
   }
   return issues.result<DecodedChunks>(decoded);
+}
+
+/** `{"items": […], "shared": […]}`, as shared.ts says. Means something only if there was no issue. */
+function readItems(document: unknown, check: AnyCheck, issues: Issues): readonly unknown[] {
+  if (!isChunk(document)) {
+    issues.add("", "must be an object of two arrays, `items` and `shared`");
+    return [];
+  }
+  const shared = new SharedParts(document.shared);
+  issues.begin(shared);
+  check(document.items, issues);
+  shared.reportUnused(issues);
+  return document.items;
+}
+
+function isChunk(document: unknown): document is { readonly items: readonly unknown[]; readonly shared: readonly unknown[] } {
+  if (typeof document !== "object" || document === null || Object.keys(document).length !== 2) return false;
+  const { items, shared } = document as { readonly items?: unknown; readonly shared?: unknown };
+  return Array.isArray(items) && Array.isArray(shared);
 }
 
 /** Puts decoded chunks together, in the manifest's order, and checks what only shows across them. */
@@ -95,6 +124,11 @@ export function assembleSnapshot(refs: readonly ChunkRef[], decoded: DecodedChun
     return fail([{ path: "settings", problem: "a snapshot has settings exactly once" }]);
   }
   if (egress.length > 1) return fail([{ path: "egress", problem: "a snapshot has an egress configuration at most once" }]);
+  const size = refs.reduce((sum, ref) => sum + (decoded.get(chunkKey(ref))?.size ?? 0), 0);
+  if (size > LIMITS.snapshotSize) {
+    const problem = `the chunks are too long together written out, at most ${LIMITS.snapshotSize} characters are read`;
+    return fail([{ path: "", problem }]);
+  }
   const issues = new Issues();
   const snapshot: Snapshot = {
     settings: settingsOnly,
@@ -136,13 +170,12 @@ function mergeTables(parts: readonly RouteTable[], issues: Issues): readonly Rou
 
 function addHost(held: TableParts, host: VirtualHost, issues: Issues): void {
   for (const domain of host.domains) {
-    if (held.domains.has(domain)) {
+    if (held.domains.size === held.domains.add(domain).size) {
       issues.add(
         `routes ${quoted(held.table.name)}`,
         `two virtual hosts have the domain ${quoted(domain)}, ${quoted(host.name)} is the second`,
       );
     }
-    held.domains.add(domain);
   }
   held.hosts.push(host);
 }

@@ -57,7 +57,7 @@ export interface ChunkRef {
   readonly bytes: number;
 }
 
-/** Chunk content: UTF-8 JSON of an array of the kind's resources (`settings` and `egress`: exactly one). */
+/** Chunk content: UTF-8 JSON in the form that decode/shared.ts tells, of the kind's resources (`settings` and `egress`: exactly one). */
 export type ChunkKind = "settings" | "listeners" | "routes" | "clusters" | "endpoints" | "quotas" | "egress";
 
 /** Which section a chunk kind belongs to. */

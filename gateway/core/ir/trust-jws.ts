@@ -4,7 +4,7 @@
  */
 import { base64url, flattenedVerify, type importJWK } from "jose";
 import { ok, type Result } from "../result.ts";
-import { quoted } from "./decode/check.ts";
+import { quoted } from "./decode/issues.ts";
 import { type Refusal, refuse } from "./trust-refusal.ts";
 
 /** The only algorithms there are: no MAC can be made with a public key, and nothing is unsigned. */

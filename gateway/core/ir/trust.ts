@@ -5,7 +5,8 @@
  */
 import { calculateJwkThumbprint, importJWK } from "jose";
 import { ok, type Result } from "../result.ts";
-import { array, type Check, integer, object, oneOf, runCheck, type Shape, text, unique, variants } from "./decode/check.ts";
+import { array, integer, oneOf, runCheck, text, unique } from "./decode/check.ts";
+import { object, refined, type Shape, variants } from "./decode/object.ts";
 import type { Section } from "./manifest.ts";
 import { type Envelope, parseJson, readEnvelope, sha256, type VerificationKey, verifyEnvelope } from "./trust-jws.ts";
 import { type Refusal, refuse } from "./trust-refusal.ts";
@@ -194,11 +195,7 @@ const rootFields = object<RootDocument>({
   }),
 });
 
-const rootDocument: Check<RootDocument> = (value, issues) => {
-  const from = issues.count;
-  rootFields(value, issues);
-  if (issues.count !== from) return;
-  const { keys, roles } = value as RootDocument;
+const rootDocument = refined(rootFields, ({ keys, roles }, issues) => {
   unique(keys, (key) => key.kid, "keys", issues);
   for (const [name, { kids, threshold }] of Object.entries<Role>(roles)) {
     unique(kids, (kid) => kid, `roles.${name}.kids`, issues);
@@ -217,4 +214,4 @@ const rootDocument: Check<RootDocument> = (value, issues) => {
       `must be from ${egress.threshold}, the threshold, to ${egress.kids.length}, the number of keys`,
     );
   }
-};
+});

@@ -3,7 +3,8 @@
  * alike; whatever is refused leaves the last good snapshot in force.
  */
 import { ok, type Result } from "../result.ts";
-import { quoted, runCheck } from "./decode/check.ts";
+import { runCheck } from "./decode/check.ts";
+import { quoted } from "./decode/issues.ts";
 import { type ManifestDocument, manifestDocument } from "./decode/manifest.ts";
 import type { ChunkKind, ChunkRef, Manifest } from "./manifest.ts";
 import { CHUNK_SECTION, MANIFEST_TYP, READER_VERSION, SECTIONS } from "./manifest.ts";

@@ -1,6 +1,6 @@
 /** Signed envelopes and chunks: reading is total, what passes is what was written, and no header says more than it may. */
 import { canonicalJson, chunkSnapshot } from "../../../controlplane/snapshot/index.ts";
-import { type ChunkKind, decodeChunks, decodeSnapshot, MANIFEST_TYP } from "../../../gateway/core/ir/index.ts";
+import { type ChunkKind, DECODE_LIMITS, decodeChunks, decodeSnapshot, MANIFEST_TYP } from "../../../gateway/core/ir/index.ts";
 import { readEnvelope } from "../../../gateway/core/ir/trust-jws.ts";
 import { egressConfig, json, makeSnapshot, manifestOf } from "../../support/snapshots.ts";
 import type { Dice } from "../dice.ts";
@@ -38,11 +38,15 @@ export const target: FuzzTarget = {
     "1e999",
     '"\\u0000"',
     "eyJhbGciOiJub25lIn0",
+    '{"items":[',
+    '],"shared":[',
+    "[0,0,0,0,0,0,0,0]",
   ],
   generate(dice) {
     if (dice.chance(0.5)) return envelope(Array.from({ length: dice.int(6) }, () => randomHeader(dice)));
     const fewer = makeSnapshot(dice.int(4), dice.chance(0.5) ? { egress: egressConfig() } : {});
-    return dice.pick(chunkSnapshot(fewer)).bytes;
+    const { bytes } = dice.pick(chunkSnapshot(fewer));
+    return dice.chance(0.5) ? bytes : withReferences(bytes, dice);
   },
   check(input) {
     inputs++;
@@ -51,6 +55,31 @@ export const target: FuzzTarget = {
   },
   summary: () => `${envelopes} envelopes and ${contents} chunks of ${inputs} read`,
 };
+
+/** The chunk with some of its parts moved among the shared ones or repeated, and a few references that may mean anything. */
+function withReferences(bytes: Uint8Array, dice: Dice): Uint8Array {
+  const { items, shared } = JSON.parse(Buffer.from(bytes).toString()) as {
+    readonly items: unknown[];
+    readonly shared: unknown[];
+  };
+  const lists: unknown[][] = [];
+  const collect = (value: unknown): void => {
+    if (!Array.isArray(value)) return;
+    lists.push(value);
+    for (const item of value) collect(item);
+  };
+  collect(items);
+  collect(shared);
+  for (let changes = 1 + dice.int(4); changes > 0; changes--) {
+    const list = dice.pick(lists);
+    if (list.length === 0) continue;
+    const at = dice.int(list.length);
+    if (dice.chance(0.6)) list[at] = shared.push(list[at]) - 1;
+    else if (dice.chance(0.5)) list[at] = dice.int(shared.length + 2) - 1;
+    else list.push(list[at]);
+  }
+  return Buffer.from(JSON.stringify({ items, shared }));
+}
 
 function randomHeader(dice: Dice): object {
   return {
@@ -82,6 +111,9 @@ function checkContent(kind: ChunkKind, input: Uint8Array): void {
   const decoded = decodeChunks([{ ref, bytes: input }]);
   if (!decoded.ok) return;
   contents++;
+  for (const { size } of decoded.value.values()) {
+    if (size > DECODE_LIMITS.chunkSize) throw new FuzzFailure("bounded", String(size));
+  }
   const settings = chunks.find((chunk) => chunk.ref.kind === "settings");
   if (settings === undefined || kind === "settings") return;
   const whole = decodeSnapshot([settings, { ref, bytes: input }]);

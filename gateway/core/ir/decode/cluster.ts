@@ -1,9 +1,10 @@
 import type { ClientTls, Cluster, ClusterEndpoints, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
 import type { Listener, ListenerServer, ServerTls } from "../listener.ts";
 import type { HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
-import { array, boolean, type Check, integer, object, oneOf, optional, text, unique, variants } from "./check.ts";
+import { array, boolean, integer, oneOf, text, unique } from "./check.ts";
 import { address, durationMs, hostPattern, name, names, origin, origins, percent, port, someText, weight } from "./common.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
+import { object, optional, refined, variants } from "./object.ts";
 
 const tlsVersion = oneOf("TLSv1.2", "TLSv1.3");
 const COUNT = integer(0, 1_000_000_000);
@@ -38,11 +39,7 @@ const listenerFields = object<Listener>({
 });
 
 /** As the field's doc says: http has one server in clear, https only servers with TLS, forward-proxy none. */
-export const listener: Check<Listener> = (value, issues) => {
-  const from = issues.count;
-  listenerFields(value, issues);
-  if (issues.count !== from) return;
-  const { protocol, servers } = value as Listener;
+export const listener = refined(listenerFields, ({ protocol, servers }, issues) => {
   unique(servers, (server) => server.name, "servers", issues);
   if (protocol === "http" && servers.length !== 1) issues.add("servers", "an http listener has exactly one server");
   if (protocol === "https" && servers.length === 0) issues.add("servers", "an https listener needs a server");
@@ -55,7 +52,7 @@ export const listener: Check<Listener> = (value, issues) => {
       hasTls ? `not allowed on a listener of protocol ${protocol}` : "required on an https listener",
     );
   }
-};
+});
 
 const pool = object<PoolSettings>({
   connectTimeoutMs: durationMs,
@@ -88,9 +85,16 @@ export const cluster = object<Cluster>({
   via: optional(object<ClusterVia>({ kind: oneOf("passport", "tunnel"), cluster: name, destination: name })),
 });
 
+const endpoint = object<Endpoint>({ address, port, weight, locality: optional(name) }, (row) => ({
+  address: row[0],
+  port: row[1],
+  weight: row[2],
+  locality: row[3],
+}));
+
 export const clusterEndpoints = object<ClusterEndpoints>({
   cluster: name,
-  endpoints: array(object<Endpoint>({ address, port, weight, locality: optional(name) }), LIMITS.endpointsPerCluster),
+  endpoints: array(endpoint, LIMITS.endpointsPerCluster),
 });
 
 const BYTES = integer(0, 1_099_511_627_776);

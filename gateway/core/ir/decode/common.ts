@@ -1,6 +1,7 @@
 import type { FieldMatch, Origin, StringMatch } from "../common.ts";
-import { array, boolean, integer, number, object, optional, text, variants } from "./check.ts";
+import { array, boolean, integer, number, text } from "./check.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
+import { type Make, object, optional, variants } from "./object.ts";
 
 export const name = text({ max: LIMITS.nameLength });
 /** May be empty: the prefix of everything, the value of an empty header. */
@@ -30,22 +31,26 @@ export const fieldValue = text({
   is: "free of control characters",
 });
 
-export const origin = object<Origin>({
-  kind: name,
-  namespace: text({ max: LIMITS.nameLength, min: 0 }),
-  name,
-  path: optional(someText),
-});
+export const origin = object<Origin>(
+  { kind: name, namespace: text({ max: LIMITS.nameLength, min: 0 }), name, path: optional(someText) },
+  (row) => ({ kind: row[0], namespace: row[1], name: row[2], path: row[3] }),
+);
 export const origins = array(origin, LIMITS.listLength);
 
-export const stringMatch = variants<StringMatch, "kind">("kind", {
-  exact: { value: anyText, ignoreCase: optional(boolean) },
-  prefix: { value: anyText, ignoreCase: optional(boolean) },
-  suffix: { value: anyText, ignoreCase: optional(boolean) },
-  segmentPrefix: { value: anyText },
-  regex: { value: anyText },
-  present: {},
-});
+const makeComparison: Make = (row) => ({ kind: row[0], value: row[1], ignoreCase: row[2] });
+export const stringMatch = variants<StringMatch, "kind">(
+  "kind",
+  {
+    exact: { value: anyText, ignoreCase: optional(boolean) },
+    prefix: { value: anyText, ignoreCase: optional(boolean) },
+    suffix: { value: anyText, ignoreCase: optional(boolean) },
+    segmentPrefix: { value: anyText },
+    regex: { value: anyText },
+    present: {},
+  },
+  { exact: makeComparison, prefix: makeComparison, suffix: makeComparison },
+);
 
-export const headerMatch = object<FieldMatch>({ name: fieldName, match: stringMatch, invert: optional(boolean) });
-export const queryMatch = object<FieldMatch>({ name, match: stringMatch, invert: optional(boolean) });
+const makeFieldMatch: Make = (row) => ({ name: row[0], match: row[1], invert: row[2] });
+export const headerMatch = object<FieldMatch>({ name: fieldName, match: stringMatch, invert: optional(boolean) }, makeFieldMatch);
+export const queryMatch = object<FieldMatch>({ name, match: stringMatch, invert: optional(boolean) }, makeFieldMatch);

@@ -32,6 +32,10 @@ export const DECODE_LIMITS = {
   listLength: 1_024,
   /** Quotas named by one route, virtual host, table or rule. */
   quotaReferences: 64,
+  /** Characters of one chunk written out, with every shared part at every place it is used at: what `maxChunkBytes` is for bytes. */
+  chunkSize: 8_388_608,
+  /** The same of all chunks of a snapshot together. */
+  snapshotSize: 67_108_864,
   /** Ten years: no duration in a snapshot means more. */
   durationMs: 315_360_000_000,
 } as const;

@@ -1,6 +1,7 @@
 import type { ChunkRef, Manifest, Section, SectionInfo } from "../manifest.ts";
-import { array, type Check, integer, nullable, object, oneOf, text } from "./check.ts";
+import { array, integer, nullable, oneOf, text } from "./check.ts";
 import { name, percent } from "./common.ts";
+import { object, refined } from "./object.ts";
 
 /** A manifest whose chunk kinds are still any words: what kinds there are is decided where the list is judged. */
 export type ManifestDocument = Omit<Manifest, "sections"> & {
@@ -23,13 +24,9 @@ const sectionFields = object<SectionDocument>({
   // The shortest content is an empty array.
   chunks: array(object<ChunkDocument>({ kind: name, name, hash, bytes: integer(2, Number.MAX_SAFE_INTEGER) }), MAX_LISTED_CHUNKS),
 });
-const section: Check<SectionDocument> = (value, issues) => {
-  const from = issues.count;
-  sectionFields(value, issues);
-  if (issues.count !== from) return;
-  const { softExp, exp } = value as SectionDocument;
+const section = refined(sectionFields, ({ softExp, exp }, issues) => {
   if (softExp > exp) issues.add("softExp", "must not be after exp");
-};
+});
 
 export const manifestDocument = object<ManifestDocument>({
   iss: name,

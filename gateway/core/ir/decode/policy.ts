@@ -13,20 +13,7 @@ import type {
   QuotaOverride,
   QuotaPolicy,
 } from "../policy.ts";
-import {
-  array,
-  boolean,
-  type Check,
-  integer,
-  nullable,
-  number,
-  object,
-  oneOf,
-  optional,
-  text,
-  unique,
-  variants,
-} from "./check.ts";
+import { array, boolean, integer, nullable, number, oneOf, text, unique } from "./check.ts";
 import {
   address,
   anyText,
@@ -44,6 +31,7 @@ import {
   stringMatch,
 } from "./common.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
+import { object, optional, refined, variants } from "./object.ts";
 import { routeMatch } from "./route.ts";
 
 const AMOUNT = number(0, Number.MAX_SAFE_INTEGER);
@@ -104,18 +92,14 @@ const quotaFields = object<QuotaPolicy>({
 });
 
 /** Limit names are unique, and every override speaks of as many key parts as there are. */
-export const quotaPolicy: Check<QuotaPolicy> = (value, issues) => {
-  const from = issues.count;
-  quotaFields(value, issues);
-  if (issues.count !== from) return;
-  const quota = value as QuotaPolicy;
+export const quotaPolicy = refined(quotaFields, (quota, issues) => {
   unique(quota.limits, (item) => item.name, "limits", issues);
   for (let i = 0; i < quota.overrides.length; i++) {
     if (quota.overrides[i]?.key.length !== quota.key.length) {
       issues.add(`overrides[${i}].key`, `must have ${quota.key.length} item(s), one for each key part`);
     }
   }
-};
+});
 
 const principal = variants<EgressPrincipal, "kind">("kind", {
   proxyUser: { name },
@@ -173,12 +157,8 @@ const egressFields = object<EgressConfig>({
   realm: fieldValue,
 });
 
-export const egressConfig: Check<EgressConfig> = (value, issues) => {
-  const from = issues.count;
-  egressFields(value, issues);
-  if (issues.count !== from) return;
-  const egress = value as EgressConfig;
+export const egressConfig = refined(egressFields, (egress, issues) => {
   unique(egress.policies, (item) => item.id, "policies", issues);
   unique(egress.staticHosts, (item) => item.host, "staticHosts", issues);
   unique(egress.users, (item) => item.name, "users", issues);
-};
+});

@@ -17,21 +17,7 @@ import type {
   VirtualHost,
   WeightedDestination,
 } from "../route.ts";
-import {
-  array,
-  boolean,
-  type Check,
-  either,
-  integer,
-  object,
-  oneOf,
-  optional,
-  pair,
-  type Shape,
-  text,
-  unique,
-  variants,
-} from "./check.ts";
+import { array, boolean, type Check, either, integer, oneOf, pair, text, unique } from "./check.ts";
 import {
   durationMs,
   fieldName,
@@ -49,37 +35,57 @@ import {
   weight,
 } from "./common.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
+import { type Make, object, optional, refined, type Shape, variants } from "./object.ts";
 
 const redirectStatus = oneOf(301, 302, 303, 307, 308);
 const status = integer(100, 599);
 /** What is written into a head must not end a line. */
 const lineText = fieldValue;
 
-export const routeMatch = object<RouteMatch>({
-  name: optional(name),
-  path: optional(stringMatch),
-  ignorePathCase: optional(boolean),
-  method: optional(stringMatch),
-  scheme: optional(stringMatch),
-  authority: optional(stringMatch),
-  headers: optional(array(headerMatch, LIMITS.conditionsPerMatch)),
-  query: optional(array(queryMatch, LIMITS.conditionsPerMatch)),
-  port: optional(port),
-});
+export const routeMatch = object<RouteMatch>(
+  {
+    path: optional(stringMatch),
+    method: optional(stringMatch),
+    headers: optional(array(headerMatch, LIMITS.conditionsPerMatch)),
+    name: optional(name),
+    query: optional(array(queryMatch, LIMITS.conditionsPerMatch)),
+    ignorePathCase: optional(boolean),
+    scheme: optional(stringMatch),
+    authority: optional(stringMatch),
+    port: optional(port),
+  },
+  (row) => ({
+    path: row[0],
+    method: row[1],
+    headers: row[2],
+    name: row[3],
+    query: row[4],
+    ignorePathCase: row[5],
+    scheme: row[6],
+    authority: row[7],
+    port: row[8],
+  }),
+);
 
-const headerOps = object<HeaderOps>({
-  remove: optional(array(fieldName, LIMITS.headerOps)),
-  set: optional(array(pair(fieldName, fieldValue), LIMITS.headerOps)),
-  add: optional(array(pair(fieldName, fieldValue), LIMITS.headerOps)),
-});
+const headerOps = object<HeaderOps>(
+  {
+    set: optional(array(pair(fieldName, fieldValue), LIMITS.headerOps)),
+    add: optional(array(pair(fieldName, fieldValue), LIMITS.headerOps)),
+    remove: optional(array(fieldName, LIMITS.headerOps)),
+  },
+  (row) => ({ set: row[0], add: row[1], remove: row[2] }),
+);
 
-const destination = object<WeightedDestination>({
-  cluster: name,
-  weight,
-  authority: optional(lineText),
-  requestHeaders: optional(headerOps),
-  responseHeaders: optional(headerOps),
-});
+const destination = object<WeightedDestination>(
+  {
+    cluster: name,
+    weight,
+    authority: optional(lineText),
+    requestHeaders: optional(headerOps),
+    responseHeaders: optional(headerOps),
+  },
+  (row) => ({ cluster: row[0], weight: row[1], authority: row[2], requestHeaders: row[3], responseHeaders: row[4] }),
+);
 
 const rewrite = object<Rewrite>({
   path: optional(lineText),
@@ -107,19 +113,27 @@ const retry = object<RetryPolicy>({
   attempts: integer(0, 1_000),
   on: array(retryCondition, LIMITS.listLength),
   statusCodes: array(status, LIMITS.listLength),
-  perTryTimeoutMs: optional(durationMs),
   backoffBaseMs: durationMs,
   backoffMaxMs: durationMs,
   nonIdempotent: boolean,
+  perTryTimeoutMs: optional(durationMs),
 });
 
 const forward: Shape<Omit<ForwardAction, "kind">> = {
   destinations: array(destination, LIMITS.destinationsPerRoute, 1),
-  rewrite: optional(rewrite),
-  timeoutMs: optional(durationMs),
   retry,
   mirrors: array(object<Mirror>({ cluster: name, percent }), LIMITS.destinationsPerRoute),
+  timeoutMs: optional(durationMs),
+  rewrite: optional(rewrite),
 };
+const makeForward: Make = (row) => ({
+  kind: row[0],
+  destinations: row[1],
+  retry: row[2],
+  mirrors: row[3],
+  timeoutMs: row[4],
+  rewrite: row[5],
+});
 
 const redirect: Shape<Omit<RedirectAction, "kind">> = {
   status: redirectStatus,
@@ -140,16 +154,17 @@ const base64Body = object<Extract<Body, { base64: string }>>({
     is: "base64",
   }),
 });
+/** Told apart by its field's name, so it is always written with it. */
 const body: Check<Body> = (value, issues) => {
   const bytes = typeof value === "object" && value !== null && "base64" in value;
-  (bytes ? base64Body : textBody)(value, issues);
+  return (bytes ? base64Body : textBody)(value, issues);
 };
 
-const action = variants<RouteAction, "kind">("kind", {
-  forward,
-  redirect,
-  direct: { status: integer(200, 599), body: optional(body) },
-});
+const action = variants<RouteAction, "kind">(
+  "kind",
+  { forward, redirect, direct: { status: integer(200, 599), body: optional(body) } },
+  { forward: makeForward },
+);
 
 const cors = object<CorsPolicy>({
   allowOrigins: array(stringMatch, LIMITS.listLength),
@@ -166,18 +181,32 @@ const fault = object<Fault>({
   abort: optional(object<NonNullable<Fault["abort"]>>({ status: integer(200, 599), percent })),
 });
 
-const route = object<Route>({
-  id: name,
-  name: optional(name),
-  origin,
-  matches: array(routeMatch, LIMITS.matchesPerRoute),
-  action,
-  requestHeaders: optional(headerOps),
-  responseHeaders: optional(headerOps),
-  cors: optional(cors),
-  fault: optional(fault),
-  quotas: quotaIds,
-});
+const route = object<Route>(
+  {
+    id: name,
+    origin,
+    matches: array(routeMatch, LIMITS.matchesPerRoute),
+    action,
+    quotas: quotaIds,
+    name: optional(name),
+    requestHeaders: optional(headerOps),
+    responseHeaders: optional(headerOps),
+    cors: optional(cors),
+    fault: optional(fault),
+  },
+  (row) => ({
+    id: row[0],
+    origin: row[1],
+    matches: row[2],
+    action: row[3],
+    quotas: row[4],
+    name: row[5],
+    requestHeaders: row[6],
+    responseHeaders: row[7],
+    cors: row[8],
+    fault: row[9],
+  }),
+);
 
 const virtualHostFields = object<VirtualHost>({
   name,
@@ -186,11 +215,7 @@ const virtualHostFields = object<VirtualHost>({
   quotas: quotaIds,
   routes: array(route, LIMITS.routesPerVirtualHost),
 });
-const virtualHost: Check<VirtualHost> = (value, issues) => {
-  const from = issues.count;
-  virtualHostFields(value, issues);
-  if (issues.count === from) unique((value as VirtualHost).routes, (item) => item.id, "routes", issues);
-};
+const virtualHost = refined(virtualHostFields, ({ routes }, issues) => unique(routes, (item) => item.id, "routes", issues));
 
 export const routeTable = object<RouteTable>({
   name,
