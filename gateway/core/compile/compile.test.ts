@@ -146,6 +146,17 @@ describe("issues", () => {
     expect(issuesOf(only({ action: forward("a", { destinations }) }))[0]).toContain("destinations[0].requestHeaders");
   });
 
+  it("what several routes share is told at each of them", () => {
+    const headers = [{ name: "x-a", match: regex("(") }];
+    const method = regex("[");
+    const found = issuesOf(routes(route("a", [{ headers, method }]), route("b", [{ headers, method }])));
+    expect(found.map((issue) => issue.slice(0, issue.indexOf(": ")))).toEqual(
+      ["0](a)", "1](b)"].flatMap((at) =>
+        ["method", "headers[0].match"].map((part) => `routeTables[0].virtualHosts[0].routes[${at}.matches[0].${part}`),
+      ),
+    );
+  });
+
   it("a regex of the longest length allowed is none", () => {
     expect(issuesOf(routes(route("r", [{ path: regex("a".repeat(MAX_REGEX_CHARS)) }])))).toEqual([]);
   });
@@ -235,4 +246,44 @@ it("5,000 routes over 500 hosts compile, and every one is found", () => {
   );
   const { hosts: table } = tablesOf(snapshot(hosts)).routeTables.get("main")!;
   expect([...table.exact.values()].reduce((sum, host) => sum + host.routes.length, 0)).toBe(5000);
+});
+
+it("what several routes share is compiled once", () => {
+  const headers = [{ name: "x-a", match: exact("1") }];
+  const method = exact("GET");
+  const retry = { ...NO_RETRY, attempts: 2 };
+  const sharing = (id: string) => {
+    const requestHeaders = { set: [["x-b", id]] as const };
+    return route(id, [{ headers, method }], { action: forward("a", { retry }), requestHeaders });
+  };
+  const { index } = tablesOf(routes(sharing("a"), sharing("b"))).routeTables.get("main")!.hosts.any!;
+  const [a, b] = index.candidates.map(({ match, route: { action } }) => {
+    if (action.kind !== "forward") throw new Error("routes forward here");
+    return { headers: match!.headers, method: match!.method, retry: action.retry, edit: action.destinations[0]!.requestEdit! };
+  });
+  expect(b!.headers).toBe(a!.headers);
+  expect(b!.method).toBe(a!.method);
+  expect(b!.retry).toBe(a!.retry);
+  expect(b!.edit.drop).toBe(a!.edit.drop);
+  expect([a!.edit.append, b!.edit.append]).toEqual([
+    ["x-b", "a"],
+    ["x-b", "b"],
+  ]);
+});
+
+it("a field that is set twice has the later value, and what is added comes after it", () => {
+  const requestHeaders: HeaderOps = {
+    set: [
+      ["a", "1"],
+      ["b", "2"],
+      ["a", "3"],
+    ],
+    add: [["a", "4"]],
+    remove: ["c"],
+  };
+  const { index } = tablesOf(routes(route("r", [], { requestHeaders }))).routeTables.get("main")!.hosts.any!;
+  const { action } = index.candidates[0]!.route;
+  const edit = action.kind === "forward" ? action.destinations[0]!.requestEdit! : undefined;
+  expect(edit?.append).toEqual(["a", "3", "b", "2", "a", "4"]);
+  expect([...edit!.drop].sort()).toEqual(["a", "b", "c"]);
 });

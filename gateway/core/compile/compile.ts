@@ -6,6 +6,7 @@ import { failedCondition } from "../match/request.ts";
 import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaMeter } from "../quota/plan.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { compileClusters } from "./clusters.ts";
+import { Made } from "./made.ts";
 import { compileMatch } from "./match.ts";
 import { compileRouteTable, HostTableBuilder, type RouteCompiler } from "./routes.ts";
 import { RegexCache, type StringCompiler } from "./string.ts";
@@ -30,7 +31,7 @@ export function compile(
   options: CompileOptions = {},
 ): Result<Tables> {
   const issues: Issue[] = [];
-  const strings: StringCompiler = { regexes: new RegexCache(previous?.regexes), issues };
+  const strings: StringCompiler = { regexes: new RegexCache(previous?.regexes), made: new Made(), issues };
   const quotas = compileQuotas(snapshot, options, strings);
   const clusters = compileClusters(snapshot.clusters, snapshot.endpoints, previous?.clusters, issues);
   const to: RouteCompiler = { ...strings, clusters, quotas };

@@ -1,5 +1,5 @@
 /** One route match, ready to be held against requests. */
-import type { RouteMatch } from "../ir/index.ts";
+import type { RouteMatch, StringMatch } from "../ir/index.ts";
 import { compileFields, compileString, type FieldTest, type StringCompiler, type StringTest } from "./string.ts";
 
 export interface MatchTest {
@@ -19,11 +19,21 @@ export function compileMatch(match: RouteMatch, at: string, to: StringCompiler):
   return {
     source: match,
     path: path === undefined ? undefined : compileString(path, match.ignorePathCase === true, at, "path", to),
-    method: method === undefined ? undefined : compileString(method, false, at, "method", to),
+    method: method === undefined ? undefined : compileMethod(method, at, to),
     scheme: scheme === undefined ? undefined : compileString(scheme, false, at, "scheme", to),
     authority: authority === undefined ? undefined : compileString(authority, false, at, "authority", to),
     headers: compileFields(match.headers, at, "headers", to),
     query: compileFields(match.query, at, "query", to),
     port: match.port,
   };
+}
+
+/** Few methods stand in many matches. */
+function compileMethod(method: StringMatch, at: string, to: StringCompiler): StringTest {
+  const known = to.made.methods.get(method);
+  if (known !== undefined) return known;
+  const from = to.issues.length;
+  const test = compileString(method, false, at, "method", to);
+  if (to.issues.length === from) to.made.methods.set(method, test);
+  return test;
 }

@@ -28,10 +28,13 @@ interface BuildNode<R> {
   children: Map<number, BuildNode<R>> | undefined;
 }
 
+/** Shared by all nodes without candidates: it is replaced, never added to. */
+const NONE: never[] = [];
+
 /** @param candidates in order */
 export function buildPathTree<R>(candidates: readonly Candidate<R>[]): PathNode<R> {
-  const root: BuildNode<R> = { label: "", candidates: [], children: undefined };
-  for (const candidate of candidates) nodeFor(root, pathStart(candidate.match)).candidates.push(candidate);
+  const root: BuildNode<R> = { label: "", candidates: NONE, children: undefined };
+  for (let i = 0; i < candidates.length; i++) insert(root, candidates[i] as Candidate<R>);
   return root;
 }
 
@@ -52,6 +55,13 @@ function pathStart(match: MatchTest | undefined): string {
   }
 }
 
+function insert<R>(root: BuildNode<R>, candidate: Candidate<R>): void {
+  const node = nodeFor(root, pathStart(candidate.match));
+  // A list of one takes room for one; most have no more.
+  if (node.candidates.length === 0) node.candidates = [candidate];
+  else node.candidates.push(candidate);
+}
+
 function nodeFor<R>(root: BuildNode<R>, key: string): BuildNode<R> {
   let node = root;
   let at = 0;
@@ -60,7 +70,7 @@ function nodeFor<R>(root: BuildNode<R>, key: string): BuildNode<R> {
     node.children ??= new Map();
     const child = node.children.get(first);
     if (child === undefined) {
-      const leaf: BuildNode<R> = { label: key.slice(at), candidates: [], children: undefined };
+      const leaf: BuildNode<R> = { label: key.slice(at), candidates: NONE, children: undefined };
       node.children.set(first, leaf);
       return leaf;
     }
@@ -80,7 +90,7 @@ function sharedLength(label: string, key: string, at: number): number {
 function split<R>(parent: BuildNode<R>, child: BuildNode<R>, length: number): BuildNode<R> {
   const upper: BuildNode<R> = {
     label: child.label.slice(0, length),
-    candidates: [],
+    candidates: NONE,
     children: new Map([[child.label.charCodeAt(length), child]]),
   };
   parent.children?.set(child.label.charCodeAt(0), upper);

@@ -5,6 +5,7 @@ import type {
   DirectResponseAction,
   ForwardAction,
   Mirror,
+  RetryPolicy,
   Rewrite,
   Route,
   RouteAction,
@@ -14,10 +15,12 @@ import type {
 } from "../ir/index.ts";
 import type { HostTable } from "../match/host.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
+import { repeated } from "../repeated.ts";
 import { type Issue, unreachable } from "../result.ts";
 import { compileRetry } from "../retry/policy.ts";
 import type { ClusterMap } from "./clusters.ts";
 import { compileHeaderOps, type HeaderEdit, joinEdits } from "./headers.ts";
+import { type Made, within } from "./made.ts";
 import { compileMatch } from "./match.ts";
 import { buildPathTree, type Candidate } from "./route-index.ts";
 import { compileString, type StringCompiler } from "./string.ts";
@@ -27,6 +30,7 @@ import type {
   CompiledDestination,
   CompiledDirect,
   CompiledMirror,
+  CompiledRetry,
   CompiledRewrite,
   CompiledRoute,
   CompiledRouteTable,
@@ -80,39 +84,55 @@ function compileVirtualHost(
   to: RouteCompiler,
 ): CompiledVirtualHost {
   const quotas = withQuotas(outer, host.quotas, path, to);
-  const ids = new Set<string>();
   const candidates: Candidate<CompiledRoute>[] = [];
   const routes = host.routes.map((route, i) => {
-    const at = `${path}.routes[${i}](${route.id})`;
-    const compiled = compileRoute(route, quotas, at, to);
-    if (ids.has(route.id))
-      to.issues.push({ path: at, problem: `a second route ${route.id}; ids are unique within a virtual host` });
-    ids.add(route.id);
-    if (route.matches.length === 0) candidates.push({ order: candidates.length, route: compiled, match: undefined });
-    for (let j = 0; j < route.matches.length; j++) {
-      const match = compileMatch(route.matches[j] as RouteMatch, `${at}.matches[${j}]`, to);
-      candidates.push({ order: candidates.length, route: compiled, match });
-    }
+    const from = to.issues.length;
+    const compiled = compileRoute(route, quotas, to);
+    addCandidates(route.matches, compiled, candidates, to);
+    if (to.issues.length > from) within(to.issues, from, `${path}.routes[${i}](${route.id})`);
     return compiled;
   });
+  for (const i of repeated(host.routes, (route) => route.id)) {
+    const { id } = host.routes[i] as Route;
+    to.issues.push({
+      path: `${path}.routes[${i}](${id})`,
+      problem: `a second route ${id}; ids are unique within a virtual host`,
+    });
+  }
   return { source: host, quotas, routes, index: buildPathTree(candidates) };
 }
 
-function compileRoute(route: Route, outer: readonly CompiledQuota[], path: string, to: RouteCompiler): CompiledRoute {
-  const requestEdit = compileHeaderOps(route.requestHeaders, path, "requestHeaders", to.issues);
-  const responseEdit = compileHeaderOps(route.responseHeaders, path, "responseHeaders", to.issues);
+function addCandidates(
+  matches: readonly RouteMatch[],
+  route: CompiledRoute,
+  candidates: Candidate<CompiledRoute>[],
+  to: RouteCompiler,
+): void {
+  if (matches.length === 0) candidates.push({ order: candidates.length, route, match: undefined });
+  for (let i = 0; i < matches.length; i++) {
+    const from = to.issues.length;
+    const match = compileMatch(matches[i] as RouteMatch, "", to);
+    if (to.issues.length > from) within(to.issues, from, `.matches[${i}]`);
+    candidates.push({ order: candidates.length, route, match });
+  }
+}
+
+/** Paths of issues start at the route. */
+function compileRoute(route: Route, outer: readonly CompiledQuota[], to: RouteCompiler): CompiledRoute {
+  const requestEdit = compileHeaderOps(route.requestHeaders, "", "requestHeaders", to);
+  const responseEdit = compileHeaderOps(route.responseHeaders, "", "responseHeaders", to);
   return {
     source: route,
-    quotas: withQuotas(outer, route.quotas, path, to),
-    action: compileAction(route.action, requestEdit, responseEdit, path, to),
+    quotas: withQuotas(outer, route.quotas, "", to),
+    action: compileAction(route.action, requestEdit, responseEdit, to),
     responseEdit,
-    cors: route.cors === undefined ? undefined : compileCors(route.cors, `${path}.cors`, to),
-    fault: checkFault(route.fault, path, to.issues),
+    cors: route.cors === undefined ? undefined : compileCors(route.cors, ".cors", to),
+    fault: checkFault(route.fault, to.issues),
   };
 }
 
-function checkFault(fault: Route["fault"], path: string, issues: Issue[]): Route["fault"] {
-  if (fault?.abort !== undefined) checkStatus(fault.abort.status, `${path}.fault.abort.status`, issues);
+function checkFault(fault: Route["fault"], issues: Issue[]): Route["fault"] {
+  if (fault?.abort !== undefined) checkStatus(fault.abort.status, ".fault.abort.status", issues);
   return fault;
 }
 
@@ -161,29 +181,36 @@ function compileAction(
   action: RouteAction,
   requestEdit: HeaderEdit | undefined,
   responseEdit: HeaderEdit | undefined,
-  path: string,
   to: RouteCompiler,
 ): CompiledAction {
   switch (action.kind) {
     case "forward":
       return {
         kind: "forward",
-        destinations: compileDestinations(action, requestEdit, responseEdit, path, to),
-        rewrite: compileRewrite(action.rewrite, path, to),
+        destinations: compileDestinations(action, requestEdit, responseEdit, to),
+        rewrite: compileRewrite(action.rewrite, to),
         timeoutMs: action.timeoutMs,
-        retry: compileRetry(action.retry),
+        retry: retryOf(action.retry, to.made),
         mirrors: compileMirrors(action.mirrors, to.clusters),
       };
     case "redirect":
-      checkAuthority(action.authority, `${path}.action.authority`, to.issues);
-      checkTarget(action.path, `${path}.action.path`, to.issues);
-      checkTarget(action.prefix, `${path}.action.prefix`, to.issues);
+      checkAuthority(action.authority, ".action.authority", to.issues);
+      checkTarget(action.path, ".action.path", to.issues);
+      checkTarget(action.prefix, ".action.prefix", to.issues);
       return { kind: "redirect", source: action };
     case "direct":
-      return compileDirect(action, `${path}.action`, to.issues);
+      return compileDirect(action, ".action", to.issues);
     default:
       return unreachable(action);
   }
+}
+
+function retryOf(policy: RetryPolicy, { retries }: Made): CompiledRetry | undefined {
+  const known = retries.get(policy);
+  if (known !== undefined) return known;
+  const retry = compileRetry(policy);
+  if (retry !== undefined) retries.set(policy, retry);
+  return retry;
 }
 
 function compileMirrors(mirrors: readonly Mirror[], clusters: ClusterMap): readonly CompiledMirror[] {
@@ -201,45 +228,44 @@ function compileDestinations(
   action: ForwardAction,
   requestEdit: HeaderEdit | undefined,
   responseEdit: HeaderEdit | undefined,
-  path: string,
   to: RouteCompiler,
 ): readonly CompiledDestination[] {
   let total = 0;
   for (const destination of action.destinations) total += destination.weight;
   if (!(total > 0)) {
     to.issues.push({
-      path: `${path}.action.destinations`,
+      path: ".action.destinations",
       problem: "no destination has a weight; give at least one a positive weight",
     });
   }
+  const last = action.destinations.length - 1;
   let sum = 0;
   return action.destinations.map((destination, i): CompiledDestination => {
+    const from = to.issues.length;
     sum += destination.weight;
-    if (destination.authority !== undefined) {
-      checkAuthority(destination.authority, `${path}.action.destinations[${i}].authority`, to.issues);
-    }
-    const own = (part: "requestHeaders" | "responseHeaders"): HeaderEdit | undefined =>
-      destination[part] && compileHeaderOps(destination[part], `${path}.action.destinations[${i}]`, part, to.issues);
+    checkAuthority(destination.authority, ".authority", to.issues);
+    const request = compileHeaderOps(destination.requestHeaders, "", "requestHeaders", to);
+    const response = compileHeaderOps(destination.responseHeaders, "", "responseHeaders", to);
+    if (to.issues.length > from) within(to.issues, from, `.action.destinations[${i}]`);
     return {
       name: destination.cluster,
       cluster: to.clusters.get(destination.cluster),
-      upTo: i === action.destinations.length - 1 ? 1 : sum / total,
+      upTo: i === last ? 1 : sum / total,
       authority: action.rewrite?.authority ?? destination.authority,
-      requestEdit: joinEdits(own("requestHeaders"), requestEdit),
-      responseEdit: joinEdits(own("responseHeaders"), responseEdit),
+      requestEdit: joinEdits(request, requestEdit),
+      responseEdit: joinEdits(response, responseEdit),
     };
   });
 }
 
-function compileRewrite(rewrite: Rewrite | undefined, path: string, to: RouteCompiler): CompiledRewrite | undefined {
+function compileRewrite(rewrite: Rewrite | undefined, to: RouteCompiler): CompiledRewrite | undefined {
   if (rewrite === undefined) return undefined;
   const regex = rewrite.pathRegex;
-  checkAuthority(rewrite.authority, `${path}.action.rewrite.authority`, to.issues);
-  checkTarget(rewrite.path, `${path}.action.rewrite.path`, to.issues);
-  checkTarget(regex?.substitution, `${path}.action.rewrite.pathRegex.substitution`, to.issues);
+  checkAuthority(rewrite.authority, ".action.rewrite.authority", to.issues);
+  checkTarget(rewrite.path, ".action.rewrite.path", to.issues);
+  checkTarget(regex?.substitution, ".action.rewrite.pathRegex.substitution", to.issues);
   if (rewrite.path === undefined && regex === undefined) return undefined;
-  const pattern =
-    regex === undefined ? undefined : to.regexes.get(regex.match, `${path}.action.rewrite.pathRegex.match`, to.issues);
+  const pattern = regex === undefined ? undefined : to.regexes.get(regex.match, ".action.rewrite.pathRegex.match", to.issues);
   return {
     path: rewrite.path,
     regex:

@@ -2,6 +2,7 @@
 import { RE2JS, RE2JSException } from "re2js";
 import type { FieldMatch, StringMatch } from "../ir/index.ts";
 import type { Issue } from "../result.ts";
+import type { Made } from "./made.ts";
 
 /** One shape for every kind, so that testing one never leaves a call site's fast path. */
 export interface StringTest {
@@ -53,9 +54,10 @@ export class RegexCache {
   }
 }
 
-/** What compiling one snapshot's strings needs: where regexes are shared, where problems go. */
+/** What compiling one snapshot's strings needs: where regexes and tests are shared, where problems go. */
 export interface StringCompiler {
   readonly regexes: RegexCache;
+  readonly made: Made;
   readonly issues: Issue[];
 }
 
@@ -92,11 +94,16 @@ export function compileFields(
   to: StringCompiler,
 ): readonly FieldTest[] {
   if (matches === undefined || matches.length === 0) return NO_FIELDS;
-  return matches.map((match, i) => ({
+  const known = to.made.fields.get(matches);
+  if (known !== undefined) return known;
+  const from = to.issues.length;
+  const tests = matches.map((match, i) => ({
     name: match.name,
     test: compileString(match.match, false, at, `${part}[${i}].match`, to),
     invert: match.invert === true,
   }));
+  if (to.issues.length === from) to.made.fields.set(matches, tests);
+  return tests;
 }
 
 const NO_FIELDS: readonly FieldTest[] = [];

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { Made } from "../compile/made.ts";
 import { compileMatch } from "../compile/match.ts";
 import { buildPathTree, type Candidate } from "../compile/route-index.ts";
 import { literalPrefix, RegexCache } from "../compile/string.ts";
@@ -9,7 +10,7 @@ import { failedCondition, type RequestView } from "./request.ts";
 import { findRoute } from "./route.ts";
 
 const issues: Issue[] = [];
-const to = { regexes: new RegexCache(undefined), issues };
+const to = { regexes: new RegexCache(undefined), made: new Made(), issues };
 
 // Few letters, so that paths and prefixes meet often.
 const path = fc.array(fc.constantFrom("/", "a", "b", "ab", "/a"), { maxLength: 5 }).map((parts) => `/${parts.join("")}`);

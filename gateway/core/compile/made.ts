@@ -1,0 +1,24 @@
+import type { FieldMatch, RetryPolicy, StringMatch } from "../ir/index.ts";
+import type { Issue } from "../result.ts";
+import type { FieldTest, StringTest } from "./string.ts";
+import type { CompiledRetry } from "./tables.ts";
+
+/**
+ * What was made already while one snapshot is compiled. Decoding gives equal parts of a chunk as one object, so most are found by
+ * identity. Only what had no issue is kept: each place reports its own.
+ */
+export class Made {
+  readonly methods = new Map<StringMatch, StringTest>();
+  readonly fields = new Map<readonly FieldMatch[], readonly FieldTest[]>();
+  readonly retries = new Map<RetryPolicy, CompiledRetry>();
+  /** By the names, joined by line breaks: no field name has one. */
+  readonly nameSets = new Map<string, ReadonlySet<string>>();
+}
+
+/** Puts `place` in front of the paths of all issues since there were `from`. It costs nothing where there are none. */
+export function within(issues: Issue[], from: number, place: string): void {
+  for (let i = from; i < issues.length; i++) {
+    const issue = issues[i];
+    if (issue !== undefined) issues[i] = { path: place + issue.path, problem: issue.problem };
+  }
+}
