@@ -34,8 +34,10 @@ export function renderTables(results: Results): string {
       times.compileMs.toFixed(1),
       (times.verifyMs + times.compileMs).toFixed(1),
       String(Math.round(times.bytes / 1024)),
+      mebibytes(times.heldBytes).toFixed(1),
     ]);
-    parts.push(`\nsnapshot, milliseconds (medians)\n${grid(["routes", "verify+decode", "compile", "together", "KiB"], rows)}`);
+    const header = ["routes", "verify+decode", "compile", "together", "KiB", "held MiB"];
+    parts.push(`\nsnapshot, milliseconds (medians)\n${grid(header, rows)}`);
   }
   if (results.propagation !== undefined) {
     const { gateways, changes, p50Ms, p99Ms } = results.propagation;
@@ -104,6 +106,7 @@ export function barLines(results: Results): string {
       atLeast: true,
     },
     { what: "verify + compile of 5,000 routes, ms", value: times && times.verifyMs + times.compileMs, bar: 50, atLeast: false },
+    { what: "memory that 5,000 routes hold, MiB", value: times && mebibytes(times.heldBytes), bar: 40, atLeast: false },
     { what: "commit to enforced, p99 ms", value: results.propagation?.p99Ms, bar: 100, atLeast: false },
   ];
   const lines = bars
@@ -113,6 +116,10 @@ export function barLines(results: Results): string {
       return `  ${met ? "met   " : "MISSED"}  ${what}: ${value.toFixed(2)} (${atLeast ? "at least" : "at most"} ${bar})\n`;
     });
   return lines.length === 0 ? "" : `\nbars\n${lines.join("")}`;
+}
+
+function mebibytes(bytes: number): number {
+  return bytes / 1_048_576;
 }
 
 function grid(header: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -1,7 +1,9 @@
-/** How long a gateway takes from a snapshot's signed bytes to tables: everything new, nothing held. */
+/** How long a gateway takes from a snapshot's signed bytes to tables (everything new, nothing held), and what it then holds. */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { chunkSnapshot } from "../../controlplane/snapshot/index.ts";
-import { compile } from "../../gateway/core/index.ts";
-import { acceptSnapshot } from "../../gateway/core/ir/index.ts";
+import { compile, type Tables } from "../../gateway/core/index.ts";
+import { acceptSnapshot, type HeldSnapshot, type TrustRoot } from "../../gateway/core/ir/index.ts";
 import { bytesByHash, contextOf, makeKey, makeRoot, makeSnapshot, manifestOf, signManifest } from "../support/snapshots.ts";
 import { median } from "./measure.ts";
 
@@ -12,6 +14,14 @@ export interface SnapshotTimes {
   /** Both, the first time in the process, when nothing is compiled to machine code yet. */
   readonly firstMs: number;
   readonly bytes: number;
+  /** Heap that the accepted snapshot and its tables keep. */
+  readonly heldBytes: number;
+}
+
+interface Signed {
+  readonly jws: Uint8Array;
+  readonly bytes: ReadonlyMap<string, Uint8Array>;
+  readonly root: TrustRoot;
 }
 
 const SIZES = [100, 1_000, 5_000];
@@ -24,16 +34,14 @@ export async function measureSnapshots(rounds: number, say: (text: string) => vo
     say(`snapshot of ${routes} routes: ${rounds} rounds`);
     const chunks = chunkSnapshot(makeSnapshot(routes));
     const bytes = bytesByHash(chunks);
-    const jws = await signManifest(manifestOf(chunks, { version: 1 }), [key]);
+    const signed: Signed = { jws: await signManifest(manifestOf(chunks, { version: 1 }), [key]), bytes, root };
     const verify: number[] = [];
     const compiled: number[] = [];
     for (let round = 0; round < rounds + 3; round += 1) {
       const started = performance.now();
-      const outcome = await acceptSnapshot(jws, bytes, contextOf(root, { held: undefined }));
-      if (outcome.kind !== "accepted") throw new Error(`the bench's own snapshot was not accepted: ${JSON.stringify(outcome)}`);
+      const held = await accept(signed);
       const accepted = performance.now();
-      const tables = compile(outcome.held.snapshot, "1.1", undefined);
-      if (!tables.ok) throw new Error(`the bench's own snapshot does not compile: ${JSON.stringify(tables.error[0])}`);
+      tablesOf(held);
       verify.push(accepted - started);
       compiled.push(performance.now() - accepted);
     }
@@ -42,7 +50,35 @@ export async function measureSnapshots(rounds: number, say: (text: string) => vo
       compileMs: median(compiled.slice(3)),
       firstMs: (verify[0] ?? 0) + (compiled[0] ?? 0),
       bytes: [...bytes.values()].reduce((sum, chunk) => sum + chunk.byteLength, 0),
+      heldBytes: await measureHeld(signed),
     };
   }
   return Object.fromEntries(SIZES.map((routes) => [routes, results[routes]])) as Record<string, SnapshotTimes>;
+}
+
+async function accept({ jws, bytes, root }: Signed): Promise<HeldSnapshot> {
+  const outcome = await acceptSnapshot(jws, bytes, contextOf(root, { held: undefined }));
+  if (outcome.kind !== "accepted") throw new Error(`the bench's own snapshot was not accepted: ${JSON.stringify(outcome)}`);
+  return outcome.held;
+}
+
+function tablesOf(held: HeldSnapshot): Tables {
+  const tables = compile(held.snapshot, "1.1", undefined);
+  if (!tables.ok) throw new Error(`the bench's own snapshot does not compile: ${JSON.stringify(tables.error[0])}`);
+  return tables.value;
+}
+
+/** The heap with one snapshot in force against the heap without, nothing else being left in either. */
+async function measureHeld(signed: Signed): Promise<number> {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  const held = await accept(signed);
+  const inForce = { held, tables: tablesOf(held) };
+  collect();
+  const after = process.memoryUsage().heapUsed;
+  // They are still needed here, so they were there when the heap was measured.
+  if (inForce.tables.routeTables.size !== inForce.held.snapshot.routeTables.length) throw new Error("a route table is missing");
+  return after - before;
 }
