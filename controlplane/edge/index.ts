@@ -4,3 +4,4 @@
  */
 export { type Bundle, bundleWorker } from "./bundle.ts";
 export { type WorkerdBinding, type WorkerdConfig, type WorkerdSocket, type WorkerdWorker, workerdConfig } from "./workerd.ts";
+export { workerdBinary } from "./workerd-binary.ts";

@@ -1,7 +1,13 @@
 /** A real workerd on loopback: Workers bundled from their source, Durable Objects with SQLite, one process, always ended. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bundleWorker, type WorkerdConfig, type WorkerdWorker, workerdConfig } from "../../controlplane/edge/index.ts";
+import {
+  bundleWorker,
+  type WorkerdConfig,
+  type WorkerdWorker,
+  workerdBinary,
+  workerdConfig,
+} from "../../controlplane/edge/index.ts";
 import { type Running, start, untilPort } from "../tools/processes.ts";
 
 export interface TestWorker extends Omit<WorkerdWorker, "file"> {
@@ -40,7 +46,9 @@ export async function startWorkerd(directory: string, config: TestWorkerd, env: 
   if (config.storage !== undefined) mkdirSync(join(directory, config.storage), { recursive: true });
   const storage = config.storage === undefined ? {} : { storage: join(directory, config.storage) };
   writeFileSync(join(directory, "workerd.capnp"), workerdConfig({ ...config, workers, ...storage }));
-  const running = start("workerd", ["workerd", "serve", join(directory, "workerd.capnp"), "--experimental"], {
+  const binary = workerdBinary();
+  if (!binary.ok) throw new Error(binary.error);
+  const running = start("workerd", [binary.value, "serve", join(directory, "workerd.capnp"), "--experimental"], {
     env: { ...process.env, ...env },
   });
   for (const { address } of config.sockets) await untilPort(running, Number(address.slice(address.lastIndexOf(":") + 1)));
