@@ -23,7 +23,8 @@ import type {
 import { DEFAULT_SETTINGS, DEFAULT_SNAPSHOT_LIMITS, MANIFEST_TYP, openRoot, ROOT_TYP } from "../../gateway/core/ir/index.ts";
 
 export const NOW_S = 1_800_000_000;
-export const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
+// The runtimes' types disagree about what backs the bytes of an encoder.
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
 export const json = (value: unknown): Uint8Array => utf8(canonicalJson(value));
 
 export interface TestKey extends Signer {
