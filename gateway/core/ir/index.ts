@@ -10,6 +10,7 @@ export * from "./decode-file.ts";
 export type * from "./listener.ts";
 export * from "./manifest.ts";
 export type * from "./policy.ts";
+export * from "./relay.ts";
 export type * from "./route.ts";
 export * from "./settings.ts";
 export {
@@ -27,9 +28,12 @@ export {
   type AcceptedState,
   chunkRefs,
   DEFAULT_SNAPSHOT_LIMITS,
+  EDGE_SNAPSHOT_LIMITS,
   peekManifest,
   type SnapshotLimits,
   type VerifiedManifest,
+  type VersionFloor,
+  verifyChunk,
   verifyManifest,
 } from "./verify.ts";
 export * from "./verify-age.ts";

@@ -29,6 +29,11 @@ export const DEFAULT_SNAPSHOT_LIMITS: SnapshotLimits = {
   maxChunkBytes: 8_388_608,
   maxTotalBytes: 67_108_864,
 };
+/**
+ * What an edge site takes: a Worker has 128 MB for the chunks, what is decoded of them, and two generations of tables while one replaces the other; and
+ * one call between a Durable Object and an isolate carries at most 32 MiB.
+ */
+export const EDGE_SNAPSHOT_LIMITS: SnapshotLimits = { ...DEFAULT_SNAPSHOT_LIMITS, maxTotalBytes: 25_165_824 };
 
 /** What a reader has to remember over restarts: written before the snapshot is put in force. Plain JSON. */
 export interface AcceptedState {
@@ -41,7 +46,7 @@ export interface AcceptedState {
 }
 
 /** Lowest version a reader without memory takes; comes with its enrolment. */
-interface VersionFloor {
+export interface VersionFloor {
   readonly epoch: number;
   readonly version: number;
 }

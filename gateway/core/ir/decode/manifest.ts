@@ -15,7 +15,13 @@ const MAX_LISTED_CHUNKS = 65_536;
 const SECONDS = integer(0, Number.MAX_SAFE_INTEGER);
 /** The last values are never given out, so that adding one is always possible. */
 const COUNTER = integer(1, Number.MAX_SAFE_INTEGER - 1);
-const hash = text({ max: 43, min: 43, pattern: /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/, is: "a SHA-256 hash in base64url" });
+/** Of a chunk or a payload. The last character holds only four bits, so one hash has one text. */
+export const hash = text({
+  max: 43,
+  min: 43,
+  pattern: /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/,
+  is: "a SHA-256 hash in base64url",
+});
 
 const sectionFields = object<SectionDocument>({
   softExp: SECONDS,
