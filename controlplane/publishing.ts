@@ -4,7 +4,7 @@
  */
 import { type ConfigSet, type ConfigStore, type ResourceOf, refOf } from "./config/index.ts";
 import { type ObjectRef, type Problem, refKey } from "./config/resource.ts";
-import type { SnapshotReader } from "./distribute/index.ts";
+import type { SiteSnapshot, SiteSnapshots, SnapshotReader } from "./distribute/index.ts";
 import type { Log } from "./log.ts";
 import { agesOf, type PipelineOutput, runPipeline, siteSizes, type TranslatedPool } from "./pipeline.ts";
 import { readProxyUsers } from "./proxy-users.ts";
@@ -51,7 +51,7 @@ export interface ProgrammedSince {
   readonly sinceMs: number;
 }
 
-export class Publishing implements SnapshotReader {
+export class Publishing implements SnapshotReader, SiteSnapshots {
   readonly #options: PublishingOptions;
   #keys: KeyRing;
   #output: PipelineOutput | undefined;
@@ -155,9 +155,9 @@ export class Publishing implements SnapshotReader {
 
   // ── what distribution reads ────────────────────────────────────────────────
 
-  latest(pool: string): ReturnType<SnapshotReader["latest"]> {
+  latest(pool: string): SiteSnapshot | undefined {
     const published = this.current(pool)?.published;
-    return published && { ref: published.manifest, jws: published.jws };
+    return published && { ref: published.manifest, jws: published.jws, chunks: published.chunks };
   }
 
   chunk(hash: string): Uint8Array | undefined {

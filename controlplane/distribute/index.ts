@@ -2,6 +2,9 @@
  * Distribution: tells every enrolled gateway of its pool's newest signed snapshot, hands out the chunks it lacks, and keeps what each
  * one answered. It signs nothing and decides nothing about content; a gateway trusts signatures, never this room.
  */
+export { EdgeDistribution } from "./edge.ts";
+export type { SiteStatus, SiteTarget } from "./edge-connection.ts";
+export type { SiteKnowledge, SiteSnapshot, SiteSnapshots } from "./edge-conversation.ts";
 export { type EnrolledGateway, Enrolment, type EnrolOutcome, type IssuedToken } from "./enrolment.ts";
 export {
   type DistributionOptions,

@@ -4,9 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   DistributionServer,
+  EdgeDistribution,
   Enrolment,
   loadServerIdentity,
   type ServerIdentity,
+  type SiteSnapshot,
+  type SiteSnapshots,
+  type SiteStatus,
   type SnapshotReader,
 } from "../../controlplane/distribute/index.ts";
 import {
@@ -26,14 +30,14 @@ import { ControlClient, ControlStore, type Installer, type InstallOutcome } from
 
 const POOL = "ingress";
 
-export class TestControlPlane implements SnapshotReader {
+export class TestControlPlane implements SnapshotReader, SiteSnapshots {
   readonly directory: string;
   readonly enrolment: Enrolment;
   /** Every chunk that was handed out, in order. */
   readonly served: string[] = [];
   readonly logged: string[] = [];
   /** What is handed out instead of what was published. */
-  forged: { readonly ref: { readonly epoch: number; readonly version: number }; readonly jws: Uint8Array } | undefined;
+  forged: Pick<SiteSnapshot, "ref" | "jws"> | undefined;
   /** Added to the clock. */
   aheadMs = 0;
   keys: KeyRing;
@@ -41,6 +45,7 @@ export class TestControlPlane implements SnapshotReader {
   readonly #identity: ServerIdentity;
   readonly #publisher: SnapshotPublisher;
   #server: DistributionServer | undefined;
+  readonly #edges = new Set<EdgeDistribution>();
   readonly #published: Published[] = [];
 
   private constructor(directory: string, keys: KeyRing, history: SnapshotHistory, identity: ServerIdentity) {
@@ -87,6 +92,19 @@ export class TestControlPlane implements SnapshotReader {
     return this.#server;
   }
 
+  /** A control plane's side of the edge, over these snapshots. Ended with the rest. */
+  edge(onChange: (site: SiteStatus) => void = () => undefined): EdgeDistribution {
+    const edge = new EdgeDistribution({
+      snapshots: this,
+      now: () => this.now(),
+      random: () => 0,
+      onChange,
+      log: (message, fields) => this.logged.push(`${message} ${JSON.stringify(fields)}`),
+    });
+    this.#edges.add(edge);
+    return edge;
+  }
+
   useAges(ages: SectionAges): void {
     this.#publisher.useAges(ages);
   }
@@ -101,6 +119,7 @@ export class TestControlPlane implements SnapshotReader {
   offer(published: Published): void {
     this.#published.unshift(published);
     this.server.published(POOL);
+    for (const edge of this.#edges) edge.published(POOL);
   }
 
   async rotate(): Promise<Published> {
@@ -129,9 +148,10 @@ export class TestControlPlane implements SnapshotReader {
     };
   }
 
-  latest(): ReturnType<SnapshotReader["latest"]> {
+  latest(): SiteSnapshot | undefined {
     const [newest] = this.#published;
-    return this.forged ?? (newest && { ref: newest.manifest, jws: newest.jws });
+    if (newest === undefined) return undefined;
+    return { ref: newest.manifest, jws: newest.jws, chunks: new ServedChunks(newest.chunks, this.served), ...this.forged };
   }
 
   chunk(hash: string): Uint8Array | undefined {
@@ -144,6 +164,7 @@ export class TestControlPlane implements SnapshotReader {
   }
 
   async stop(): Promise<void> {
+    await Promise.all([...this.#edges].map((edge) => edge.close()));
     await this.server.close();
   }
 
@@ -151,6 +172,21 @@ export class TestControlPlane implements SnapshotReader {
     await this.stop();
     this.enrolment.close();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** Writes down which chunks were taken. */
+class ServedChunks extends Map<string, Uint8Array> {
+  readonly #served: string[];
+
+  constructor(chunks: ReadonlyMap<string, Uint8Array>, served: string[]) {
+    super(chunks);
+    this.#served = served;
+  }
+
+  override get(hash: string): Uint8Array | undefined {
+    this.#served.push(hash);
+    return super.get(hash);
   }
 }
 
