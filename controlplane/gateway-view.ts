@@ -8,6 +8,7 @@ export function gatewayView(gateway: GatewayStatus, latest: SnapshotRef | undefi
   const held = heldBy(state);
   const seen = stateOf(gateway, latest);
   return {
+    kind: "gateway",
     id,
     pool,
     state: seen,
@@ -37,13 +38,16 @@ function stateOf({ connected, state }: GatewayStatus, latest: SnapshotRef | unde
 function reasonsOf({ state }: GatewayStatus, seen: GatewayState, latest: SnapshotRef | undefined): string[] {
   const reasons: string[] = [];
   if (seen === "waiting" && latest === undefined) reasons.push("its pool has no snapshot yet");
-  if (state.kind === "refused")
-    reasons.push(`refused ${snapshotVersion(state.refused)} (${state.detail.code})`, ...lines(state.detail));
+  if (state.kind === "refused") reasons.push(...refusalReasons(state.refused, state.detail));
   if (state.kind === "offered") reasons.push(`was offered ${snapshotVersion(state.offered)}`);
-  if (state.kind === "synced" && state.problems) reasons.push(...lines(state.problems));
+  if (state.kind === "synced" && state.problems) reasons.push(...problemLines(state.problems));
   return reasons;
 }
 
-function lines({ problems }: RefusalDetail): string[] {
+export function refusalReasons(refused: SnapshotRef, detail: RefusalDetail): string[] {
+  return [`refused ${snapshotVersion(refused)} (${detail.code})`, ...problemLines(detail)];
+}
+
+export function problemLines({ problems }: RefusalDetail): string[] {
   return problems.map(({ name, reason }) => `${name}: ${reason}`);
 }

@@ -8,7 +8,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { createApi } from "./api/index.ts";
 import { ConfigStore, DIRECTORY_ORIGIN, DirectorySource, SqliteStore, type Validation } from "./config/index.ts";
 import { diskFiles } from "./disk-files.ts";
-import { DistributionServer, Enrolment, loadServerIdentity } from "./distribute/index.ts";
+import { DistributionServer, EdgeDistribution, Enrolment, loadServerIdentity } from "./distribute/index.ts";
 import { statePaths } from "./layout.ts";
 import { type Log, makeLog } from "./log.ts";
 import { meshOf } from "./pipeline.ts";
@@ -64,12 +64,19 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
     onChange: () => plane.gatewayChanged(),
     log: (message, fields) => log("info", message, fields),
   });
+  const edge = new EdgeDistribution({
+    snapshots: plane.publishing,
+    now: Date.now,
+    random: Math.random,
+    onChange: () => plane.gatewayChanged(),
+    log: (message, fields) => log("info", message, fields),
+  });
   const grpcPort = await distribution.listen(settings.grpcHost, settings.grpcPort);
   const token = loadToken(paths.apiToken);
   const api = await listenApi(createApi({ operations: plane, token, version: packageJson.version }), settings);
   // Before the first pass reads them, so that none is missed in between.
   const stopSecrets = watchSettled(settings.secrets, () => plane.publishing.queue());
-  await plane.start(distribution);
+  await plane.start(distribution, edge);
   const stopWatching = [
     watchSettled(paths.keys, () => {
       takeKeys(paths.keys, plane).catch((error: unknown) => {
@@ -97,7 +104,7 @@ async function run(settings: ControlPlaneSettings, log: Log): Promise<void> {
     for (const source of sources) source.close();
     api.close();
     api.closeAllConnections();
-    await distribution.close();
+    await Promise.all([distribution.close(), edge.close()]);
     enrolment.close();
     persistence.close();
     process.exit(0);

@@ -27,11 +27,19 @@ import type {
 } from "./api/index.ts";
 import { type ConfigStore, KINDS, objectSchema, statusesOf } from "./config/index.ts";
 import { type Problem, refKey } from "./config/resource.ts";
-import { type DistributionServer, type Enrolment, type GatewayStatus, sameSnapshot } from "./distribute/index.ts";
+import {
+  type DistributionServer,
+  type EdgeDistribution,
+  type Enrolment,
+  type GatewayStatus,
+  sameSnapshot,
+} from "./distribute/index.ts";
 import { gatewayView } from "./gateway-view.ts";
 import type { Log } from "./log.ts";
 import { Publishing } from "./publishing.ts";
 import type { SecretReader } from "./secrets.ts";
+import { siteTargets } from "./site-targets.ts";
+import { siteAnswered, siteView } from "./site-view.ts";
 import { encodeSnapshotFile, type KeyRing, type SnapshotHistory, type SnapshotPublisher } from "./snapshot/index.ts";
 
 export interface ControlPlaneOptions {
@@ -54,6 +62,7 @@ export class ControlPlane implements Operations {
   readonly #options: ControlPlaneOptions;
   readonly publishing: Publishing;
   #distribution: DistributionServer | undefined;
+  #edge: EdgeDistribution | undefined;
   readonly #waiters = new Set<() => void>();
 
   constructor(options: ControlPlaneOptions) {
@@ -66,14 +75,21 @@ export class ControlPlane implements Operations {
       secrets,
       now,
       log,
-      onPublished: (pool) => this.#distribution?.published(pool),
-      onPass: () => this.gatewayChanged(),
+      onPublished: (pool) => {
+        this.#distribution?.published(pool);
+        this.#edge?.published(pool);
+      },
+      onPass: () => {
+        this.#edge?.follow(siteTargets(this.publishing.sites ?? [], secrets));
+        this.gatewayChanged();
+      },
     });
   }
 
   /** First pass. Resolves when every pool has its snapshot. */
-  async start(distribution: DistributionServer): Promise<void> {
+  async start(distribution: DistributionServer, edge: EdgeDistribution): Promise<void> {
     this.#distribution = distribution;
+    this.#edge = edge;
     this.publishing.queue();
     await this.publishing.passed();
   }
@@ -207,13 +223,12 @@ export class ControlPlane implements Operations {
     };
   }
 
-  /** Answers as soon as every connected gateway has taken or refused its pool's newest snapshot. */
+  /** Answers as soon as every connected gateway and site has its pool's newest snapshot in force, or refused it. */
   async wait(timeoutMs: number): Promise<EnforcedAnswer> {
     const started = performance.now();
     await this.publishing.passed();
-    const settled = (): boolean => this.#statuses().every((gateway) => !gateway.connected || this.#answered(gateway));
     const deadline = started + timeoutMs;
-    while (!settled() && performance.now() < deadline) await this.#nextChange(deadline - performance.now());
+    while (!this.#allAnswered() && performance.now() < deadline) await this.#nextChange(deadline - performance.now());
     const gateways = this.#gateways();
     return {
       complete: gateways.every(({ state }) => state === "synced" || state === "disconnected"),
@@ -266,7 +281,22 @@ export class ControlPlane implements Operations {
   }
 
   #gateways(): GatewayView[] {
-    return this.#statuses().map((gateway) => gatewayView(gateway, this.publishing.latest(gateway.pool)?.ref));
+    const { pin } = this.publishing.keys;
+    return [
+      ...this.#statuses().map((gateway) => gatewayView(gateway, this.publishing.latest(gateway.pool)?.ref)),
+      ...(this.#edge?.status() ?? []).map((site) => siteView(site, this.publishing.latest(site.pool)?.ref, pin)),
+    ];
+  }
+
+  #allAnswered(): boolean {
+    const sites = (this.#edge?.status() ?? []).filter(({ connection }) => connection !== undefined);
+    return (
+      this.#statuses().every((gateway) => !gateway.connected || this.#answered(gateway)) &&
+      sites.every((site) => {
+        const latest = this.publishing.latest(site.pool)?.ref;
+        return latest === undefined || siteAnswered(site, latest);
+      })
+    );
   }
 
   #answered({ pool, state }: GatewayStatus): boolean {

@@ -40,7 +40,7 @@ export interface ChangeResponse {
 }
 
 export interface EnforcedAnswer {
-  /** Every connected gateway of every pool enforces its pool's newest snapshot. */
+  /** Every connected gateway and site of every pool enforces its pool's newest snapshot. */
   readonly complete: boolean;
   readonly tookMs: number;
   readonly gateways: readonly GatewayView[];
@@ -53,15 +53,32 @@ export interface EnforcedAnswer {
 export type GatewayState = "synced" | "partial" | "pending" | "refused" | "waiting" | "disconnected";
 
 export interface GatewayView {
+  /** `site`: a place at the edge; its relay takes snapshots for all of its isolates. */
+  readonly kind: "gateway" | "site";
   readonly id: string;
   readonly pool: string;
   readonly state: GatewayState;
-  /** Version it enforces; undefined: none yet. */
+  /** Version it enforces, a site: that its relay has accepted; undefined: none yet. */
   readonly version: string | undefined;
   readonly sinceMs: number;
   readonly software: string;
   /** Why not synced, or what of the snapshot is not in force. */
   readonly reasons: readonly string[];
+  /** Of a site only. */
+  readonly site?: SiteDetails;
+}
+
+export interface SiteDetails {
+  readonly url: string;
+  /** How it is connected; undefined: not. */
+  readonly via: "websocket" | "https" | undefined;
+  readonly connectedMs: number | undefined;
+  /** Why it is not connected, or why it was not before. */
+  readonly lastError: string | undefined;
+  /** When the relay accepted `version`. */
+  readonly acceptedMs: number | undefined;
+  /** Version that its isolates have in force. */
+  readonly enforced: string | undefined;
 }
 
 export interface PoolView {

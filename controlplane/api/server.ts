@@ -188,8 +188,10 @@ function openApi(version: string, kinds: Readonly<Record<string, unknown>>): unk
       },
       "/api/v1/apply": { post: operation("Creates or updates the objects of YAML documents", body("apply")) },
       "/api/v1/delete": { post: operation("Deletes objects", body("delete")) },
-      "/api/v1/status": { get: operation("Pools, gateways and problems") },
-      "/api/v1/wait": { post: operation("Answers when every connected gateway enforces the newest snapshot", body("wait")) },
+      "/api/v1/status": { get: operation("Pools, gateways, edge sites and problems") },
+      "/api/v1/wait": {
+        post: operation("Answers when every connected gateway and edge site enforces the newest snapshot", body("wait")),
+      },
       "/api/v1/snapshots": { get: operation("Published snapshots", { parameters: [parameter("pool", "query")] }) },
       "/api/v1/snapshots/{pool}/{version}": {
         get: operation("One snapshot with its chunks", { parameters: [parameter("pool", "path"), parameter("version", "path")] }),

@@ -74,6 +74,7 @@ function command(answers: Readonly<Record<string, unknown>> = {}, stdin = "") {
 }
 
 const gateway = (change: Partial<GatewayView> = {}): GatewayView => ({
+  kind: "gateway",
   id: "gw-1",
   pool: "ingress",
   state: "synced",
@@ -131,6 +132,62 @@ describe("status", () => {
   test("0 for one that is gone; nobody yet is said", async () => {
     expect((await command({ "/status": status(gateway({ state: "disconnected" })) }).run("status")).code).toBe(0);
     expect((await command({ "/status": status() }).run("status")).out).toContain("no gateway has enrolled yet");
+  });
+});
+
+describe("edge sites", () => {
+  const site = (change: Partial<GatewayView> = {}, details: Partial<GatewayView["site"]> = {}): GatewayView => ({
+    ...gateway({ kind: "site", id: "europe", pool: "ingress", version: "1.4" }),
+    site: {
+      url: "https://edge-eu.example.com",
+      via: "websocket",
+      connectedMs: NOW - 7_200_000,
+      lastError: undefined,
+      acceptedMs: NOW - 9_000,
+      enforced: "1.4",
+      ...details,
+    },
+    ...change,
+  });
+
+  test("have a table of their own: accepted since, in force, connected since", async () => {
+    const { code, out } = await command({ "/status": status(gateway(), site()) }).run("status");
+    expect(code).toBe(0);
+    expect(out).toMatch(/POOL +SITE +STATE +ACCEPTED +SINCE +ENFORCED +CONNECTED +WHY/);
+    expect(out).toMatch(/ingress +europe +synced +1\.4 +9s +1\.4 +2h/);
+    expect(out).toMatch(/ingress +gw-1 +synced +1\.4 +5s/);
+  });
+
+  test("over the fallback, not yet in force, refused, never reached", async () => {
+    const shown = async (one: GatewayView) => await command({ "/status": status(one) }).run("status");
+    expect((await shown(site({}, { via: "https" }))).out).toContain("2h, by https");
+    const pending = await shown(
+      site({ state: "pending", reasons: ["accepted; its isolates take it over now"] }, { enforced: "1.3" }),
+    );
+    expect([pending.code, pending.out]).toEqual([
+      3,
+      expect.stringMatching(/pending +1\.4 +9s +1\.3 +2h +accepted; its isolates/),
+    ]);
+    expect((await shown(site({ state: "refused", reasons: ["wrong audience"] }))).code).toBe(3);
+    const never = { via: undefined, connectedMs: undefined, acceptedMs: undefined, enforced: undefined };
+    const gone = await shown(
+      site({ state: "disconnected", version: undefined, reasons: ["the site refuses the relay token"] }, never),
+    );
+    expect([gone.code, gone.out]).toEqual([
+      0,
+      expect.stringMatching(/disconnected +- +- +- +no +the site refuses the relay token/),
+    ]);
+  });
+
+  test("apply --wait covers them", async () => {
+    const enforced = (gateways: readonly GatewayView[], complete: boolean) => ({ complete, tookMs: 7, gateways });
+    const done = command({ "/apply": changed({ enforced: enforced([gateway(), site()], true) }) });
+    expect((await done.run("apply", "-f", "-", "--wait")).out).toContain("enforced by 1 gateway and 1 edge site after 7 ms");
+    const behind = command({
+      "/apply": changed({ enforced: enforced([gateway(), site({ state: "pending" }, { enforced: "1.3" })], false) }),
+    });
+    const { out } = await behind.run("apply", "-f", "-", "--wait");
+    expect(out).toMatch(/not enforced everywhere:[\s\S]*europe +pending/);
   });
 });
 

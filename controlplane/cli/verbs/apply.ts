@@ -1,11 +1,11 @@
 import type { Command } from "commander";
-import type { ApplyRequest, ChangeResponse, EnforcedAnswer, ObjectChange } from "../../api/index.ts";
+import type { ApplyRequest, ChangeResponse, EnforcedAnswer, GatewayView, ObjectChange } from "../../api/index.ts";
 import type { CliContext } from "../context.ts";
 import { readDocuments } from "../files.ts";
 import { type ApiFlags, collect, durationMs, type OutputFlags, withApi, withOutput } from "../options.ts";
 import { type Cell, CliError, show, type Terminal, table, tinted } from "../output.ts";
 import { problemLines } from "../problems.ts";
-import { GATEWAY_HEADER, gatewayRows } from "./status.ts";
+import { gatewayTables } from "./status.ts";
 
 const DEFAULT_WAIT_MS = 10_000;
 
@@ -84,10 +84,12 @@ function enforcedText(terminal: Terminal, answer: ChangeResponse, nowMs: number)
   const { enforced } = answer;
   if (enforced === undefined) return "";
   if (enforced.complete) return tinted(terminal, enforcedLine(enforced), "good");
-  return `${tinted(terminal, "not enforced everywhere:\n", "bad")}${table(terminal, GATEWAY_HEADER, gatewayRows(enforced.gateways, nowMs))}`;
+  return `${tinted(terminal, "not enforced everywhere:\n", "bad")}${gatewayTables(terminal, enforced.gateways, nowMs)}`;
 }
 
 function enforcedLine({ gateways, tookMs }: EnforcedAnswer): string {
-  const connected = gateways.filter((gateway) => gateway.state === "synced").length;
-  return `enforced by ${connected} gateway${connected === 1 ? "" : "s"} after ${tookMs} ms\n`;
+  const count = (kind: GatewayView["kind"]) => gateways.filter((one) => one.kind === kind && one.state === "synced").length;
+  const [connected, sites] = [count("gateway"), count("site")];
+  const edge = sites === 0 ? "" : ` and ${sites} edge site${sites === 1 ? "" : "s"}`;
+  return `enforced by ${connected} gateway${connected === 1 ? "" : "s"}${edge} after ${tookMs} ms\n`;
 }

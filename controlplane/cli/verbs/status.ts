@@ -13,10 +13,13 @@ const TONES: Record<GatewayState, Tone> = {
   disconnected: "bad",
   waiting: "dim",
 };
-export const GATEWAY_HEADER = ["POOL", "GATEWAY", "STATE", "VERSION", "SINCE", "WHY"];
+const GATEWAY_HEADER = ["POOL", "GATEWAY", "STATE", "VERSION", "SINCE", "WHY"];
+const SITE_HEADER = ["POOL", "SITE", "STATE", "ACCEPTED", "SINCE", "ENFORCED", "CONNECTED", "WHY"];
 
 export function registerStatus(program: Command, context: CliContext): void {
-  const command = program.command("status").description("per gateway: the version it enforces, since when, synced or why not");
+  const command = program
+    .command("status")
+    .description("per gateway and edge site: the version it enforces, since when, synced or why not");
   withOutput(withApi(command))
     .addHelpText(
       "after",
@@ -25,7 +28,7 @@ Examples:
   npx tidegate status
   npx tidegate status -o json
 
-Exit codes: 0 every connected gateway is synced, 3 one is not.`,
+Exit codes: 0 every connected gateway and site is synced, 3 one is not.`,
     )
     .action(async (flags: ApiFlags & OutputFlags) => {
       const status = await context.api(flags).get<StatusResponse>("/status");
@@ -53,20 +56,51 @@ export function statusText(terminal: Terminal, status: StatusResponse, nowMs: nu
   const summary = `${accepted} objects accepted, ${refused} refused, ${withProblems} with problems\n`;
   return [
     pools,
-    gateways.length === 0
-      ? tinted(terminal, "no gateway has enrolled yet\n", "dim")
-      : table(terminal, GATEWAY_HEADER, gatewayRows(gateways, nowMs)),
+    gateways.length === 0 ? tinted(terminal, "no gateway has enrolled yet\n", "dim") : gatewayTables(terminal, gateways, nowMs),
     summary + problemLines(terminal, status.problems, cwd),
   ].join("\n");
 }
 
-export function gatewayRows(gateways: readonly GatewayView[], nowMs: number): (string | Cell)[][] {
-  return gateways.map((gateway) => [
-    gateway.pool,
-    gateway.id,
-    { text: gateway.state, tone: TONES[gateway.state] },
-    gateway.version ?? "-",
-    ago(gateway.sinceMs, nowMs),
-    gateway.reasons.join("; "),
-  ]);
+/** One table for gateways and one for edge sites, whichever there are. */
+export function gatewayTables(terminal: Terminal, views: readonly GatewayView[], nowMs: number): string {
+  const gateways = views.filter(({ kind }) => kind === "gateway");
+  const sites = views.filter(({ kind }) => kind === "site");
+  return [
+    ...(gateways.length === 0
+      ? []
+      : [
+          table(
+            terminal,
+            GATEWAY_HEADER,
+            gateways.map((gateway) => gatewayRow(gateway, nowMs)),
+          ),
+        ]),
+    ...(sites.length === 0
+      ? []
+      : [
+          table(
+            terminal,
+            SITE_HEADER,
+            sites.map((site) => siteRow(site, nowMs)),
+          ),
+        ]),
+  ].join("\n");
+}
+
+function gatewayRow({ pool, id, state, version, sinceMs, reasons }: GatewayView, nowMs: number): (string | Cell)[] {
+  return [pool, id, { text: state, tone: TONES[state] }, version ?? "-", ago(sinceMs, nowMs), reasons.join("; ")];
+}
+
+/** A site that was never connected has no times. */
+function siteRow({ pool, id, state, version, site, reasons }: GatewayView, nowMs: number): (string | Cell)[] {
+  return [
+    pool,
+    id,
+    { text: state, tone: TONES[state] },
+    version ?? "-",
+    ago(site?.acceptedMs, nowMs),
+    site?.enforced ?? "-",
+    site?.connectedMs === undefined ? "no" : `${ago(site.connectedMs, nowMs)}${site.via === "https" ? ", by https" : ""}`,
+    reasons.join("; "),
+  ];
 }

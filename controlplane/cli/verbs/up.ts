@@ -9,11 +9,11 @@ import { plannedPools } from "../../offline.ts";
 import type { CliContext } from "../context.ts";
 import { readDocuments } from "../files.ts";
 import { wholeNumber } from "../options.ts";
-import { CliError, clean, type Terminal, table, tinted } from "../output.ts";
+import { CliError, clean, type Terminal, tinted } from "../output.ts";
 import { type ChildSpec, Supervisor, type SupervisorEvents } from "../supervisor.ts";
 import { readPlan, type UpPlan } from "../up-plan.ts";
 import { type SideDoors, takenPorts, type UpPorts, upPorts } from "../up-ports.ts";
-import { GATEWAY_HEADER, gatewayRows } from "./status.ts";
+import { gatewayTables } from "./status.ts";
 
 interface UpFlags {
   readonly state: string;
@@ -92,7 +92,7 @@ async function up(plan: UpPlan, folder: string, flags: UpFlags, context: CliCont
     const tookMs = Math.round(performance.now() - started);
     terminal.out(summary(terminal, { plan, folder, ports, listeners: await reportedListeners(ports), tookMs }));
     const behind = gateways.filter((gateway) => gateway.state === "partial" || gateway.state === "refused");
-    if (behind.length > 0) terminal.out(`${table(terminal, GATEWAY_HEADER, gatewayRows(behind, context.now()))}\n`);
+    if (behind.length > 0) terminal.out(`${gatewayTables(terminal, behind, context.now())}\n`);
     await ending.promise;
     if (ending.failure() !== undefined) throw new CliError(ending.failure() ?? "");
     terminal.error(tinted(terminal, "stopping: gateways finish what they have begun\n", "dim"));
