@@ -27,7 +27,7 @@ export {
   explain,
   type TriedMatch,
 } from "./explain.ts";
-export { QuotaFilter, type QuotaFilterPorts } from "./filter/quota.ts";
+export { QuotaFilter, type QuotaFilterPorts, type QuotaVerdict } from "./filter/quota.ts";
 export {
   type BodyKind,
   type FieldList,
@@ -41,7 +41,18 @@ export {
   STREAM_BODY,
 } from "./http/message.ts";
 export { findHost, hostOf } from "./match/host.ts";
-export type { Clock, PeerInfo, Ports, QuotaAnswer, QuotaBank, QuotaCharge, Random, Reporter, RequestRecord } from "./ports.ts";
+export type {
+  Clock,
+  LocalBank,
+  PeerInfo,
+  Ports,
+  QuotaAnswer,
+  QuotaBank,
+  QuotaCharge,
+  Random,
+  Reporter,
+  RequestRecord,
+} from "./ports.ts";
 export { createExchange, type IncomingRequest } from "./proxy.ts";
 export * from "./quota/index.ts";
 export { respondError } from "./respond.ts";

@@ -35,7 +35,7 @@ export interface PeerInfo {
 export interface QuotaBank {
   /**
    * Checks all charges together and applies all of them or none (design: a refused request is not charged).
-   * A synchronous answer is required of local scope; a promise is allowed for cluster and global scope.
+   * A synchronous answer is required of local scope; a promise is allowed for global scope. The charges are the bank's to read until it settles.
    */
   take(charges: readonly QuotaCharge[], nowUs: number): QuotaAnswer | Promise<QuotaAnswer>;
   /**
@@ -43,6 +43,11 @@ export interface QuotaBank {
    * given back; a negative cost is charged, room or not.
    */
   settle(charges: readonly QuotaCharge[], nowUs: number): void;
+}
+
+/** A bank that is at hand: it answers at once, and only for limits that are counted here. */
+export interface LocalBank extends QuotaBank {
+  take(charges: readonly QuotaCharge[], nowUs: number): QuotaAnswer;
 }
 
 /** One limit of one quota for one key. `limit` indexes the compiled limit that says window, amount and algorithm. */

@@ -30,6 +30,7 @@ import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
 import type { HttpThread } from "./http1.ts";
 import { decodeLatin1 } from "./latin1.ts";
+import { type BankAccess, Leases } from "./leases.ts";
 import { Listener, type ListenerHooks } from "./listener.ts";
 import { LogFile } from "./log-file.ts";
 import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
@@ -48,6 +49,8 @@ export interface DataPlaneOptions {
   readonly lane: number;
   readonly threads: number;
   readonly quotaMemory: QuotaMemory;
+  /** Undefined: this gateway draws on no bank of global quotas. */
+  readonly bankAccess: BankAccess | undefined;
   readonly metricsMemory: SharedArrayBuffer;
   readonly announce: (notice: SeriesNotice) => void;
   /** Told of what an operator should know. */
@@ -88,6 +91,8 @@ export class DataPlane {
   readonly #egress: EgressGateway;
   readonly #bank: ClosableBank;
   readonly #counters: SharedBank;
+  readonly #leased: ClosableBank;
+  readonly #leases: Leases;
   readonly #listeners = new Map<string, Listener>();
   /** Closed for new connections, with some still being served. */
   readonly #retired = new Set<Listener>();
@@ -118,7 +123,10 @@ export class DataPlane {
     this.#counters = new SharedBank(options.quotaMemory, { lane, unixMs: () => clock.unixMs() });
     this.#bank = new ClosableBank(this.#counters);
     const fallback = new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs: () => clock.unixMs() });
-    const quotas = new QuotaFilter({ bank: this.#bank, fallback, nowUs: monotonicUs() });
+    const nowUs = monotonicUs();
+    this.#leases = new Leases({ lane, access: options.bankAccess, local: this.#counters, nowUs, log });
+    this.#leased = new ClosableBank(this.#leases.bank);
+    const quotas = new QuotaFilter({ bank: this.#bank, leased: this.#leased, fallback, nowUs });
     this.#ports = { clock, random: Math.random, quotas, reporter: this.#reporter };
     this.#egress = new EgressGateway({
       clock,
@@ -154,6 +162,7 @@ export class DataPlane {
     const problems: NamedProblem[] = [];
     const { tables } = next;
     this.#reporter.configure(tables.settings);
+    this.#leases.follow(tables.settings.quotaBank);
     this.#inForce = { tables: this.#routedBy(tables), egress: this.#egressSnapshot(tables, next.egress) };
     for (const [name, listener] of this.#listeners) {
       const compiled = tables.listeners.get(name);
@@ -178,6 +187,7 @@ export class DataPlane {
   close(closed: ClosedSections): void {
     this.#closed = closed;
     this.#bank.closed = closed.quota !== undefined;
+    this.#leased.closed = this.#bank.closed;
     if (this.#inForce === undefined) return;
     const { tables, egress } = this.#inForce;
     this.#inForce = { tables: this.#routedBy(tables), egress: { ...egress, closed: closed.egress } };
@@ -190,6 +200,7 @@ export class DataPlane {
     // Shared by all threads: told once.
     const usage = this.#options.lane === 0 ? this.#counters.usage() : undefined;
     this.#meters.sample(connections, this.#thread.counts, this.#log.dropped, usage);
+    this.#meters.leases(this.#leases.usage);
   }
 
   reopenLogs(): void {
@@ -215,6 +226,7 @@ export class DataPlane {
     for (const listener of all) listener.destroy();
     this.#listeners.clear();
     for (const { pools } of this.#thread.clusters.values()) for (const pool of [...pools]) pool.closeIdle();
+    this.#leases.stop();
     await this.#log.flush();
     this.#thread.deadlines.close();
   }

@@ -17,6 +17,7 @@ import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
 
 export interface EngineOptions {
   readonly threads: number;
+  readonly bankAccess?: DataPlaneOptions["bankAccess"];
   readonly metrics: MetricsRegistry;
   readonly log: DataPlaneOptions["log"];
 }
@@ -138,12 +139,13 @@ export class Engine implements Installer {
   }
 
   #newLane(lane: number): Lane {
-    const { threads, metrics, log } = this.#options;
+    const { threads, bankAccess, metrics, log } = this.#options;
     const { memory, announce } = metrics.block();
     const options: DataPlaneOptions = {
       lane,
       threads,
       quotaMemory: this.#quotaMemory,
+      bankAccess,
       metricsMemory: memory,
       announce,
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),

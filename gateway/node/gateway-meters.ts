@@ -1,5 +1,6 @@
 /** The gateway's own metrics, as one thread counts them. */
 import type { MetricDefinition, QuotaMeter, QuotaOutcome } from "../core/index.ts";
+import type { LeasesUsage } from "./leases.ts";
 import type { Counter, Gauge, MetricsBlock } from "./metrics.ts";
 import type { QuotaUsage } from "./quota.ts";
 import type { UpstreamCounts } from "./upstream/pool.ts";
@@ -8,11 +9,25 @@ function gauge(name: string, help: string): MetricDefinition {
   return { name, kind: "gauge", help, labels: [] };
 }
 
+function total(name: string, help: string): MetricDefinition {
+  return { name, kind: "counter", help, labels: [] };
+}
+
 const DOWNSTREAM_CONNECTIONS = gauge("tidegate_downstream_connections", "Client connections now.");
 const UPSTREAM_CONNECTIONS = gauge("tidegate_upstream_connections", "Connections to origins now, idle ones included.");
 const UPSTREAM_WAITING = gauge("tidegate_upstream_requests_waiting", "Requests that wait for a connection to an origin now.");
 const QUOTA_COUNTERS = gauge("tidegate_quota_counters", "Quota counters in use.");
 const QUOTA_CAPACITY = gauge("tidegate_quota_counters_capacity", "Quota counters that there can be.");
+const LEASES = gauge("tidegate_quota_leases", "Leases of global quotas held.");
+const LEASED_KEYS = gauge("tidegate_quota_leased_keys", "Keys of global quotas that something is held or remembered of.");
+const BREAKER_OPEN = gauge("tidegate_quota_bank_unreachable", "Threads that have given up asking the quota bank, for now.");
+const LEASES_ASKED = total("tidegate_quota_lease_asks_total", "Leases that the quota bank was asked for.");
+const LEASES_DENIED = total("tidegate_quota_lease_denials_total", "Asks that found too little left.");
+const LEASES_FAILED = total(
+  "tidegate_quota_lease_failures_total",
+  "Asks that the quota bank did not answer, or could not count.",
+);
+const UNITS_RETURNED = total("tidegate_quota_lease_unused_total", "Units of leases that were not used.");
 const UPSTREAM_OPENED: MetricDefinition = {
   name: "tidegate_upstream_connections_opened_total",
   kind: "counter",
@@ -89,6 +104,17 @@ export class GatewayMeters {
     this.#block.gauge(QUOTA_COUNTERS).set(quotas.counters);
     this.#block.gauge(QUOTA_CAPACITY).set(quotas.capacity);
     this.#block.gauge(QUOTA_FULL).set(quotas.full);
+  }
+
+  leases({ keys, leases, asked, denied, failed, returned, breaker }: LeasesUsage): void {
+    if (asked === 0) return;
+    this.#block.gauge(LEASES).set(leases);
+    this.#block.gauge(LEASED_KEYS).set(keys);
+    this.#block.gauge(BREAKER_OPEN).set(breaker === "closed" ? 0 : 1);
+    this.#block.gauge(LEASES_ASKED).set(asked);
+    this.#block.gauge(LEASES_DENIED).set(denied);
+    this.#block.gauge(LEASES_FAILED).set(failed);
+    this.#block.gauge(UNITS_RETURNED).set(returned);
   }
 }
 

@@ -16,7 +16,7 @@ import { fail, type Result } from "../core/result.ts";
 import { adminServer, metricsServer, readinessServer } from "./admin.ts";
 import { ControlClient } from "./control.ts";
 import { ControlStore } from "./control-store.ts";
-import { Engine } from "./engine.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
 import { createLog } from "./log.ts";
 import { MetricsRegistry } from "./metrics.ts";
 import { type GatewaySettings, readSettings, usage } from "./settings.ts";
@@ -52,7 +52,7 @@ async function run(settings: GatewaySettings): Promise<void> {
   const joinToken = readJoinToken(settings);
   const store = settings.control === undefined ? undefined : openState(settings.state);
   const metrics = new MetricsRegistry();
-  const engine = new Engine({ threads: settings.threads, metrics, log });
+  const engine = new Engine({ threads: settings.threads, bankAccess: readBankAccess(settings), metrics, log });
   let control: ControlClient | undefined;
   let watcher: FSWatcher | undefined;
   let ending = false;
@@ -157,6 +157,17 @@ function readJoinToken({ joinTokenFile }: GatewaySettings): JoinToken | undefine
     return giveUp(token.error.map(({ problem }) => `join token ${joinTokenFile}: ${problem}`).join("\n"));
   } catch (error) {
     return giveUp(`join token: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function readBankAccess({ bankTokenFile, bankDeadlineMs }: GatewaySettings): EngineOptions["bankAccess"] {
+  if (bankTokenFile === undefined) return undefined;
+  try {
+    const token = readFileSync(bankTokenFile, "utf8").trim();
+    if (/^[\x21-\x7e]+$/.test(token)) return { token, deadlineMs: bankDeadlineMs };
+    return giveUp(`bank token ${bankTokenFile}: has to be one line of visible ASCII`);
+  } catch (error) {
+    return giveUp(`bank token: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

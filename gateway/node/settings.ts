@@ -4,6 +4,7 @@
  */
 import { hostname } from "node:os";
 import { parse as parseYaml } from "yaml";
+import { DEFAULT_BANK_DEADLINE_MS } from "../core/index.ts";
 import { fail, type Issue, ok, type Result } from "../core/result.ts";
 
 export interface GatewaySettings {
@@ -17,6 +18,10 @@ export interface GatewaySettings {
   /** Directory for what has to survive a restart. */
   readonly state: string;
   readonly joinTokenFile: string | undefined;
+  /** Holds the token for the bank of global quotas; undefined: they are counted by onStoreFailure. */
+  readonly bankTokenFile: string | undefined;
+  /** Longest that a request waits for units of a global quota. */
+  readonly bankDeadlineMs: number;
   readonly threads: number;
   /** Always on loopback. */
   readonly adminPort: number;
@@ -28,7 +33,7 @@ export interface GatewaySettings {
 
 interface Setting {
   readonly name: keyof GatewaySettings | "settings";
-  readonly value: "text" | "port" | "threads";
+  readonly value: "text" | "port" | "threads" | "milliseconds";
   readonly placeholder: string;
   readonly help: string;
 }
@@ -41,6 +46,8 @@ const SETTINGS: readonly Setting[] = [
   { name: "snapshot", value: "text", placeholder: "FILE", help: "run this snapshot file, without a control plane" },
   { name: "state", value: "text", placeholder: "DIR", help: "where to keep the last good snapshot (.tidegate/<gateway id>)" },
   { name: "joinTokenFile", value: "text", placeholder: "FILE", help: "join token to enrol with the first time" },
+  { name: "bankTokenFile", value: "text", placeholder: "FILE", help: "token for the bank of global quotas" },
+  { name: "bankDeadlineMs", value: "milliseconds", placeholder: "MS", help: "longest wait for a global quota (50)" },
   { name: "threads", value: "threads", placeholder: "N", help: "worker threads (1)" },
   { name: "adminPort", value: "port", placeholder: "PORT", help: "admin on loopback (15000; 0 picks a free port)" },
   { name: "metricsAddress", value: "text", placeholder: "IP", help: "address of the metrics port (127.0.0.1)" },
@@ -50,6 +57,8 @@ const SETTINGS: readonly Setting[] = [
 ];
 
 const MAX_THREADS = 64;
+/** Nobody should wait longer for a counter. */
+const MAX_BANK_DEADLINE_MS = 2000;
 
 /** Variables of the control plane, the command line and the project's tools: they may stand in the same shell. */
 const OTHER_VARIABLES: ReadonlySet<string> = new Set(
@@ -189,6 +198,8 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
     control: control ?? (snapshot === undefined ? "127.0.0.1:15012" : undefined),
     state: text("state") ?? `.tidegate/${gatewayId}`,
     joinTokenFile: text("joinTokenFile"),
+    bankTokenFile: text("bankTokenFile"),
+    bankDeadlineMs: whole("bankDeadlineMs", DEFAULT_BANK_DEADLINE_MS, 1, MAX_BANK_DEADLINE_MS),
     threads: whole("threads", 1, 1, MAX_THREADS),
     adminPort: whole("adminPort", 15_000, 0, 65_535),
     metricsAddress: text("metricsAddress") ?? "127.0.0.1",

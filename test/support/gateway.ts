@@ -9,7 +9,7 @@ import {
   type Settings,
   type Snapshot,
 } from "../../gateway/core/ir/index.ts";
-import { Engine, MetricsRegistry } from "../../gateway/node/index.ts";
+import { Engine, type EngineOptions, MetricsRegistry } from "../../gateway/node/index.ts";
 
 const ORIGIN = { kind: "VirtualService", namespace: "test", name: "test" };
 
@@ -123,11 +123,12 @@ export interface TestGateway {
   install(snapshot: Snapshot, version?: string): Promise<void>;
 }
 
-export function testGateway(threads = 1): TestGateway {
+export function testGateway(threads = 1, bankAccess?: EngineOptions["bankAccess"]): TestGateway {
   const metrics = new MetricsRegistry();
   const logged: string[] = [];
   const engine = new Engine({
     threads,
+    bankAccess,
     metrics,
     log: (_level, message, fields) => logged.push(`${message} ${JSON.stringify(fields)}`),
   });

@@ -34,11 +34,16 @@ export interface HeldQuota {
 
 export interface QuotaFilterPorts {
   readonly bank: QuotaBank;
+  /** Counts requests that a quota of scope `global` applies to, local limits included: all or nothing. Undefined: there is no bank for those. */
+  readonly leased?: QuotaBank | undefined;
   /** Counts what the bank has no room for, where `onStoreFailure` is `local`; this thread's own. */
   readonly fallback: MapBank;
   /** Monotonic whole microseconds, the same clock for all who share the bank. */
   readonly nowUs: () => number;
 }
+
+/** For a rule that denies what no bank counts. */
+const NO_BANK_RETRY_MS = 1000;
 
 export const NOTHING_CHARGED: QuotaAdmission = { kind: "admitted", fields: [], held: undefined, shadow: undefined };
 
@@ -86,7 +91,9 @@ export class QuotaFilter {
   #ask(job: Job): QuotaVerdict | Promise<QuotaVerdict> {
     const charges = job.fill();
     if (charges.length === 0) return this.#admit(job, undefined);
-    const answer = this.#ports.bank.take(charges, job.nowUs);
+    const bank = job.globals === 0 ? this.#ports.bank : this.#ports.leased;
+    if (bank === undefined) return this.#storeFailed(job, job.firstGlobal(), NO_BANK_RETRY_MS);
+    const answer = bank.take(charges, job.nowUs);
     if (!(answer instanceof Promise)) return this.#decided(job, answer);
     this.#detach(job);
     return answer.then((settled) => this.#decided(job, settled));
@@ -157,7 +164,7 @@ export class QuotaFilter {
       const use = job.use(i);
       if (!use.quota.shadow) continue;
       const charges = use.copies(use.set.limits, job.nowUs, use.cost);
-      const answer = this.#ports.bank.take(charges, job.nowUs);
+      const answer = bankOf(this.#ports, use)?.take(charges, job.nowUs) ?? UNCOUNTED;
       if (answer instanceof Promise) {
         this.#detach(job);
         return answer.then((settled) => {
@@ -207,6 +214,8 @@ class Use {
 class Job {
   nowUs = 0;
   count = 0;
+  /** How many of the quotas that the bank is asked for are of scope `global`. */
+  globals = 0;
   /** What the bank was last asked. */
   charges: readonly Charge[] = [];
   shadow: string | undefined;
@@ -240,7 +249,13 @@ class Job {
   /** All charges that can refuse and that the bank is to count. */
   fill(): readonly Charge[] {
     let size = 0;
-    for (let i = 0; i < this.count; i++) if (isAsked(this.use(i))) size += this.use(i).set.limits.length;
+    this.globals = 0;
+    for (let i = 0; i < this.count; i++) {
+      const use = this.use(i);
+      if (!isAsked(use)) continue;
+      size += use.set.limits.length;
+      if (use.quota.isGlobal) this.globals += 1;
+    }
     while (this.#lists.length <= size) this.#lists.push([]);
     const charges = this.#lists[size] as Charge[];
     let at = 0;
@@ -263,6 +278,11 @@ class Job {
     }
   }
 
+  firstGlobal(): Use {
+    for (let i = 0; i < this.count; i++) if (isAsked(this.use(i)) && this.use(i).quota.isGlobal) return this.use(i);
+    throw new RangeError("no charge is of scope global");
+  }
+
   /** Whose the charge at `index` is. */
   useOf(index: number): Use {
     let end = 0;
@@ -274,6 +294,19 @@ class Job {
   }
 }
 
+function bankOf(ports: QuotaFilterPorts, use: Use): QuotaBank | undefined {
+  return use.quota.isGlobal ? ports.leased : ports.bank;
+}
+
+const UNCOUNTED: QuotaAnswer = {
+  admitted: false,
+  remaining: [],
+  retryAfterMs: NO_BANK_RETRY_MS,
+  resetMs: [],
+  refusedBy: 0,
+  storeFailed: true,
+};
+
 function isAsked(use: Use): boolean {
   return use.place === "bank" && !use.quota.shadow;
 }
@@ -281,14 +314,18 @@ function isAsked(use: Use): boolean {
 class Held implements HeldQuota {
   readonly #ports: QuotaFilterPorts;
   readonly #takenUs: number;
-  readonly #uses: readonly { readonly bank: QuotaBank; readonly charges: readonly Charge[]; readonly weight: number }[];
+  readonly #uses: readonly {
+    readonly bank: QuotaBank | undefined;
+    readonly charges: readonly Charge[];
+    readonly weight: number;
+  }[];
 
   constructor(ports: QuotaFilterPorts, job: Job) {
     const uses = [];
     for (let i = 0; i < job.count; i++) {
       const use = job.use(i);
       if (!use.holds) continue;
-      const bank = use.place === "local" ? ports.fallback : ports.bank;
+      const bank = use.place === "local" ? ports.fallback : bankOf(ports, use);
       const limits = use.place === "local" ? use.set.local : use.set.limits;
       // Of a concurrent slot nothing is used up in the end; of bytes all that went.
       const weight = use.quota.policy.unit === "bytes" ? use.weight : 0;
@@ -303,7 +340,7 @@ class Held implements HeldQuota {
     const nowUs = Math.max(this.#takenUs, this.#ports.nowUs());
     for (const { bank, charges, weight } of this.#uses) {
       for (const charge of charges) charge.cost -= weight * (requestBytes + responseBytes);
-      bank.settle(charges, nowUs);
+      bank?.settle(charges, nowUs);
     }
   }
 }

@@ -75,7 +75,7 @@ export function giveBack(limit: CompiledLimit, s: Float64Array, o: number, cost:
       rollingGiveBack(limit, s, o, cost, takenUs);
       break;
     case "smooth":
-      smoothGiveBack(limit, s, o, cost);
+      smoothGiveBack(limit, s, o, cost, takenUs, at.us);
       break;
     case "calendar":
       calendarGiveBack(s, o, cost, at.unixMs - Math.max(0, at.us - takenUs) / 1000);

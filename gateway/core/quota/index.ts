@@ -11,7 +11,33 @@ export { concurrentForget, MAX_LANES } from "./concurrent.ts";
 export { idleAt, isIdle, type Moment, STATE_SIZE } from "./counter.ts";
 export { Charge, decide, type Places, settleOne, Tally } from "./decide.ts";
 export { Fingerprint } from "./fingerprint.ts";
-export { CompiledLimit, type LimitKind } from "./limit.ts";
+export {
+  answerAsk,
+  bankKeyLimit,
+  type Grant,
+  isLeased,
+  type LeaseCounter,
+  type LeasedCompiledLimit,
+  leaseCounterIdleMs,
+  newLeaseCounter,
+} from "./lease-bank.ts";
+export { type BreakerState, LeaseBreaker } from "./lease-breaker.ts";
+export { type DueAsk, type HolderUsage, LeaseHolder, MAX_HELD_KEYS } from "./lease-holder.ts";
+export {
+  type AskBatch,
+  askBatch,
+  BANK_PATH,
+  bankName,
+  decodeAskBatch,
+  decodeLeaseAnswers,
+  type LeaseAnswer,
+  type LeaseAsk,
+  MAX_BATCH_ASKS,
+  MAX_BATCH_BYTES,
+  type NamedAsk,
+} from "./lease-messages.ts";
+export { DEFAULT_BANK_DEADLINE_MS, LeasedBank, type LeasedBankOptions, type LeaseLink } from "./leased-bank.ts";
+export { CompiledLimit, compileLeasedLimit, type LeasedLimit, type LimitKind } from "./limit.ts";
 export { DEFAULT_MAX_COUNTERS, MapBank, type MapBankOptions } from "./map-bank.ts";
 export {
   type CompiledQuota,

@@ -1,13 +1,31 @@
 /** One limit of one quota, ready to be counted against: every number that arithmetic needs is worked out once per snapshot. */
-import type { QuotaLimit } from "../ir/index.ts";
+import type { LeaseTerms, QuotaAccuracy, QuotaLimit } from "../ir/index.ts";
+import { leaseTerms } from "../ir/index.ts";
 import type { CalendarWindows } from "./calendar-window.ts";
 
 export type LimitKind = "rolling" | "smooth" | "calendar" | "concurrent";
 export type QuotaUnit = "requests" | "bytes" | "concurrent";
 
+/** Largest amount or burst: counts stay exact in a double with room to spare. */
+export const MAX_AMOUNT = 2 ** 48;
+
 /** A rolling window is counted in this many sub-buckets; one more is kept, because the oldest counts whole. */
 export const SUB_BUCKETS = 60;
 export const RING_SIZE = SUB_BUCKETS + 1;
+
+/** All that a bank elsewhere has to know of a limit, as plain data. */
+export interface LeasedLimit {
+  readonly rule: string;
+  readonly unit: QuotaUnit;
+  readonly limit: QuotaLimit;
+  /** Undefined: strict. */
+  readonly accuracy: QuotaAccuracy | undefined;
+}
+
+/** What a limit of scope `global` is more than others: kept in a bank elsewhere and spent out of leases. */
+export interface Leasing extends LeaseTerms {
+  readonly source: LeasedLimit;
+}
 
 /**
  * Amounts, windows and kind of one limit. `counterId` names its counters: the same over snapshots as long as quota, limit
@@ -21,7 +39,7 @@ export class CompiledLimit {
   readonly unit: QuotaUnit;
   /** Units per window; slots for `concurrent`. */
   readonly amount: number;
-  /** The most that one request may cost: `burst` for smooth, `amount` otherwise. */
+  /** The most that one request may cost: `burst` for smooth (less what leases carry over), `amount` otherwise. */
   readonly capacity: number;
   readonly windowMs: number;
   /** Rolling: width of a sub-bucket, whole microseconds, rounded up so that 60 of them cover the window. */
@@ -40,8 +58,17 @@ export class CompiledLimit {
   readonly calendar: CalendarWindows | undefined;
   /** Small number that differs between calendars (zone and unit), kept with a counter to notice a change. */
   readonly calendarTag: number;
+  /** Undefined: counted here. */
+  readonly leasing: Leasing | undefined;
 
-  constructor(rule: string, unit: QuotaUnit, spec: QuotaLimit, calendar: CalendarWindows | undefined, isTold = true) {
+  constructor(
+    rule: string,
+    unit: QuotaUnit,
+    spec: QuotaLimit,
+    calendar: CalendarWindows | undefined,
+    isTold = true,
+    leasing?: Leasing,
+  ) {
     const amount = spec.amount;
     const kind = unit === "concurrent" ? "concurrent" : spec.window;
     const windowUs = Math.max(1, Math.round(spec.perMs * 1000));
@@ -58,13 +85,20 @@ export class CompiledLimit {
     this.gapWhole = Math.floor(this.gapNum / this.gapDen);
     this.gapRest = this.gapNum % this.gapDen;
     // A limit of nothing admits nothing, whatever its burst says.
-    this.capacity = kind === "smooth" && amount > 0 ? (spec.burst ?? amount) : amount;
+    this.capacity = leasing?.capacity ?? (kind === "smooth" && amount > 0 ? (spec.burst ?? amount) : amount);
     this.burstWholeUs = wholeUs(this, this.capacity);
     this.burstRest = restOf(this, this.capacity);
     this.isTold = isTold;
     this.calendar = calendar;
     this.calendarTag = calendar?.tag ?? 0;
+    this.leasing = leasing;
   }
+}
+
+/** @param isTold clients are told when more comes back */
+export function compileLeasedLimit(source: LeasedLimit, calendar: CalendarWindows | undefined, isTold: boolean): CompiledLimit {
+  const leasing = { ...leaseTerms(source.limit, source.accuracy), source };
+  return new CompiledLimit(source.rule, source.unit, source.limit, calendar, isTold, leasing);
 }
 
 type Gap = Pick<CompiledLimit, "gapNum" | "gapDen" | "gapWhole" | "gapRest">;

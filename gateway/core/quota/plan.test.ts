@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { QuotaPolicy } from "../ir/index.ts";
 import type { RequestView } from "../match/request.ts";
-import { type CompiledQuota, compileQuota, MAX_AMOUNT, MAX_WINDOW_MS } from "./plan.ts";
+import { MAX_AMOUNT } from "./limit.ts";
+import { type CompiledQuota, compileQuota, MAX_WINDOW_MS } from "./plan.ts";
 
 const POLICY: QuotaPolicy = {
   id: "shop/per-user",

@@ -1,13 +1,14 @@
 /** A quota policy made ready once per snapshot: what to read from a request, what to charge, and what the headers will say. */
 import type { ReadonlyFieldList } from "../http/message.ts";
 import type { QuotaKeyPart, QuotaLimit, QuotaPolicy } from "../ir/index.ts";
+import { leaseProblem } from "../ir/index.ts";
 import type { RequestView } from "../match/request.ts";
 import type { PeerInfo } from "../ports.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { CalendarWindows, TimeZone } from "./calendar-window.ts";
 import { policyList } from "./headers.ts";
 import { bounded, compileKeyPart, fieldKey, type KeyReader } from "./key.ts";
-import { CompiledLimit } from "./limit.ts";
+import { CompiledLimit, compileLeasedLimit, MAX_AMOUNT } from "./limit.ts";
 
 /** What became of a request at one quota. */
 export type QuotaOutcome =
@@ -47,8 +48,6 @@ export interface LimitSet {
   readonly policies: string;
 }
 
-/** Largest amount or burst: counts stay exact in a double with room to spare. */
-export const MAX_AMOUNT = 2 ** 48;
 /** Longest window: 400 days in milliseconds. */
 export const MAX_WINDOW_MS = 400 * 86_400_000;
 
@@ -56,6 +55,8 @@ export class CompiledQuota {
   readonly policy: QuotaPolicy;
   readonly id: string;
   readonly shadow: boolean;
+  /** Counted out of leases of a bank that several gateways share. */
+  readonly isGlobal: boolean;
   readonly draftHeaders: boolean;
   readonly legacyHeaders: boolean;
   readonly meter: QuotaMeter | undefined;
@@ -70,6 +71,7 @@ export class CompiledQuota {
     this.policy = policy;
     this.id = policy.id;
     this.shadow = policy.mode === "shadow";
+    this.isGlobal = policy.scope === "global";
     this.draftHeaders = policy.headers === "draft" || policy.headers === "both";
     this.legacyHeaders = policy.headers === "legacy" || policy.headers === "both";
     this.meter = options.meter;
@@ -97,11 +99,21 @@ export class CompiledQuota {
 
   /** The limits for the key that `key` has just given; `undefined`: for requests without one. */
   limits(key: string | undefined): LimitSet {
-    if (key === undefined) return this.#base;
+    return key === undefined ? this.#base : this.#limitsOf(key, this.#parts);
+  }
+
+  /** The limits for a key that another gateway has made by the same quota; "" for requests without one. */
+  limitsForKey(key: string): LimitSet {
+    if (key === "") return this.#base;
+    const parts = splitKey(key, this.#readers.length);
+    return parts === undefined ? this.#base : this.#limitsOf(key, parts);
+  }
+
+  #limitsOf(key: string, parts: readonly string[]): LimitSet {
     const exact = this.#exact.get(key);
     for (const pattern of this.#patterns) {
       if (exact !== undefined && exact.rank < pattern.rank) break;
-      if (pattern.parts.every((part, i) => part === null || part === this.#parts[i])) return pattern.set;
+      if (pattern.parts.every((part, i) => part === null || part === parts[i])) return pattern.set;
     }
     return exact?.set ?? this.#base;
   }
@@ -138,6 +150,21 @@ function joinKey(parts: readonly string[]): string {
   let joined = "";
   for (const part of parts) joined += `${part.length}:${part}`;
   return joined;
+}
+
+/** Undoes `joinKey`; undefined: it did not make this key. */
+function splitKey(key: string, count: number): readonly string[] | undefined {
+  if (count === 1) return [key];
+  const parts: string[] = [];
+  let at = 0;
+  while (at < key.length && parts.length < count) {
+    const colon = key.indexOf(":", at);
+    const length = Number(key.slice(at, colon));
+    if (colon === -1 || !Number.isInteger(length)) return undefined;
+    parts.push(key.slice(colon + 1, colon + 1 + length));
+    at = colon + 1 + length;
+  }
+  return at === key.length && parts.length === count ? parts : undefined;
 }
 
 /** @returns the compiled quota, or every problem that keeps it from being enforced as written */
@@ -197,12 +224,12 @@ class SetCompiler {
     }
     const { onStoreFailure } = this.#policy;
     const share = onStoreFailure.kind === "local" ? onStoreFailure.percent / 100 / (this.#options.threads ?? 1) : 0;
-    const local = onStoreFailure.kind === "local" ? specs.map((spec) => this.#limit(cut(spec, share), path)) : [];
+    const local = onStoreFailure.kind === "local" ? specs.map((spec) => this.#limit(cut(spec, share), path, "local")) : [];
     return { limits, local: local.filter((limit) => limit !== undefined), policies: policyList(limits) };
   }
 
-  #limit(spec: QuotaLimit, path: string): CompiledLimit | undefined {
-    const { id, unit, headers } = this.#policy;
+  #limit(spec: QuotaLimit, path: string, scope = this.#policy.scope): CompiledLimit | undefined {
+    const { id, unit, headers, accuracy } = this.#policy;
     const before = this.#issues.length;
     this.#checkNumber(spec.amount, 0, MAX_AMOUNT, `${path}.amount`);
     if (unit !== "concurrent") {
@@ -210,8 +237,12 @@ class SetCompiler {
       if (spec.burst !== undefined) this.#checkNumber(spec.burst, 0, MAX_AMOUNT, `${path}.burst`);
     }
     const calendar = unit !== "concurrent" && spec.window === "calendar" ? this.#calendar(spec, path) : undefined;
+    const leased = scope === "global" ? leaseProblem(spec, unit, accuracy) : undefined;
+    if (leased !== undefined) this.#issues.push({ path: `${path}.${leased.field}`, problem: leased.problem });
     if (this.#issues.length > before) return undefined;
-    return new CompiledLimit(`${id}#${spec.name}`, unit, spec, calendar, headers !== "none");
+    const rule = `${id}#${spec.name}`;
+    if (scope === "global") return compileLeasedLimit({ rule, unit, limit: spec, accuracy }, calendar, headers !== "none");
+    return new CompiledLimit(rule, unit, spec, calendar, headers !== "none");
   }
 
   #checkNumber(value: number, min: number, max: number, path: string): void {

@@ -85,6 +85,17 @@ export function rollingTake(s: Float64Array, o: number, cost: number): void {
   s[o + TOTAL] = (s[o + TOTAL] as number) + cost;
 }
 
+/** Counts `cost` as if taken at `us`, before now or a little after it: nothing of it if that has left the window. After `rollingRoom`. */
+export function rollingTakeAt(limit: CompiledLimit, s: Float64Array, o: number, cost: number, us: number): void {
+  const bucket = Math.floor(us / limit.widthUs);
+  if (bucket > (s[o + NEWEST] as number)) advance(limit, s, o, us);
+  const newest = s[o + NEWEST] as number;
+  if (bucket <= newest - RING_SIZE) return;
+  const at = o + COUNTS + (bucket % RING_SIZE);
+  s[at] = (s[at] as number) + cost;
+  s[o + TOTAL] = (s[o + TOTAL] as number) + cost;
+}
+
 /**
  * Gives back `cost` that was taken at `takenUs`, from the oldest sub-buckets first and never from one younger than the
  * taking: room may come back late that way, never twice. What has left the window already gives nothing back.

@@ -58,11 +58,24 @@ export function smoothTake(limit: CompiledLimit, s: Float64Array, o: number, cos
   s[o + REST] = rest - carry * limit.gapDen;
 }
 
-/** Gives units back; a bucket never holds more than its burst, because the arrival time never counts from before now. */
-export function smoothGiveBack(limit: CompiledLimit, s: Float64Array, o: number, cost: number): void {
+/**
+ * Gives back units that were taken at `takenUs`, less what has flowed in since: had they not been taken, the bucket might have been full meanwhile,
+ * and a full bucket gains nothing.
+ */
+export function smoothGiveBack(
+  limit: CompiledLimit,
+  s: Float64Array,
+  o: number,
+  cost: number,
+  takenUs: number,
+  nowUs: number,
+): void {
+  const elapsedUs = Math.max(0, nowUs - takenUs);
+  const backUs = wholeUs(limit, cost) - elapsedUs;
+  if (backUs <= 0) return;
   const rest = (s[o + REST] as number) - restOf(limit, cost);
   const borrow = rest < 0 ? 1 : 0;
-  s[o + TAT] = (s[o + TAT] as number) - wholeUs(limit, cost) - borrow;
+  s[o + TAT] = (s[o + TAT] as number) - backUs - borrow;
   s[o + REST] = rest + borrow * limit.gapDen;
 }
 
