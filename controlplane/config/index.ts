@@ -36,7 +36,14 @@ export type { CalendarUnit, Limit } from "./kinds/native/common.ts";
 export { type EdgeCluster, type EdgeSiteSpec, siteNames } from "./kinds/native/edge-site.ts";
 export type { EgressAllowRule, EgressDenyRule, EgressPolicySpec, EgressPrincipal } from "./kinds/native/egress-policy.ts";
 export { DEFAULT_MESH_CONFIG, type GatewayPool, type MeshConfigSpec } from "./kinds/native/mesh-config.ts";
-export { keyPartName, type QuotaKeyPart, type QuotaOverride, type QuotaSpec, type QuotaTarget } from "./kinds/native/quota.ts";
+export {
+  keyPartName,
+  type QuotaKeyPart,
+  type QuotaOverride,
+  type QuotaSpec,
+  type QuotaTarget,
+  quotaAccuracy,
+} from "./kinds/native/quota.ts";
 export { type Merged, type MergedObject, mergeSources, type SourceObjects } from "./merge.ts";
 export { checkReferences, type ReferenceOptions, refOf } from "./references.ts";
 export {

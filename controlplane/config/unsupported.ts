@@ -227,7 +227,7 @@ function serviceEntryRules(): readonly UnsupportedRule[] {
 
 function quotaRules(): readonly UnsupportedRule[] {
   return [
-    { field: "spec.scope", when: oneOf("CLUSTER", "GLOBAL"), effect: "object", what: named("scope") },
+    { field: "spec.scope", when: oneOf("CLUSTER"), effect: "object", what: named("scope") },
     { field: "spec.key[].jwtClaim", effect: "object", what: () => "a jwtClaim key" },
     ...matchRules("spec.match[]"),
   ];

@@ -1,7 +1,7 @@
 /** Quota objects and egress limits → quota policies. */
 
 import type { QuotaKeyPart, QuotaLimit, QuotaOverride, QuotaPolicy, RouteMatch } from "../../gateway/core/ir/index.ts";
-import { type EgressAllowRule, keyPartName, type Limit, type MeshConfigSpec } from "../config/index.ts";
+import { type EgressAllowRule, keyPartName, type Limit, type MeshConfigSpec, quotaAccuracy } from "../config/index.ts";
 import { requestMatch } from "./match.ts";
 import type { EgressPolicyResource, QuotaResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
@@ -24,7 +24,9 @@ export function quotaPolicy(quota: QuotaResource, mesh: MeshConfigSpec, status: 
     unit: spec.unit,
     overrides: spec.overrides.map((override) => quotaOverride(override, spec)),
     whenKeyMissing: spec.whenKeyMissing,
-    scope: "local",
+    ...(spec.scope === "global"
+      ? { scope: "global" as const, accuracy: quotaAccuracy(spec.accuracy) }
+      : { scope: "local" as const }),
     onStoreFailure: storeFailure(spec.onStoreFailure),
     mode: spec.mode,
     headers: spec.headers ?? mesh.quotaHeaders,

@@ -219,6 +219,21 @@ describe("a quota bank that takes its time", () => {
     expect(settled).toEqual([1]);
   });
 
+  it("gives back what it took for a client that has left meanwhile", async () => {
+    const settled: number[] = [];
+    let decide: (answer: QuotaAnswer) => void = () => undefined;
+    const taken = new Promise<QuotaAnswer>((resolve) => {
+      decide = resolve;
+    });
+    const rig = new Rig(source, { take: () => taken, settle: (charges) => settled.push(charges.length) });
+    const exchange = rig.exchange();
+    const step = exchange.start();
+    rig.end(exchange, "client_gone");
+    decide(answer);
+    if (step.kind === "wait") await step.until;
+    expect(settled).toEqual([1]);
+  });
+
   it("refuses", async () => {
     const { rig, exchange, next } = await settledBy(
       Promise.resolve({ ...answer, admitted: false, refusedBy: 0, retryAfterMs: 1500 }),

@@ -182,6 +182,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.attempts?.finish();
     this.held?.settle(end.requestBytes, end.responseBytes);
     this.ports.reporter.request(this.record(end));
+    this.phase = "over";
   }
 
   // What filters may ask for.
@@ -215,7 +216,10 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   }
 
   private async decide(pending: Promise<QuotaVerdict>): Promise<void> {
-    this.verdict = await pending;
+    const verdict = await pending;
+    // Nobody is left to use what was taken.
+    if (this.phase === "over" && verdict.kind === "admitted") verdict.held?.settle(0, 0);
+    this.verdict = verdict;
   }
 
   private await(pending: Promise<QuotaVerdict>): Step {

@@ -57,7 +57,7 @@ export class QuotaBank extends DurableObject implements BankRpc {
       const problem = "the bank has no room for another key";
       return { id: ask.id, granted: 0, forMs: 0, retryMs: 1000, moreMs: 0, problem };
     }
-    const before = new Set(counter.grants.map(({ id }) => id));
+    const before = new Set(counter.grants);
     const answer = answerAsk(limit, counter, holder, ask, nowMs);
     this.#store.save(ask.key, counter, before, leaseCounterIdleMs(limit, counter));
     return answer;

@@ -1,5 +1,5 @@
 /**
- * `POST /.tidegate/bank`: how Node gateways and other sites draw on this site's banks. The Worker has checked the caller's token before. A caller names a
+ * `POST BANK_PATH`: how Node gateways and other sites draw on this site's banks. The Worker has checked the caller's token before. A caller names a
  * quota and a limit; what they allow comes out of this site's own verified snapshot.
  */
 import {
@@ -13,6 +13,8 @@ import {
 } from "../core/index.ts";
 import { askBanks } from "./bank-rpc.ts";
 
+/** Where a site answers whoever draws on its banks. */
+export const BANK_PATH = "/.tidegate/bank";
 const RETRY_MS = 1000;
 
 /** @param quotas of the snapshot in force, by id */

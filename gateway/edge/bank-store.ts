@@ -2,29 +2,36 @@
  * The counters of one bank in SQLite: a row per key, and a row per grant that is not settled. Every ask reads and writes its own key's rows only, so a
  * bank that was restarted, moved or put to sleep goes on where it was. What is written here is durable before an answer leaves the object.
  */
-import { type LeaseCounter, type LimitKind, newLeaseCounter, STATE_SIZE } from "../core/index.ts";
+import { type Grant, type LeaseCounter, type LimitKind, newLeaseCounter, STATE_SIZE } from "../core/index.ts";
 
 /** Most keys that one bank keeps. One that still counts is never dropped for another. */
 export const MAX_BANK_KEYS = 1_000_000;
 /** Rows that one clean-up deletes at most, so that nobody waits long behind it. */
 const SWEEP_ROWS = 5_000;
 
+/** What is used of an object's `storage.sql`. */
+export interface BankSql {
+  exec(
+    query: string,
+    ...values: (string | number | ArrayBuffer)[]
+  ): { toArray(): Readonly<Record<string, unknown>>[]; readonly rowsWritten: number };
+}
+
 export class BankStore {
-  readonly #sql: SqlStorage;
+  readonly #sql: BankSql;
   readonly #maxKeys: number;
   #keys: number;
 
-  constructor(sql: SqlStorage, maxKeys = MAX_BANK_KEYS) {
+  constructor(sql: BankSql, maxKeys = MAX_BANK_KEYS) {
     this.#sql = sql;
     this.#maxKeys = maxKeys;
     sql.exec(
       `create table if not exists counter (key text primary key, state blob not null, reach blob not null, idle_ms integer not null) without rowid;
        create index if not exists counter_idle on counter (idle_ms);
-       create table if not exists lease (id text primary key, key text not null, holder text not null, amount integer not null,
-         made_ms integer not null, until_ms integer not null) without rowid;
-       create index if not exists lease_key on lease (key);`,
+       create table if not exists lease (key text not null, id text not null, holder text not null, amount integer not null,
+         made_ms integer not null, until_ms integer not null, primary key (key, id)) without rowid;`,
     );
-    this.#keys = Number(sql.exec("select count(*) as n from counter").one()["n"]);
+    this.#keys = Number(sql.exec("select count(*) as n from counter").toArray()[0]?.["n"]);
   }
 
   get keys(): number {
@@ -52,8 +59,8 @@ export class BankStore {
     };
   }
 
-  /** @param before ids of the grants that the counter was loaded with */
-  save(key: string, counter: LeaseCounter, before: ReadonlySet<string>, idleMs: number): void {
+  /** @param before the grants that the counter was loaded with: those that are still the same ones are not written again */
+  save(key: string, counter: LeaseCounter, before: ReadonlySet<Grant>, idleMs: number): void {
     const { state, reach, grants } = counter;
     const { rowsWritten } = this.#sql.exec(
       "insert into counter (key, state, reach, idle_ms) values (?1, ?2, ?3, ?4) on conflict (key) do nothing",
@@ -71,18 +78,20 @@ export class BankStore {
         bytesOf(reach),
         idleMs,
       );
-    const now = new Set(grants.map(({ id }) => id));
-    for (const id of before) if (!now.has(id)) this.#sql.exec("delete from lease where id = ?", id);
-    for (const { id, holder, amount, madeMs, untilMs } of grants) {
-      if (before.has(id)) continue;
-      this.#sql.exec("insert or replace into lease values (?, ?, ?, ?, ?, ?)", id, key, holder, amount, madeMs, untilMs);
+    const now = new Set(grants);
+    for (const grant of before) if (!now.has(grant)) this.#sql.exec("delete from lease where key = ? and id = ?", key, grant.id);
+    for (const grant of grants) {
+      if (before.has(grant)) continue;
+      const { id, holder, amount, madeMs, untilMs } = grant;
+      this.#sql.exec("insert into lease values (?, ?, ?, ?, ?, ?)", key, id, holder, amount, madeMs, untilMs);
     }
   }
 
   /** Deletes counters that are as good as new. @returns whether there may be more */
   sweep(nowMs: number): boolean {
     const idle = this.#sql.exec("select key from counter where idle_ms <= ? limit ?", nowMs, SWEEP_ROWS).toArray();
-    for (const { key } of idle) {
+    for (const row of idle) {
+      const key = String(row["key"]);
       this.#sql.exec("delete from lease where key = ?", key);
       this.#sql.exec("delete from counter where key = ?", key);
     }

@@ -6,7 +6,6 @@
  */
 import {
   askBatch,
-  BANK_PATH,
   DEFAULT_BANK_DEADLINE_MS,
   type DueAsk,
   decodeLeaseAnswers,
@@ -27,6 +26,7 @@ const CALL_TIMEOUT_MS = 2000;
 /** Where this site's limits are counted. */
 export type BankPlace =
   | { readonly kind: "here"; readonly namespace: DurableObjectNamespace }
+  /** `url` as `Settings.quotaBank` says. */
   | { readonly kind: "elsewhere"; readonly url: string; readonly token: { reveal(): string } };
 
 export interface IsolateBankOptions {
@@ -76,7 +76,7 @@ function carry(place: BankPlace, holder: string, asks: readonly DueAsk[]): Promi
 }
 
 async function post(url: string, token: string, holder: string, asks: readonly DueAsk[]): Promise<readonly LeaseAnswer[]> {
-  const response = await fetch(new URL(BANK_PATH, url), {
+  const response = await fetch(url, {
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     body: JSON.stringify(askBatch(holder, asks)),

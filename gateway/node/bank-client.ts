@@ -2,15 +2,7 @@
  * The way from a Node gateway to the banks of global quotas: batches of asks over HTTPS, on connections that are kept. A call that takes long is given up,
  * and is not a request's to wait for: those stop waiting much sooner. The token is sent over TLS or to this machine, and nowhere else.
  */
-import {
-  askBatch,
-  BANK_PATH,
-  type DueAsk,
-  decodeLeaseAnswers,
-  type LeaseAnswer,
-  type LeaseLink,
-  MAX_BATCH_BYTES,
-} from "../core/index.ts";
+import { askBatch, type DueAsk, decodeLeaseAnswers, type LeaseAnswer, type LeaseLink, MAX_BATCH_BYTES } from "../core/index.ts";
 
 /** Longest that a call to a bank takes. */
 export const MAX_BANK_CALL_MS = 2000;
@@ -18,7 +10,7 @@ export const MAX_BANK_CALL_MS = 2000;
 const TELL_EVERY_MS = 10_000;
 
 export interface BankClientOptions {
-  /** `https://host[:port]` of the site that keeps the banks. */
+  /** Where the site that keeps the banks answers: `https://host/.tidegate/bank`. */
   readonly url: string;
   readonly token: string;
   readonly now: () => number;
@@ -36,7 +28,7 @@ export class BankClient implements LeaseLink {
     const problem = bankUrlProblem(options.url);
     if (problem !== undefined) throw new RangeError(`the quota bank ${JSON.stringify(options.url)} ${problem}`);
     this.#options = options;
-    this.#target = new URL(BANK_PATH, options.url);
+    this.#target = new URL(options.url);
   }
 
   async carry(holder: string, asks: readonly DueAsk[]): Promise<readonly LeaseAnswer[]> {
@@ -95,12 +87,10 @@ export class BankClient implements LeaseLink {
 /** Why a token cannot be sent to a URL; undefined: it can. */
 export function bankUrlProblem(url: string): string | undefined {
   if (!URL.canParse(url)) return "is not a URL; write https://host";
-  const { protocol, hostname, username, pathname, search } = new URL(url);
+  const { protocol, hostname, username, password } = new URL(url);
   const isHere = hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d+){3}$/.test(hostname);
   if (protocol !== "https:" && !(protocol === "http:" && isHere)) return "would send the token in the clear; write https://host";
-  return username === "" && pathname === "/" && search === ""
-    ? undefined
-    : "has more than scheme, host and port; write https://host";
+  return username === "" && password === "" ? undefined : "holds credentials; remove them, the token is enough";
 }
 
 async function boundedText(response: Response): Promise<string> {

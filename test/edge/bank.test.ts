@@ -19,6 +19,7 @@ import {
 import { startWorkerd } from "../support/workerd.ts";
 import type { Running } from "../tools/processes.ts";
 
+const BANK_PATH = "/.tidegate/bank";
 const TOKEN = "bank-token-of-the-test";
 /** Longer than by default: nobody is to be refused because this machine is busy. */
 const DEADLINE_MS = 2000;
@@ -108,7 +109,7 @@ async function startNode(
     listeners: [testListener(port)],
     originPorts: [],
     routes: [testRoute(CLUSTER, {}, { action: { kind: "direct", status: 200 }, quotas: [quota.id] })],
-    settings: { quotaBank: { url: `http://127.0.0.1:${bankPort}` } },
+    settings: { quotaBank: { url: `http://127.0.0.1:${bankPort}${BANK_PATH}` } },
   });
   await gateway.install({ ...snapshot, quotas: [quota] });
   return { port, gateway };
@@ -234,7 +235,7 @@ class Cutter {
       });
     }
     client.on("data", (bytes: Buffer) => {
-      if (bytes.includes("POST /.tidegate/bank")) {
+      if (bytes.includes(`POST ${BANK_PATH}`)) {
         this.calls++;
         isCut = this.every > 0 && this.calls % this.every === 0;
       }
@@ -274,7 +275,7 @@ describe("answers that are lost on the way", () => {
 describe("a site whose banks are at another site", () => {
   it("draws on them over HTTP, and its limit is the same one", async () => {
     const here = await startSites([policy()], { count: 2 });
-    const there = await startSites([policy()], { count: 2, bankUrl: `http://127.0.0.1:${here.ports[0]}` });
+    const there = await startSites([policy()], { count: 2, bankUrl: `http://127.0.0.1:${here.ports[0]}${BANK_PATH}` });
     const all = [...here.ports, ...there.ports];
     const tally = new Tally();
     await tally.load(all, 4 * LIMIT, 60);
@@ -287,7 +288,7 @@ describe("a site whose banks are at another site", () => {
 
 describe("the bank's door", () => {
   const post = (port: number, body: string, token = TOKEN) =>
-    fetch(`http://127.0.0.1:${port}/.tidegate/bank`, { method: "POST", headers: { authorization: `Bearer ${token}` }, body });
+    fetch(`http://127.0.0.1:${port}${BANK_PATH}`, { method: "POST", headers: { authorization: `Bearer ${token}` }, body });
   const askFor = (change: object) =>
     JSON.stringify({
       holder: "h",
@@ -301,9 +302,9 @@ describe("the bank's door", () => {
     expect((await post(port, "{")).status).toBe(400);
     expect((await post(port, askFor({ need: -1 }))).status).toBe(400);
     expect((await post(port, `"${"x".repeat(MAX_BATCH_BYTES)}"`)).status).toBe(413);
-    expect(
-      (await fetch(`http://127.0.0.1:${port}/.tidegate/bank`, { headers: { authorization: `Bearer ${TOKEN}` } })).status,
-    ).toBe(405);
+    expect((await fetch(`http://127.0.0.1:${port}${BANK_PATH}`, { headers: { authorization: `Bearer ${TOKEN}` } })).status).toBe(
+      405,
+    );
   });
 
   it("takes a limit's numbers from its own snapshot, whatever an asker says", async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { QuotaPolicy } from "../ir/index.ts";
 import type { RequestView } from "../match/request.ts";
-import type { QuotaBank } from "../ports.ts";
+import type { QuotaAnswer, QuotaBank, QuotaCharge } from "../ports.ts";
+import type { Charge } from "../quota/decide.ts";
 import { MapBank } from "../quota/map-bank.ts";
 import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaOutcome } from "../quota/plan.ts";
 import { NOTHING_CHARGED, type QuotaAdmission, QuotaFilter, type QuotaVerdict } from "./quota.ts";
@@ -315,6 +316,91 @@ describe("a bank without room", () => {
     const { world, quotas } = full({ kind: "deny" }, { mode: "shadow" });
     expect(world.ask(quotas, "b").kind).toBe("admitted");
     expect(world.outcomes).toEqual(["store_allowed"]);
+  });
+});
+
+describe("quotas of scope global", () => {
+  /** Remembers what it was asked, and says what it is told to. */
+  class Leased implements QuotaBank {
+    readonly asked: string[][] = [];
+    readonly settled: number[] = [];
+    refuses: { readonly at: number; readonly storeFailed: boolean } | undefined;
+
+    take(charges: readonly QuotaCharge[]): QuotaAnswer {
+      this.asked.push((charges as Charge[]).map(({ limit }) => limit.rule));
+      const { at, storeFailed } = this.refuses ?? { at: -1, storeFailed: false };
+      const left = charges.map(() => 7);
+      return { admitted: at === -1, remaining: left, resetMs: left, retryAfterMs: 2000, refusedBy: at, storeFailed };
+    }
+
+    settle(charges: readonly QuotaCharge[]): void {
+      this.settled.push(...charges.map(({ cost }) => cost));
+    }
+  }
+
+  const setUp = (over: Partial<QuotaPolicy> = {}, hasBank = true) => {
+    const world = new World();
+    const leased = new Leased();
+    const ports = {
+      bank: world.bank,
+      leased: hasBank ? leased : undefined,
+      fallback: new MapBank({ maxCounters: 9, unixMs: () => 0 }),
+    };
+    const filter = new QuotaFilter({ ...ports, nowUs: () => world.us });
+    const limits = [{ name: "one", amount: 4, perMs: 60_000, window: "rolling" as const }];
+    const local = world.quota({ id: "shop/local", limits: ONE });
+    const global = world.quota({ id: "shop/global", scope: "global", limits, ...over });
+    const ask = (...quotas: readonly CompiledQuota[]) => filter.charge(quotas, request("a"), PEER, 100) as QuotaVerdict;
+    return { world, leased, local, global, ask };
+  };
+
+  it("are charged by the bank of leases, local ones with them; local ones alone are not", () => {
+    const { leased, local, global, ask } = setUp();
+    expect(ask(local)).toBe(NOTHING_CHARGED);
+    expect(leased.asked).toEqual([]);
+    expect(ask(local, global)).toBe(NOTHING_CHARGED);
+    expect(leased.asked).toEqual([["shop/local#one", "shop/global#one"]]);
+  });
+
+  it("are asked again without the one that cannot be counted, and that one is counted by its share", () => {
+    const { world, leased, local, global, ask } = setUp({ onStoreFailure: { kind: "local", percent: 50 } });
+    leased.refuses = { at: 1, storeFailed: true };
+    for (let i = 0; i < 2; i++) {
+      expect(ask(local, global).kind).toBe(i === 0 ? "admitted" : "refused");
+      world.us += 500_000;
+    }
+    // The local quota is the local bank's again: it admits one in a second, and the share is given back when it refuses.
+    world.us += 2_000_000;
+    expect(ask(local, global).kind).toBe("admitted");
+    world.us += 2_000_000;
+    expect(refusal(ask(local, global)).rule).toBe("shop/global#one");
+  });
+
+  it.each([
+    ["deny", { kind: "deny" } as const, ["refused", "refused", "refused"]],
+    ["allow", { kind: "allow" } as const, ["admitted", "admitted", "admitted"]],
+    ["local", { kind: "local", percent: 50 } as const, ["admitted", "admitted", "refused"]],
+  ])("without a bank are what onStoreFailure says: %s", (_name, onStoreFailure, kinds) => {
+    const { global, ask } = setUp({ onStoreFailure }, false);
+    expect([1, 2, 3].map(() => ask(global).kind)).toEqual(kinds);
+    if (onStoreFailure.kind === "deny") expect(refusal(ask(global)).code).toBe("quota_unavailable");
+  });
+
+  it("in shadow mode are counted by themselves and never refuse, bank or no bank", () => {
+    const { leased, local, global, ask } = setUp({ mode: "shadow" });
+    leased.refuses = { at: 0, storeFailed: false };
+    expect(ask(local, global)).toMatchObject({ kind: "admitted", shadow: "shop/global#one" });
+    expect(leased.asked).toEqual([["shop/global#one"]]);
+    const without = setUp({ mode: "shadow" }, false);
+    expect(without.ask(without.global).kind).toBe("admitted");
+    expect(without.world.outcomes).toEqual(["store_allowed"]);
+  });
+
+  it("are settled where they were charged", () => {
+    const { leased, global, ask } = setUp({ unit: "bytes" });
+    const verdict = ask(global) as QuotaAdmission;
+    verdict.held?.settle(30, 20);
+    expect(leased.settled).toEqual([50]);
   });
 });
 

@@ -50,7 +50,7 @@ export function leaseTerms(limit: QuotaLimit, accuracy: QuotaAccuracy | undefine
 function smoothTerms(limit: QuotaLimit, share: number, excess: number): LeaseTerms {
   const burst = limit.amount === 0 ? 0 : (limit.burst ?? limit.amount);
   const perMs = limit.amount / limit.perMs;
-  const filledMs = limit.amount === 0 ? 0 : burst / perMs;
+  const filledMs = limit.amount === 0 ? 0 : (burst * limit.perMs) / limit.amount;
   const leaseMs = clampLease(Math.max(filledMs * BUCKET_SHARE, Math.min(share, LOOSE_SHARE) * limit.perMs));
   const reserve = Math.max(0, Math.ceil(perMs * leaseMs) - excess);
   return { leaseMs, excess, capacity: Math.max(0, burst - reserve) };

@@ -8,7 +8,7 @@ export interface Settings {
   readonly explainHeaders: boolean;
   /** Who may hand requests on to this gateway with a passport. Absent: nobody. */
   readonly passports?: PassportSettings;
-  /** Where global quotas are kept. Absent: at the site itself, or there are none. */
+  /** Where global quotas are kept: address of a site's bank, path included. Absent: at the site itself, or there are none. */
   readonly quotaBank?: { readonly url: string };
 }
 

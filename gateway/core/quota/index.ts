@@ -4,6 +4,8 @@
  * Invariant: a limit's stated bound holds for every arrival order and every clock that does not run backwards; a refused
  * request is charged nothing. The arithmetic is whole numbers over a stretch of a Float64Array and knows neither threads nor
  * stores: a bank (MapBank here, shared memory on Node) finds the stretch and keeps others off it meanwhile.
+ * A limit of scope `global` is spent out of leases: lease-bank.ts grants them (one bank, wherever it is), lease-holder.ts spends them (every thread and
+ * isolate), and what they prove together stands in ir/lease-terms.ts.
  * It never reads a clock, never evicts a counter that still counts, and never decides what a refusal looks like beyond its fields and body.
  */
 export { CalendarWindows, TimeZone } from "./calendar-window.ts";
@@ -26,7 +28,6 @@ export { type DueAsk, type HolderUsage, LeaseHolder, MAX_HELD_KEYS } from "./lea
 export {
   type AskBatch,
   askBatch,
-  BANK_PATH,
   bankName,
   decodeAskBatch,
   decodeLeaseAnswers,

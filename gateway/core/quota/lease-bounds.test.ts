@@ -353,7 +353,7 @@ describe("leases", () => {
         admitted += world.admitted;
         expect(world.worst(limit.windowMs * 1000)).toBeLessThanOrEqual(limit.amount * (1 + shareOf(accuracy)));
       }),
-      { numRuns: 400 },
+      { numRuns: 500 },
     );
     expect(admitted).toBeGreaterThan(10_000);
   });
@@ -365,7 +365,7 @@ describe("leases", () => {
         for (const step of steps) world.step(step);
         expect(world.worstWindow(limit.windowMs)).toBeLessThanOrEqual(limit.amount);
       }),
-      { numRuns: 200 },
+      { numRuns: 500 },
     );
   });
 
@@ -384,7 +384,7 @@ describe("leases", () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
   });
 });

@@ -5,8 +5,6 @@ import { Fingerprint } from "./fingerprint.ts";
 import type { DueAsk } from "./lease-holder.ts";
 import { MAX_AMOUNT } from "./limit.ts";
 
-/** Where a gateway sends a batch, below the URL of the site that keeps the banks. */
-export const BANK_PATH = "/.tidegate/bank";
 /** Most asks in one call to a bank. */
 export const MAX_BATCH_ASKS = 256;
 /** Longest batch, or answer to one, in bytes. */

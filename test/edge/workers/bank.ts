@@ -9,7 +9,7 @@ import {
 } from "../../../gateway/core/index.ts";
 import type { QuotaPolicy } from "../../../gateway/core/ir/index.ts";
 import { type BankPlace, IsolateBank } from "../../../gateway/edge/bank.ts";
-import { answerBankRequest } from "../../../gateway/edge/bank-entry.ts";
+import { answerBankRequest, BANK_PATH } from "../../../gateway/edge/bank-entry.ts";
 
 export { QuotaBank } from "../../../gateway/edge/bank-do.ts";
 
@@ -51,7 +51,7 @@ export default {
   async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     isolate ??= born(env);
     const url = new URL(request.url);
-    if (url.pathname === "/.tidegate/bank") {
+    if (url.pathname === BANK_PATH) {
       if (request.headers.get("authorization") !== `Bearer ${env.BANK_TOKEN}`) return new Response(null, { status: 401 });
       if (env.BANK === undefined) return new Response(null, { status: 404 });
       return answerBankRequest(request, isolate.quotas, env.BANK);

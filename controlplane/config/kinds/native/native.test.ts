@@ -226,10 +226,18 @@ test.each([
   ],
   [
     "Quota",
-    quota(`${limit}, scope: global`),
+    quota("scope: global, unit: concurrent, limits: [{ concurrent: 1 }, { name: b, concurrent: 2 }]"),
+    ["error spec.unit: requests in flight cannot be counted out of leases; write scope: local"],
+  ],
+  [
+    "Quota",
+    quota(
+      "scope: global, key: [{ header: u }], limits: [{ name: a, requests: 100, per: 500ms }, { name: b, requests: 100, per: 1s, window: smooth, burst: 30 }], overrides: [{ key: { u: x }, limits: [{ name: b, requests: 1000, per: 1s, window: smooth, burst: 40 }] }]",
+    ),
     [
-      "error spec.scope: scope global is not supported yet, so the object is refused",
-      "error spec.accuracy: scope global cannot keep accuracy strict without asking another continent per request; write { bounded: 5% } or bestEffort",
+      "error spec.limits[0].per: a global window has at least 1000 ms, because leases have to outlive the way to the bank; write per: 1s, or scope: local",
+      "error spec.limits[1].burst: a burst of 30 refills before a lease of 250 ms has ended, so the rate cannot be kept; write burst: 50 or more, window: rolling, or accuracy: bestEffort",
+      "error spec.overrides[0].limits[0].burst: a burst of 40 refills before a lease of 250 ms has ended, so the rate cannot be kept; write burst: 500 or more, window: rolling, or accuracy: bestEffort",
     ],
   ],
   [

@@ -1,5 +1,6 @@
 /** Quota: how much of what, for whom. */
 import { z } from "zod";
+import { leaseProblem, type QuotaAccuracy } from "../../../../gateway/core/ir/index.ts";
 import { hostProblem } from "../hosts.ts";
 import { httpMatch } from "../istio/virtual-service.ts";
 import { defineKind, type Finding } from "../kind.ts";
@@ -141,7 +142,7 @@ const quotaSchema = z.strictObject({
   accuracy: z
     .union([z.enum(["strict", "bestEffort"]), z.strictObject({ bounded: percentText() })])
     .default("strict")
-    .meta({ description: "strict, {bounded: 5%} or bestEffort" }),
+    .meta({ description: "strict, {bounded: 5%} or bestEffort; local counters are strict whatever this says" }),
   onStoreFailure,
   mode: z.enum(["enforce", "shadow"]).default("enforce"),
   headers: z.enum(["draft", "legacy", "both", "none"]).optional().meta({ description: "Default: quotaHeaders of MeshConfig" }),
@@ -217,6 +218,30 @@ function checkOverrides(spec: QuotaSpec): Finding[] {
   return found;
 }
 
+/** What leases cannot keep. */
+function checkGlobal(spec: QuotaSpec): Finding[] {
+  const lists = [{ list: spec.limits, at: ["limits"] as At }];
+  spec.overrides.forEach((override, index) => {
+    lists.push({ list: override.limits, at: ["overrides", index, "limits"] });
+  });
+  const accuracy = quotaAccuracy(spec.accuracy);
+  const found = lists.flatMap(({ list, at }) =>
+    list.flatMap(({ per, ...limit }, index): Finding[] => {
+      const problem = leaseProblem({ ...limit, perMs: per }, spec.unit, accuracy);
+      if (problem === undefined) return [];
+      return [{ path: problem.field === "unit" ? ["unit"] : [...at, index, problem.field], message: problem.problem }];
+    }),
+  );
+  // The unit is the quota's, whatever limits it has.
+  const ofUnit = found.find(({ path }) => path[0] === "unit");
+  return ofUnit === undefined ? found : [ofUnit];
+}
+
+/** As gateways are told. */
+export function quotaAccuracy(accuracy: QuotaSpec["accuracy"]): QuotaAccuracy {
+  return typeof accuracy === "string" ? { kind: accuracy } : { kind: "bounded", percent: accuracy.bounded };
+}
+
 function checkOverlap(spec: QuotaSpec, override: QuotaOverride, index: number): Finding[] {
   for (let before = 0; before < index; before++) {
     const earlier = Object.entries(spec.overrides[before]?.key ?? {});
@@ -263,13 +288,7 @@ export const quota = defineKind({
         found.push({ path: ["key", index], message: `the key part "${name}" is there already; names of key parts must differ` });
     });
     found.push(...checkUnits(spec.limits, spec.unit, ["limits"]), ...checkOverrides(spec));
-    if (spec.scope === "global" && spec.accuracy === "strict") {
-      found.push({
-        path: ["accuracy"],
-        message:
-          "scope global cannot keep accuracy strict without asking another continent per request; write { bounded: 5% } or bestEffort",
-      });
-    }
+    if (spec.scope === "global") found.push(...checkGlobal(spec));
     if (spec.unit === "concurrent" && typeof spec.cost !== "number") {
       found.push({ path: ["cost"], message: "a request in flight counts by a fixed cost; write a number" });
     }
