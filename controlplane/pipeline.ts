@@ -12,7 +12,7 @@ import {
 import { type ObjectRef, type Problem, refKey } from "./config/resource.ts";
 import { buildRegistry } from "./registry/index.ts";
 import { EDGE_SIZE_LIMITS, type SectionAges, type SizeLimits } from "./snapshot/index.ts";
-import { type Pool, planSites, type SiteKey, siteDemands, translate } from "./translate/index.ts";
+import { bankSite, type Pool, planSites, type SiteKey, siteDemands, translate } from "./translate/index.ts";
 
 /** A pool by its name; `site`: the EdgeSite that it is. */
 export interface TranslatedPool {
@@ -47,7 +47,7 @@ export function runPipeline(
   const references = checkReferences(resources, { locate: set.locate, proxyUsers: new Set(proxyUsers.map((user) => user.name)) });
   const planned = planSites(resources, mesh);
   const problems = [...references, ...services, ...planned.problems];
-  const input = { config: resources, registry, mesh, proxyUsers };
+  const input = { config: resources, registry, mesh, proxyUsers, bank: bankSite(planned.pools, resources) };
   const done = <P extends Pool>(pool: P, translation: ReturnType<typeof translate>) => {
     problems.push(...translation.problems);
     return { pool, snapshot: translation.snapshot, programmed: translation.programmed };

@@ -5,6 +5,6 @@
  * them: a data plane takes the first match. It must never read a clock, a file or a secret, and never throw on objects that config accepted:
  * what cannot be translated is left out, and the object's problems say so.
  */
-export { planSites, type SitePool, siteDemands } from "./sites.ts";
+export { bankSite, planSites, type SitePool, siteDemands } from "./sites.ts";
 export { translate } from "./translate.ts";
 export type { Pool, SiteKey } from "./types.ts";

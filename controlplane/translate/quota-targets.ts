@@ -20,6 +20,7 @@ export class QuotaTargets {
   readonly #byTarget = new Map<string, Entry[]>();
   readonly #byHost = new Map<string, Entry[]>();
   readonly #used = new Map<string, QuotaPolicy>();
+  readonly #global: QuotaPolicy[] = [];
   readonly #rootNamespace: string;
   readonly #status: Status;
 
@@ -29,7 +30,9 @@ export class QuotaTargets {
     const known = new KnownTargets(objects, registry);
     objects.quotas.forEach((quota, rank) => {
       const policy = quotaPolicy(quota, mesh, status);
-      if (policy !== undefined) this.#place({ quota, policy, rank }, known);
+      if (policy === undefined) return;
+      if (policy.scope === "global") this.#global.push(policy);
+      this.#place({ quota, policy, rank }, known);
     });
   }
 
@@ -111,6 +114,11 @@ export class QuotaTargets {
   /** Takes in a policy that is not a Quota object's. */
   add(policy: QuotaPolicy): void {
     this.#used.set(policy.id, policy);
+  }
+
+  /** Takes in what the snapshot's own routes may not name, and its site counts for others. */
+  addGlobal(): void {
+    for (const policy of this.#global) this.#used.set(policy.id, policy);
   }
 
   /** Those that something in the snapshot names. */

@@ -2,9 +2,10 @@
 
 import type { Settings } from "../../gateway/core/ir/index.ts";
 import type { MeshConfigSpec } from "../config/index.ts";
-import type { SiteDemands } from "./types.ts";
+import type { BankSite, SiteDemands } from "./types.ts";
 
-export function settingsOf(mesh: MeshConfigSpec, sites: SiteDemands | undefined): Settings {
+/** @param bank that these gateways draw on from afar */
+export function settingsOf(mesh: MeshConfigSpec, sites: SiteDemands | undefined, bank: BankSite | undefined): Settings {
   const { http, accessLog } = mesh;
   return {
     http: {
@@ -23,6 +24,6 @@ export function settingsOf(mesh: MeshConfigSpec, sites: SiteDemands | undefined)
     accessLog: { enabled: accessLog.enabled, path: accessLog.path },
     explainHeaders: mesh.explainHeaders,
     ...(sites?.passports === undefined ? {} : { passports: sites.passports }),
-    ...(sites?.quotaBank === undefined ? {} : { quotaBank: sites.quotaBank }),
+    ...(bank === undefined ? {} : { quotaBank: { url: bank.url } }),
   };
 }

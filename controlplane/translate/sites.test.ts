@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Snapshot } from "../../gateway/core/ir/index.ts";
 import { type AnyResource, DEFAULT_MESH_CONFIG, formatProblem, refKey, refOf, validateText } from "../config/index.ts";
 import { buildRegistry } from "../registry/index.ts";
-import { MAX_PASSPORT_ISSUERS, planSites, siteDemands } from "./sites.ts";
+import { bankSite, MAX_PASSPORT_ISSUERS, planSites, siteDemands } from "./sites.ts";
 import { translate } from "./translate.ts";
 
 const site = (name: string, fields: string) =>
@@ -10,6 +10,7 @@ const site = (name: string, fields: string) =>
 const through = (cluster: string) => `clusters: [ { name: ${cluster}, ingress: "https://in.example.com" } ]`;
 const MESH = `apiVersion: mesh.tidegate.dev/v1\nkind: MeshConfig\nmetadata: { name: mesh, namespace: shop }\nspec: { gatewayPools: [ { name: edge-pool } ] }\n`;
 const QUOTA = `apiVersion: mesh.tidegate.dev/v1\nkind: Quota\nmetadata: { name: q, namespace: shop }\nspec: { targets: [ { kind: Host, name: a.example.com } ], limits: [ { requests: 1, per: 1s } ] }\n`;
+const GLOBAL = QUOTA.replace("spec: {", "spec: { scope: global,");
 
 function read(...documents: readonly string[]): readonly AnyResource[] {
   const { objects } = validateText(documents.join("---\n"), "a.yaml", { nowMs: 0 });
@@ -17,13 +18,6 @@ function read(...documents: readonly string[]): readonly AnyResource[] {
     if (resource === undefined) throw new Error(problems.map(formatProblem).join("\n"));
     return resource;
   });
-}
-
-/** As config accepts it where a bank is known. */
-function globalQuota(): AnyResource {
-  const [quota] = read(QUOTA);
-  if (quota?.kind !== "Quota") throw new Error("no quota");
-  return { ...quota, spec: { ...quota.spec, scope: "global" } };
 }
 
 function demands(
@@ -85,14 +79,35 @@ test("MAX_PASSPORT_ISSUERS: the sites beyond it are told", () => {
 });
 
 test("the bank is the first site's, where some quota counts globally", () => {
+  const bank = (config: readonly AnyResource[]) => bankSite(planSites(config, DEFAULT_MESH_CONFIG).pools, config);
   const sites = read(site("b", ""), site("a", ""));
-  expect(demands([...sites, globalQuota()]).demands.quotaBank).toEqual({ url: "https://a.example.com/.tidegate/bank" });
-  expect(demands([...sites, ...read(QUOTA)]).demands.quotaBank).toBeUndefined();
+  expect(bank([...sites, ...read(GLOBAL)])?.url).toBe("https://a.example.com/.tidegate/bank");
+  expect(bank([...sites, ...read(QUOTA)])).toBeUndefined();
+  expect(bank([...sites, ...read(site("c", "quotaBank: true"), GLOBAL)])?.url).toBe("https://c.example.com/.tidegate/bank");
+  expect(bank(read(GLOBAL))).toBeUndefined();
+});
+
+test("two sites that both say that they count are told", () => {
+  const { problems } = demands(read(site("a", "quotaBank: true"), site("b", "quotaBank: true"), site("c", "")));
+  expect(problems.map(({ ref, path, message }) => `${ref?.name} ${path}: ${message}`)).toEqual([
+    "b spec.quotaBank: EdgeSite shop/a counts global quotas already; remove quotaBank here or there",
+  ]);
+});
+
+test("the bank's site has every global quota, and all others are told where it is", () => {
+  const config = read(site("a", ""), site("b", ""), GLOBAL, QUOTA);
+  const { registry } = buildRegistry(config);
+  const { pools } = planSites(config, DEFAULT_MESH_CONFIG);
+  const input = { config, registry, mesh: DEFAULT_MESH_CONFIG, bank: bankSite(pools, config) };
+  const [a, b] = pools.map((pool) => translate({ ...input, pool }).snapshot);
+  expect(a?.quotas.map(({ id }) => id)).toEqual(["shop/q"]);
+  expect(a?.settings.quotaBank).toBeUndefined();
+  expect(b?.quotas).toEqual([]);
+  expect(b?.settings.quotaBank).toEqual({ url: "https://a.example.com/.tidegate/bank" });
 });
 
 test("a global quota without a site is told", () => {
-  const { demands: asked, problems } = demands([globalQuota()]);
-  expect(asked.quotaBank).toBeUndefined();
+  const { problems } = demands(read(GLOBAL));
   expect(problems.map(formatProblem)).toEqual([
     "a.yaml:1:1: Quota shop/q: spec.scope: scope global counts at an edge site, and there is none; add an EdgeSite, or onStoreFailure holds for every request",
   ]);

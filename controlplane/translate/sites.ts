@@ -5,7 +5,7 @@ import { type Problem, refKey } from "../config/resource.ts";
 import { compareText } from "../registry/index.ts";
 import { type EdgeSiteResource, groupObjects, type ObjectSet } from "./objects.ts";
 import { describe, Status } from "./status.ts";
-import type { Pool, SiteDemands, SiteKey, WantedService } from "./types.ts";
+import type { BankSite, Pool, SiteDemands, SiteKey, WantedService } from "./types.ts";
 
 /** Sites whose passports one pool takes: what a reader of its settings takes at most. */
 export const MAX_PASSPORT_ISSUERS = DECODE_LIMITS.listLength;
@@ -72,6 +72,17 @@ function claimAll(site: EdgeSiteResource, claims: Map<string, Claim>, status: St
   return true;
 }
 
+/** The site that says so, or the first by name. Undefined: there is no site, or no quota counts globally. */
+export function bankSite(pools: readonly SitePool[], config: readonly AnyResource[]): BankSite | undefined {
+  const { site } = pools.find((pool) => pool.site.spec.quotaBank) ?? pools[0] ?? {};
+  if (site === undefined || globalQuotas(config).length === 0) return undefined;
+  return { site, url: `${site.spec.url}${BANK_PATH}` };
+}
+
+function globalQuotas(config: readonly AnyResource[]): readonly AnyResource[] {
+  return config.filter((resource) => resource.kind === "Quota" && resource.spec.scope === "global");
+}
+
 export interface TranslatedSite {
   readonly pool: SitePool;
   readonly snapshot: Snapshot;
@@ -86,16 +97,24 @@ export function siteDemands(
 ): { readonly demands: SiteDemands; readonly problems: readonly Problem[] } {
   const status = new Status();
   const issuers = issuersOf(sites, keys, mesh.clusterName, status);
-  const globalQuotas = config.filter((resource) => resource.kind === "Quota" && resource.spec.scope === "global");
-  const [first] = sites;
-  if (first === undefined) {
+  if (sites.length === 0) {
     const message =
       "scope global counts at an edge site, and there is none; add an EdgeSite, or onStoreFailure holds for every request";
-    for (const quota of globalQuotas) status.report("warning", quota, "spec.scope", message);
+    for (const quota of globalQuotas(config)) status.report("warning", quota, "spec.scope", message);
   }
+  const banks = sites.map(({ pool }) => pool.site).filter(({ spec }) => spec.quotaBank);
+  banks.forEach((site, index) => {
+    const [first] = banks;
+    if (index === 0 || first === undefined) return;
+    status.report(
+      "warning",
+      site,
+      "spec.quotaBank",
+      `${describe(first)} counts global quotas already; remove quotaBank here or there`,
+    );
+  });
   const demands: SiteDemands = {
     passports: issuers.length === 0 ? undefined : { audience: mesh.clusterName, issuers },
-    quotaBank: first === undefined || globalQuotas.length === 0 ? undefined : { url: `${first.pool.site.spec.url}${BANK_PATH}` },
     services: wantedServices(sites, mesh.clusterName),
   };
   return { demands, problems: status.problems() };

@@ -46,8 +46,10 @@ export function translate(input: TranslateInput): Translation {
           status,
         })
       : undefined;
+  const keepsBank = site !== undefined && site === input.bank?.site;
+  if (keepsBank) quotas.addGlobal();
   const snapshot: Snapshot = {
-    settings: settingsOf(mesh, input.sites),
+    settings: settingsOf(mesh, input.sites, keepsBank ? undefined : input.bank),
     listeners: [
       ...listeners.map((listener) => listenerOf(listener, pool)),
       ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)]),

@@ -34,6 +34,15 @@ export interface TranslateInput {
   readonly proxyUsers?: readonly EgressUser[];
   /** What sites ask of gateways on Node. */
   readonly sites?: SiteDemands;
+  /** The site that counts global quotas; undefined: there is none, or nothing for it to count. */
+  readonly bank?: BankSite | undefined;
+}
+
+/** The one site whose banks count global quotas, for all sites and clusters. */
+export interface BankSite {
+  readonly site: EdgeSiteResource;
+  /** Where it answers those who draw on its banks. */
+  readonly url: string;
 }
 
 /** A site's public key for passports. */
@@ -46,7 +55,6 @@ export interface SiteKey {
 /** What sites at the edge ask of gateways on Node. */
 export interface SiteDemands {
   readonly passports: PassportSettings | undefined;
-  readonly quotaBank: { readonly url: string } | undefined;
   /** Services that sites reach through this pool, sorted. */
   readonly services: readonly WantedService[];
 }

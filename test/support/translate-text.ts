@@ -12,7 +12,15 @@ import {
   validateText,
 } from "../../controlplane/config/index.ts";
 import { buildRegistry } from "../../controlplane/registry/index.ts";
-import { type Pool, planSites, type SiteKey, type SitePool, siteDemands, translate } from "../../controlplane/translate/index.ts";
+import {
+  bankSite,
+  type Pool,
+  planSites,
+  type SiteKey,
+  type SitePool,
+  siteDemands,
+  translate,
+} from "../../controlplane/translate/index.ts";
 import { DEFAULT_SETTINGS, type Snapshot } from "../../gateway/core/ir/index.ts";
 
 export interface TextTranslation {
@@ -37,7 +45,7 @@ export function translateText(
   if (pool === undefined) throw new Error(`${file}: there is no pool ${poolName}`);
   const namespace = comment(text, "namespace");
   const { registry, problems } = buildRegistry(config);
-  const input = { config, registry, mesh };
+  const input = { config, registry, mesh, bank: bankSite(planned.pools, config) };
   const sites = planned.pools.map((site) => ({ pool: site, snapshot: translate({ ...input, pool: site }).snapshot }));
   const asked = siteDemands(sites, siteKeys(text, planned.pools), config, mesh);
   const translation = translate({

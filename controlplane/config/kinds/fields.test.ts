@@ -150,7 +150,7 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
     ...under(".deny", ["", "[].hosts", "[].ports", "[].reason"]),
   ],
   EdgeSite: [
-    ...[".url", ".audience", ".runtime", ".egress"],
+    ...[".url", ".audience", ".runtime", ".egress", ".quotaBank"],
     ...under(".gateways", ["", "[].name", "[].namespace"]),
     ...under(".clusters", ["", "[].name", "[].ingress", "[].via"]),
     ...under(".credentials", ["", ".fromSecret", ".fromSecret.name"]),

@@ -36,7 +36,14 @@ test.each([
 
 test("an EdgeSite's defaults; what follows from its name", () => {
   const spec = accepted("EdgeSite", "{ url: 'https://e.example', egress: true }") as EdgeSiteSpec;
-  expect(spec).toEqual({ url: "https://e.example", runtime: "cloudflare", gateways: [], clusters: [], egress: true });
+  expect(spec).toEqual({
+    url: "https://e.example",
+    runtime: "cloudflare",
+    gateways: [],
+    clusters: [],
+    egress: true,
+    quotaBank: false,
+  });
   expect(siteNames({ metadata: { name: "europe" }, spec })).toEqual({ audience: "europe", secret: "europe" });
   const told = { ...spec, audience: "edge-eu", credentials: { fromSecret: { name: "keys" } } };
   expect(siteNames({ metadata: { name: "europe" }, spec: told })).toEqual({ audience: "edge-eu", secret: "keys" });

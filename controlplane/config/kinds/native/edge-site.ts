@@ -82,6 +82,9 @@ const edgeSiteSchema = z.strictObject({
     .default([])
     .meta({ description: "Clusters behind the site; services inside the mesh are reached through the first" }),
   egress: z.boolean().default(false).meta({ description: "Whether the site's snapshot holds the EgressPolicy objects" }),
+  quotaBank: z.boolean().default(false).meta({
+    description: "Whether it counts quotas of scope global, for all sites and clusters; default: the first site by name does",
+  }),
   cohort: objectName.optional().meta({ description: "Group of sites that get a rollout together" }),
   credentials: z
     .strictObject({ fromSecret: z.strictObject({ name: objectName }) })
