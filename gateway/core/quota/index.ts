@@ -24,7 +24,8 @@ export {
   newLeaseCounter,
 } from "./lease-bank.ts";
 export { type BreakerState, LeaseBreaker } from "./lease-breaker.ts";
-export { type DueAsk, type HolderUsage, LeaseHolder, MAX_HELD_KEYS } from "./lease-holder.ts";
+export { type HolderUsage, LeaseHolder, MAX_HELD_KEYS } from "./lease-holder.ts";
+export type { DueAsk } from "./lease-holding.ts";
 export {
   type AskBatch,
   askBatch,

@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 import type { QuotaAccuracy, QuotaLimit } from "../ir/index.ts";
 import { CalendarWindows, TimeZone } from "./calendar-window.ts";
 import { answerAsk, type LeaseCounter, type LeasedCompiledLimit, leaseCounterIdleMs, newLeaseCounter } from "./lease-bank.ts";
-import { type DueAsk, LeaseHolder } from "./lease-holder.ts";
+import { LeaseHolder } from "./lease-holder.ts";
+import type { DueAsk } from "./lease-holding.ts";
 import type { LeaseAnswer } from "./lease-messages.ts";
 import { compileLeasedLimit } from "./limit.ts";
 

@@ -11,7 +11,8 @@
  */
 
 import { isLeased, type LeasedCompiledLimit } from "./lease-bank.ts";
-import { type LeaseAnswer, type LeaseAsk, MAX_ENDED_LEASES } from "./lease-messages.ts";
+import { type Asked, type DueAsk, Holding } from "./lease-holding.ts";
+import type { LeaseAnswer } from "./lease-messages.ts";
 import type { CompiledLimit } from "./limit.ts";
 
 /** Keys that a holder has leases of at once. */
@@ -45,11 +46,6 @@ export interface HolderOptions {
   readonly clockLagUs?: number;
 }
 
-/** An ask to carry to the bank that keeps its key. */
-export interface DueAsk extends LeaseAsk {
-  readonly limit: LeasedCompiledLimit;
-}
-
 /** Whether a charge can be paid out of leases. */
 export type Standing =
   | { readonly kind: "ready" }
@@ -70,62 +66,6 @@ export interface HolderUsage {
   readonly denied: number;
   readonly failed: number;
   readonly returned: number;
-}
-
-interface Lease {
-  readonly id: string;
-  left: number;
-  readonly untilUs: number;
-}
-
-interface Ended {
-  readonly id: string;
-  readonly unused: number;
-}
-
-interface Asked {
-  readonly ask: DueAsk;
-  sentUs: number;
-}
-
-/** What is held of one key. */
-class Holding {
-  limit: LeasedCompiledLimit;
-  readonly key: string;
-  /** By their end, soonest first. */
-  leases: Lease[] = [];
-  left = 0;
-  ended: Ended[] = [];
-  debt = 0;
-  asked: Asked | undefined;
-  /** An ask that failed, to be repeated under its id: the bank may have granted it. */
-  unanswered: Asked | undefined;
-  isDue = false;
-  dueNeed = 0;
-  /** Cost of requests that wait for a lease. */
-  waiting = 0;
-  /** Somebody has waited for the ask in vain: nobody else does. */
-  isLate = false;
-  /** Units left, and the time, from which on more is asked for. */
-  refillAt = 0;
-  refillUs = Number.POSITIVE_INFINITY;
-  /** When a lease last came or went. */
-  changedUs = 0;
-  spent = 0;
-  spentSinceUs: number;
-  usedUs: number;
-  deniedNeed = 0;
-  deniedUntilUs = 0;
-  retryAtUs = 0;
-  moreAtUs = 0;
-  failedUntilUs = 0;
-
-  constructor(limit: LeasedCompiledLimit, key: string, nowUs: number) {
-    this.limit = limit;
-    this.key = key;
-    this.spentSinceUs = nowUs;
-    this.usedUs = nowUs;
-  }
 }
 
 export class LeaseHolder {
@@ -181,15 +121,7 @@ export class LeaseHolder {
   spend(limit: CompiledLimit, key: string, cost: number, nowUs: number): void {
     const holding = this.#holdings.get(nameOf(limit, key));
     if (holding === undefined || cost === 0) return;
-    holding.spent += cost;
-    holding.left -= cost;
-    let rest = cost;
-    for (const lease of holding.leases) {
-      const part = Math.min(rest, lease.left);
-      lease.left -= part;
-      rest -= part;
-      if (rest === 0) break;
-    }
+    holding.spend(cost);
     if (holding.leases[0]?.left === 0) this.#dropExpired(holding, nowUs);
     const isLow = (holding.left <= holding.refillAt && holding.refillAt > 0) || nowUs >= holding.refillUs;
     if (isLow && holding.asked === undefined && nowUs >= holding.deniedUntilUs && nowUs >= holding.failedUntilUs)
@@ -207,12 +139,7 @@ export class LeaseHolder {
       holding.debt += -units - part;
       return;
     }
-    // Only into the lease that paid it, which is the first one if none has come or gone since.
-    const lease = holding.leases[0];
-    if (lease === undefined || holding.changedUs >= takenUs) return;
-    lease.left += units;
-    holding.left += units;
-    holding.spent = Math.max(0, holding.spent - units);
+    holding.refund(units, takenUs);
   }
 
   /** Units held of a key: so many are certain to be admitted. */
@@ -283,16 +210,16 @@ export class LeaseHolder {
 
   #sweepOne(name: string, holding: Holding, nowUs: number): void {
     this.#dropExpired(holding, nowUs);
-    const idle = isIdle(holding, nowUs);
-    if (idle && holding.asked === undefined && holding.waiting === 0) {
-      for (const lease of holding.leases) this.#end(holding, lease);
-      holding.leases = [];
-      holding.left = 0;
-    }
+    const { asked } = holding;
+    // Whoever carried it is gone.
+    if (asked !== undefined && nowUs - asked.sentUs > ASK_AGAIN_US) this.failed([asked.ask], nowUs);
+    const isIdle = holding.isIdle(nowUs);
+    if (isIdle && holding.asked === undefined && holding.waiting === 0) this.#count.returned += holding.endAll(nowUs);
     if (holding.leases.length > 0 || holding.asked !== undefined || holding.waiting > 0) return;
+    if (nowUs < holding.failedUntilUs) return;
+    holding.forgetOld(nowUs);
     if (holding.debt > 0 || holding.ended.some(({ unused }) => unused > 0)) this.#demand(holding, 0);
-    else if (idle && !holding.isDue && nowUs >= holding.deniedUntilUs && nowUs >= holding.failedUntilUs)
-      this.#holdings.delete(name);
+    else if (isIdle && !holding.isDue && nowUs >= holding.deniedUntilUs) this.#holdings.delete(name);
   }
 
   #holding(limit: LeasedCompiledLimit, key: string, nowUs: number): Holding | undefined {
@@ -318,22 +245,8 @@ export class LeaseHolder {
     }
   }
 
-  /** Leases that are over or used up go to those to be told of. */
   #dropExpired(holding: Holding, nowUs: number): void {
-    for (let lease = holding.leases[0]; lease !== undefined; lease = holding.leases[0]) {
-      if (lease.left > 0 && lease.untilUs > nowUs + this.#clockLagUs) return;
-      holding.leases.shift();
-      holding.changedUs = nowUs;
-      holding.left -= lease.left;
-      this.#end(holding, lease);
-    }
-  }
-
-  #end(holding: Holding, { id, left }: Lease): void {
-    this.#count.returned += left;
-    // What is not told expires by itself: the oldest has the least to give back.
-    if (holding.ended.length >= MAX_ENDED_LEASES) holding.ended.shift();
-    holding.ended.push({ id, unused: left });
+    this.#count.returned += holding.dropExpired(nowUs, this.#clockLagUs);
   }
 
   #demand(holding: Holding, need: number): void {
@@ -350,7 +263,7 @@ export class LeaseHolder {
     holding.isDue = false;
     this.#count.asked++;
     const again = holding.asked ?? holding.unanswered;
-    const isFresh = again === undefined || nowUs - again.sentUs > leaseUs(holding.limit) + ASK_AGAIN_US;
+    const isFresh = again === undefined || nowUs - again.sentUs > holding.leaseUs + ASK_AGAIN_US;
     const ask = isFresh ? this.#newAsk(holding, nowUs) : again.ask;
     if (holding.asked !== undefined) this.#pending.delete(holding.asked.ask.id);
     holding.unanswered = undefined;
@@ -365,8 +278,9 @@ export class LeaseHolder {
     this.#asks++;
     const id = `${this.id}.${this.#asks}`;
     const need = Math.max(0, holding.dueNeed - debt);
-    const wanted = Math.max(need, holding.waiting, need === 0 && isIdle(holding, nowUs) ? 0 : this.#wanted(holding, need, nowUs));
-    return { id, limit, key, need, wanted, debt, ended: [...holding.ended] };
+    const isForNobody = need === 0 && holding.isIdle(nowUs);
+    const wanted = Math.max(need, holding.waiting, isForNobody ? 0 : this.#wanted(holding, need, nowUs));
+    return { id, limit, key, need, wanted, debt, ended: holding.ended.map(({ id, unused }) => ({ id, unused })) };
   }
 
   /** What a lease's life takes at the pace so far. */
@@ -375,7 +289,7 @@ export class LeaseHolder {
     const one = Math.max(1, need);
     const first = one * Math.max(1, Math.min(FIRST_REQUESTS, Math.floor((limit.capacity * FIRST_SHARE) / one)));
     const elapsedUs = Math.max(1000, nowUs - holding.spentSinceUs);
-    const paced = Math.ceil((spent * leaseUs(limit) * HEADROOM) / elapsedUs);
+    const paced = Math.ceil((spent * holding.leaseUs * HEADROOM) / elapsedUs);
     return Math.min(limit.capacity, Math.max(first, paced));
   }
 
@@ -396,22 +310,16 @@ export class LeaseHolder {
       this.#count.denied++;
       holding.deniedNeed = Math.max(1, ask.need);
       holding.retryAtUs = nowUs + answer.retryMs * 1000;
-      holding.deniedUntilUs = Math.min(holding.retryAtUs, nowUs + leaseUs(holding.limit) * DENIED_SHARE);
+      holding.deniedUntilUs = Math.min(holding.retryAtUs, nowUs + holding.leaseUs * DENIED_SHARE);
       return;
     }
     holding.deniedUntilUs = 0;
     holding.spent = 0;
     holding.spentSinceUs = nowUs;
-    const lease: Lease = { id: answer.id, left: answer.granted, untilUs };
-    if (untilUs <= nowUs + this.#clockLagUs) {
-      this.#end(holding, lease);
-      return;
-    }
     this.#dropExpired(holding, nowUs);
-    holding.leases.push(lease);
-    holding.leases.sort((a, b) => a.untilUs - b.untilUs);
-    holding.changedUs = nowUs;
-    holding.left += lease.left;
+    const unused = holding.add({ id: answer.id, left: answer.granted, untilUs }, nowUs, this.#clockLagUs);
+    this.#count.returned += unused;
+    if (unused > 0) return;
     holding.refillAt = Math.floor(answer.granted * REFILL_SHARE);
     holding.refillUs = untilUs - Math.floor((untilUs - sentUs) * REFILL_SHARE);
     const paid = Math.min(holding.debt, holding.left);
@@ -429,12 +337,4 @@ export class LeaseHolder {
 
 function nameOf(limit: CompiledLimit, key: string): string {
   return `${limit.counterId}|${key}`;
-}
-
-function leaseUs(limit: LeasedCompiledLimit): number {
-  return limit.leasing.leaseMs * 1000;
-}
-
-function isIdle(holding: Holding, nowUs: number): boolean {
-  return nowUs - holding.usedUs > leaseUs(holding.limit) / 2;
 }

@@ -2,7 +2,7 @@
 
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { Fingerprint } from "./fingerprint.ts";
-import type { DueAsk } from "./lease-holder.ts";
+import type { DueAsk } from "./lease-holding.ts";
 import { MAX_AMOUNT } from "./limit.ts";
 
 /** Most asks in one call to a bank. */

@@ -4,7 +4,8 @@ import type { QuotaAnswer } from "../ports.ts";
 import { Charge } from "./decide.ts";
 import { answerAsk, isLeased, type LeaseCounter, newLeaseCounter } from "./lease-bank.ts";
 import { LeaseBreaker } from "./lease-breaker.ts";
-import { type DueAsk, LeaseHolder, MAX_HELD_KEYS } from "./lease-holder.ts";
+import { LeaseHolder, MAX_HELD_KEYS } from "./lease-holder.ts";
+import type { DueAsk } from "./lease-holding.ts";
 import { bankName, type LeaseAnswer } from "./lease-messages.ts";
 import { LeasedBank, type LeaseLink } from "./leased-bank.ts";
 import { CompiledLimit, compileLeasedLimit } from "./limit.ts";
@@ -16,7 +17,7 @@ const DEADLINE_MS = 50;
 class World {
   us = 5_000_000_000;
   calls = 0;
-  mode: "answers" | "silent" | "fails" = "answers";
+  mode: "answers" | "silent" | "fails" | "unknown" = "answers";
   roundTripUs = 10_000;
   readonly asked: DueAsk[] = [];
   readonly local = new MapBank({ maxCounters: 100, unixMs: () => 0 });
@@ -50,7 +51,7 @@ class World {
     if (this.mode === "fails") return Promise.reject(new Error("connection refused"));
     return new Promise((resolve) => {
       if (this.mode === "silent") return;
-      const answers = this.answersTo("h", asks);
+      const answers = this.mode === "unknown" ? asks.map(unknown) : this.answersTo("h", asks);
       this.#events.push({ us: this.us + this.roundTripUs, run: () => resolve(answers) });
     });
   }
@@ -122,6 +123,10 @@ class World {
   charge(limit: CompiledLimit, cost = 1, key = "k"): Charge {
     return new Charge(limit, key, cost, this.us);
   }
+}
+
+function unknown({ id }: DueAsk): LeaseAnswer {
+  return { id, granted: 0, forMs: 0, retryMs: 1000, moreMs: 0, problem: "there is no such limit" };
 }
 
 /** Lets everything that is settled be noticed. */
@@ -282,6 +287,30 @@ describe("a bank that does not answer", () => {
     const world = new World();
     world.bank.link = undefined;
     expect(world.now(world.charge(leased()))).toMatchObject({ admitted: false, storeFailed: true, refusedBy: 0 });
+  });
+
+  it("is asked again by the next request when the one that asked is gone, under the same id", async () => {
+    const world = new World();
+    world.mode = "silent";
+    const limit = leased();
+    await world.later(world.charge(limit));
+    world.mode = "answers";
+    await world.pass(2_000_000);
+    expect((await world.later(world.charge(limit))).admitted).toBe(true);
+    expect(world.asked.map(({ id }) => id)).toEqual(["h.1", "h.1"]);
+  });
+
+  it("or knows the limit no more is told of what is left over for a while, and then forgotten", async () => {
+    const world = new World();
+    const limit = leased();
+    await world.later(world.charge(limit));
+    world.mode = "unknown";
+    for (let i = 0; i < 200; i++) {
+      await world.pass(500_000);
+      world.bank.sweep(world.us);
+    }
+    expect(world.calls).toBeLessThan(25);
+    expect(world.holder.usage.keys).toBe(0);
   });
 
   it("asks again under the same id, so that what was granted is not granted twice", async () => {

@@ -7,7 +7,8 @@
 import type { LocalBank, QuotaAnswer, QuotaBank, QuotaCharge } from "../ports.ts";
 import { type Charge, Tally } from "./decide.ts";
 import type { LeaseBreaker } from "./lease-breaker.ts";
-import type { DueAsk, LeaseHolder, Standing } from "./lease-holder.ts";
+import type { LeaseHolder, Standing } from "./lease-holder.ts";
+import type { DueAsk } from "./lease-holding.ts";
 import { type LeaseAnswer, MAX_BATCH_ASKS } from "./lease-messages.ts";
 
 /** Longest that a request waits for a lease, unless told otherwise. */
@@ -169,13 +170,12 @@ export class LeasedBank implements QuotaBank {
       holder.failed(asks, sentUs);
       return;
     }
-    try {
-      const answers = await link.carry(holder.id, asks);
+    // Why it failed is the link's to tell; what that means is each rule's.
+    const answers = await link.carry(holder.id, asks).catch(() => undefined);
+    if (answers === undefined) breaker.failed(nowUs());
+    else {
       breaker.succeeded();
       holder.answered(answers, sentUs, nowUs());
-    } catch {
-      // Why is the link's to tell; what it means is each rule's.
-      breaker.failed(nowUs());
     }
     holder.failed(asks, nowUs());
   }
