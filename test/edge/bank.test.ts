@@ -199,6 +199,38 @@ describe("a bank that is killed in the middle", () => {
   });
 });
 
+describe("a limit whose windows go by", () => {
+  const WINDOW_MS = 2000;
+  const PER_WINDOW = 60;
+  const WINDOWS = 4;
+
+  it.each([
+    ["strict", { kind: "strict" } as const, PER_WINDOW],
+    ["bounded by 20 %", { kind: "bounded", percent: 20 } as const, PER_WINDOW * 1.2],
+  ])("is kept in every one of them, and used: %s", async (_name, accuracy, most) => {
+    const limits = [{ name: "short", amount: PER_WINDOW, perMs: WINDOW_MS, window: "rolling" as const }];
+    const quota = policy({ limits, accuracy });
+    const { ports } = await startSites([quota], { count: 3 });
+    const node = await startNode(quota, ports[0] ?? 0);
+    const admitted: { readonly fromMs: number; readonly toMs: number }[] = [];
+    const untilMs = performance.now() + WINDOWS * WINDOW_MS;
+    const client = async (port: number): Promise<void> => {
+      while (performance.now() < untilMs) {
+        const fromMs = performance.now();
+        if ((await ask(port, "k")) === 200) admitted.push({ fromMs, toMs: performance.now() });
+        else await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    };
+    await Promise.all([...ports, node.port].flatMap((port) => [client(port), client(port)]));
+    // Charged some time between being sent and being answered: what lies wholly in a window was charged in it.
+    const worst = admitted.map(
+      ({ fromMs }) => admitted.filter((one) => one.fromMs >= fromMs && one.toMs < fromMs + WINDOW_MS).length,
+    );
+    expect(Math.max(...worst)).toBeLessThanOrEqual(most);
+    expect(admitted.length).toBeGreaterThan(0.6 * PER_WINDOW * WINDOWS);
+  });
+});
+
 /** Stands between a gateway and its bank: some calls reach the bank, and their answers never come back. */
 class Cutter {
   readonly #server: Server;
