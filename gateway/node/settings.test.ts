@@ -26,6 +26,15 @@ describe("readSettings", () => {
     });
   });
 
+  it("reads how to draw on the bank of global quotas", () => {
+    const byDefault = read([]);
+    expect(byDefault.ok && byDefault.value).toMatchObject({ bankTokenFile: undefined, bankDeadlineMs: 50 });
+    const given = read(["--bank-token-file", "t"], { TIDEGATE_BANK_DEADLINE_MS: "200" });
+    expect(given.ok && given.value).toMatchObject({ bankTokenFile: "t", bankDeadlineMs: 200 });
+    const wrong = read(["--bank-deadline-ms", "0"]);
+    expect(wrong.ok ? [] : wrong.error).toMatchObject([{ path: "--bank-deadline-ms" }]);
+  });
+
   it("lets flags win over the environment, and that over the file", () => {
     const file = "threads: 2\nadminPort: 1000\nmetricsPort: 1001\n";
     const env = { TIDEGATE_ADMIN_PORT: "2000", TIDEGATE_METRICS_PORT: "2001", TIDEGATE_SETTINGS: "f.yaml" };

@@ -101,9 +101,10 @@ async function startNode(
   quota: QuotaPolicy,
   bankPort: number,
   threads = 1,
+  deadlineMs = DEADLINE_MS,
 ): Promise<{ readonly port: number; readonly gateway: TestGateway }> {
   const port = await freePort();
-  const gateway = testGateway(threads, { token: TOKEN, deadlineMs: DEADLINE_MS });
+  const gateway = testGateway(threads, { token: TOKEN, deadlineMs });
   ended.push(() => gateway.engine.drain(100));
   const snapshot = testSnapshot({
     listeners: [testListener(port)],
@@ -371,5 +372,21 @@ describe("a bank that is not there", () => {
     expect(tally.of(429)).toBe(LIMIT - LIMIT / 10);
     expect(node.gateway.logged.join()).toContain("the quota bank does not answer");
     expect(node.gateway.logged.join()).not.toContain(TOKEN);
+  });
+
+  it("and takes calls but never answers keeps one request of a key waiting, and that no longer than the deadline", async () => {
+    const silent = createServer((socket) => void socket.on("error", () => undefined));
+    const port = await listening(silent);
+    ended.push(async () => void silent.close());
+    const node = await startNode(policy({ onStoreFailure: { kind: "allow" } }), port, 1, 300);
+    expect(await ask(node.port, "warm")).toBe(200);
+    const tookMs: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const fromMs = performance.now();
+      expect(await ask(node.port, "k")).toBe(200);
+      tookMs.push(performance.now() - fromMs);
+    }
+    expect(tookMs[0]).toBeGreaterThanOrEqual(290);
+    expect(Math.max(...tookMs.slice(1))).toBeLessThan(290);
   });
 });
