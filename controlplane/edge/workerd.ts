@@ -54,6 +54,9 @@ export interface WorkerdConfig {
 /** Not more than a week past workerd's own release. */
 export const COMPATIBILITY_DATE = "2026-11-01";
 
+/** `request.signal` tells when the client is gone. */
+export const COMPATIBILITY_FLAGS: readonly string[] = ["enable_request_signal"];
+
 export function workerdConfig(config: WorkerdConfig): string {
   const { workers, sockets, external = {}, allowNetworks = [], trustedCertificates = [], storage } = config;
   const trusted = trustedCertificates.length === 0 ? "" : `, trustedCertificates = ${list(trustedCertificates.map(quote))}`;
@@ -91,6 +94,7 @@ function workerText(
   const fields = [
     `modules = [ (name = "worker.js", esModule = embed ${quote(file)}) ]`,
     `compatibilityDate = ${quote(COMPATIBILITY_DATE)}`,
+    `compatibilityFlags = ${list(COMPATIBILITY_FLAGS.map(quote))}`,
     `bindings = ${list(
       Object.entries(bindings).map(([key, value]) => binding(key, value)),
       "    ",
