@@ -87,3 +87,4 @@ export {
   requestLabels,
   SIZE_BUCKETS_BYTES,
 } from "./telemetry/metrics.ts";
+export * from "./tunnel/index.ts";
