@@ -41,6 +41,7 @@ export {
   STREAM_BODY,
 } from "./http/message.ts";
 export { findHost, hostOf } from "./match/host.ts";
+export { carriesPassport, createPassportExchange } from "./passport-exchange.ts";
 export type {
   Clock,
   LocalBank,
@@ -59,6 +60,7 @@ export { respondError } from "./respond.ts";
 export type {
   AttemptFailure,
   DropStep,
+  Established,
   Exchange,
   ExchangeEnd,
   MirrorSend,

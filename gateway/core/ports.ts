@@ -26,6 +26,8 @@ export interface PeerInfo {
   /** Remote address in canonical text form (no zone, no brackets). */
   readonly address: string;
   readonly port: number;
+  /** The client behind the peer, as a passport vouches for it: no field of the request counts beside it. */
+  readonly clientAddress?: string;
   /** SPIFFE id from a verified client certificate. */
   readonly principal?: string;
   readonly tls?: { readonly serverName: string | undefined; readonly version: string };
@@ -98,6 +100,8 @@ export interface RequestRecord {
   /** Rule that decided against or altered the request (quota, egress rule, fault…), or undefined. */
   readonly rule: string | undefined;
   readonly reason: string | undefined;
+  /** The edge site that handed the request on, and the id of its passport. */
+  readonly passport?: { readonly site: string; readonly id: string } | undefined;
   readonly attempts: number;
   readonly startedMs: number;
   readonly requestBytes: number;

@@ -8,6 +8,7 @@ import type { HeaderEdit } from "./compile/headers.ts";
 import type { MatchTest } from "./compile/match.ts";
 import type {
   CompiledDestination,
+  CompiledForward,
   CompiledListener,
   CompiledRoute,
   CompiledServer,
@@ -20,8 +21,10 @@ import { addCorsFields } from "./filter/cors.ts";
 import { type ForwardContext, upstreamHead } from "./filter/forward.ts";
 import { editFields } from "./filter/headers.ts";
 import type { HeldQuota, QuotaVerdict } from "./filter/quota.ts";
+import type { HandedOn } from "./handed-on.ts";
 import { addressAndPort } from "./http/address.ts";
-import type { FieldList, ReadonlyFieldList, RequestHead, ResponseHead } from "./http/message.ts";
+import { clientAddress } from "./http/forwarded.ts";
+import { type FieldList, field, type ReadonlyFieldList, type RequestHead, type ResponseHead } from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
 import { PSEUDONYM } from "./http/upstream-head.ts";
 import { findHost, hostOf } from "./match/host.ts";
@@ -31,10 +34,9 @@ import { pickDestination } from "./match/weighted.ts";
 import type { PeerInfo, Ports, Random, RequestRecord } from "./ports.ts";
 import type { CompiledQuota } from "./quota/plan.ts";
 import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
-import { unreachable } from "./result.ts";
 import { Attempts } from "./retry/attempts.ts";
-import type { AttemptFailure, Exchange, ExchangeEnd, RespondStep, Step } from "./step.ts";
-import type { ResponseFlag } from "./telemetry/flags.ts";
+import type { AttemptFailure, Established, Exchange, ExchangeEnd, RespondStep, SendStep, Step } from "./step.ts";
+import { type ResponseFlag, responseFlags } from "./telemetry/flags.ts";
 
 /** A request as its codec hands it over. */
 export interface IncomingRequest {
@@ -47,6 +49,7 @@ export interface IncomingRequest {
 /**
  * @param listener where the request came in, out of `tables.listeners`
  * @param server which of its servers the connection is for: the one under `*` for plain HTTP, else `findHost(listener.servers, sni)`
+ * @param handedOn undefined: it is matched and filtered here, as requests of clients are
  */
 export function createExchange(
   tables: Tables,
@@ -55,8 +58,9 @@ export function createExchange(
   request: IncomingRequest,
   peer: PeerInfo,
   ports: Ports,
+  handedOn?: HandedOn,
 ): Exchange {
-  return new HttpExchange(tables, listener, server, request, peer, ports);
+  return new HttpExchange(tables, listener, server, request, peer, ports, handedOn);
 }
 
 /** Where an exchange stands: what it is waiting for. */
@@ -86,6 +90,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   readonly head: RequestHead;
   readonly peer: PeerInfo;
   private readonly ports: Ports;
+  private readonly handedOn: HandedOn | undefined;
 
   private phase: Phase = "new";
   private resumeAt: Stage = STAGE.https;
@@ -96,6 +101,8 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   private verdict: QuotaVerdict | undefined = undefined;
   private quotaFields: ReadonlyFieldList = NO_FIELDS;
   private held: HeldQuota | undefined = undefined;
+  /** Ids of what was charged, where somebody behind this gateway wants to know. */
+  private chargedIds: string[] | undefined = undefined;
 
   private destination: CompiledDestination | undefined = undefined;
   private attempts: Attempts | undefined = undefined;
@@ -114,6 +121,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     request: IncomingRequest,
     peer: PeerInfo,
     ports: Ports,
+    handedOn: HandedOn | undefined,
   ) {
     const head = request.head;
     this.method = head.method;
@@ -130,12 +138,14 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.head = head;
     this.peer = peer;
     this.ports = ports;
+    this.handedOn = handedOn;
   }
 
   start(): Step {
     this.startedMs = this.ports.clock.now();
     if (this.tables.closed !== undefined) return this.refuse("snapshot_expired", undefined, this.tables.closed);
     if (this.method === "CONNECT") return this.refuse("not_supported", "this listener is no forward proxy");
+    if (this.handedOn !== undefined) return this.goOn(this.handedOn);
     if (!this.readTarget()) return this.refuse("bad_request", "a path that origins would read differently");
     this.virtualHost = findHost(this.server.routes.hosts, hostOf(this.authority));
     if (this.virtualHost !== undefined) {
@@ -175,7 +185,8 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     const verdict = this.verdict;
     if (verdict === undefined) return this.refuse("quota_unavailable");
     const refusal = this.charged(verdict);
-    return refusal === undefined ? this.pass(STAGE.fault) : this.answer(refusal);
+    if (refusal !== undefined) return this.answer(refusal);
+    return this.handedOn === undefined ? this.pass(STAGE.fault) : this.forward();
   }
 
   finished(end: ExchangeEnd): void {
@@ -195,13 +206,15 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   }
 
   get quotas(): readonly CompiledQuota[] {
+    if (this.handedOn?.kind === "taken") return this.handedOn.quotas;
     return (this.route ?? this.virtualHost ?? this.server.routes).quotas;
   }
 
   charge(): Step | undefined {
     const { body } = this.head;
     const bytes = body.kind === "length" ? body.bytes : body.kind === "none" ? 0 : undefined;
-    const verdict = this.ports.quotas.charge(this.quotas, this, this.peer, bytes);
+    if (this.action?.handsOn === true) this.chargedIds = [];
+    const verdict = this.ports.quotas.charge(this.quotas, this, this.peer, bytes, this.chargedIds);
     return verdict instanceof Promise ? this.await(verdict) : this.charged(verdict);
   }
 
@@ -246,10 +259,31 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
 
   // Match and filters.
 
+  /** Where the request goes: its route's action, or what the gateway before this one has decided. */
+  private get action(): CompiledForward | undefined {
+    if (this.handedOn !== undefined) return this.handedOn.kind === "taken" ? this.handedOn.action : undefined;
+    return this.route?.action.kind === "forward" ? this.route.action : undefined;
+  }
+
+  /** Not matched, and neither changed nor held up a second time: only what nobody has charged is charged. */
+  private goOn(handedOn: HandedOn): Step {
+    if (handedOn.kind === "refused") return this.refuse(handedOn.code, handedOn.detail, handedOn.reason);
+    // Normalised and rewritten already: it goes on as it came.
+    this.splitTarget((path) => path);
+    if (handedOn.quotas.length === 0) return this.forward();
+    const step = this.charge();
+    if (step === undefined) return this.forward();
+    return step.kind === "respond" ? this.answer(step) : step;
+  }
+
   private readTarget(): boolean {
+    return this.splitTarget(normalizePath);
+  }
+
+  private splitTarget(read: (path: string) => string | undefined): boolean {
     const target = this.head.target;
     const mark = target.indexOf("?");
-    const path = normalizePath(mark === -1 ? target : target.slice(0, mark));
+    const path = read(mark === -1 ? target : target.slice(0, mark));
     if (path === undefined) return false;
     this.path = path;
     if (mark !== -1) this.query = target.slice(mark + 1);
@@ -265,9 +299,8 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   // Pick, send, retry.
 
   private forward(): Step {
-    const route = this.route;
-    if (route?.action.kind !== "forward") return this.refuse("no_route");
-    const action = route.action;
+    const { action } = this;
+    if (action === undefined) return this.refuse("no_route");
     const destination = pickDestination(action.destinations, this.random);
     const cluster = destination.cluster;
     this.destination = destination;
@@ -289,7 +322,20 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
 
   private send(nowMs: number): Step {
     this.phase = "attempt";
-    return this.attempts?.send(nowMs) ?? this.refuse("no_healthy_upstream");
+    const step = this.attempts?.send(nowMs);
+    if (step === undefined) return this.refuse("no_healthy_upstream");
+    return this.action?.handsOn === true ? this.withEstablished(step) : step;
+  }
+
+  private withEstablished(step: SendStep): SendStep {
+    if (step.target.via === undefined && step.mirrors.every(({ target }) => target.via === undefined)) return step;
+    const { peer, fields, tables } = this;
+    const established: Established = {
+      clientAddress: peer.clientAddress ?? clientAddress(fields, peer.address, tables.settings.numTrustedProxies),
+      charged: this.chargedIds ?? [],
+      traceparent: field(step.head.fields, "traceparent"),
+    };
+    return { ...step, established };
   }
 
   private backOff(step: Step): Step {
@@ -374,6 +420,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
       status: gone ? 0 : this.status,
       flags: this.flags(end),
       rule: this.rule,
+      passport: this.handedOn?.passport,
       reason: this.reason ?? (end.outcome === "complete" ? undefined : end.outcome),
       attempts: this.attempts?.count ?? 0,
       startedMs: this.startedMs,
@@ -385,31 +432,15 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   }
 
   private flags(end: ExchangeEnd): string {
-    if (this.flag === undefined && end.outcome === "complete" && !this.isDelayed && this.attempts?.usedUp !== true) return "-";
-    const flags: ResponseFlag[] = [];
-    if (this.isDelayed) flags.push("DI");
-    if (this.flag !== undefined) flags.push(this.flag);
-    if (this.attempts?.usedUp === true) flags.push("URX");
-    const ended = this.endFlag(end);
-    if (ended !== undefined) flags.push(ended);
-    return flags.length === 0 ? "-" : flags.join(",");
-  }
-
-  private endFlag(end: ExchangeEnd): ResponseFlag | undefined {
-    switch (end.outcome) {
-      case "complete":
-        return undefined;
-      case "client_gone":
-        return "DC";
-      case "upstream_cut":
-        return "UC";
-      case "timeout":
-        return this.ports.clock.now() >= (this.attempts?.deadlineMs ?? Number.POSITIVE_INFINITY) ? "UT" : "SI";
-      case "protocol_error":
-        return this.phase === "relaying" ? "UPE" : "DPE";
-      default:
-        return unreachable(end.outcome);
-    }
+    const usedUp = this.attempts?.usedUp === true;
+    if (this.flag === undefined && end.outcome === "complete" && !this.isDelayed && !usedUp) return "-";
+    return responseFlags(end.outcome, {
+      decided: this.flag,
+      isDelayed: this.isDelayed,
+      usedUp,
+      isRelaying: this.phase === "relaying",
+      isLate: this.ports.clock.now() >= (this.attempts?.deadlineMs ?? Number.POSITIVE_INFINITY),
+    });
   }
 }
 

@@ -7,7 +7,7 @@
  */
 import type { ErrorCode } from "./error.ts";
 import type { RequestHead, ResponseHead } from "./http/message.ts";
-import type { ClientTls, PoolSettings } from "./ir/index.ts";
+import type { ClientTls, ClusterVia, PoolSettings } from "./ir/index.ts";
 
 export interface Exchange {
   start(): Step;
@@ -48,6 +48,17 @@ export interface SendStep {
   readonly keepBody: boolean;
   /** Copies sent at the same time whose responses nobody reads; only with the first attempt. */
   readonly mirrors: readonly MirrorSend[];
+  /** Present when the target or a mirror's is a cluster's gateway (`via`): what each passport has to say besides where the request goes. */
+  readonly established?: Established;
+}
+
+/** What this gateway has found out about a request, for the gateway that it hands the request on to. */
+export interface Established {
+  /** By the trusted hops in front. */
+  readonly clientAddress: string;
+  /** Ids of the quotas that were charged. */
+  readonly charged: readonly string[];
+  readonly traceparent: string | undefined;
 }
 
 export interface MirrorSend {
@@ -104,6 +115,8 @@ export interface UpstreamTarget {
   readonly endpoint: UpstreamEndpoint;
   readonly pool: PoolSettings;
   readonly tls: ClientTls | undefined;
+  /** The endpoint is the gateway of a cluster that has the service: requests carry a passport, and go the way that this says. */
+  readonly via?: ClusterVia;
 }
 
 /** One address of one cluster as the data plane keeps it: outlives snapshots as long as its key stays. */

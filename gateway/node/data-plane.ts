@@ -2,12 +2,15 @@
  * The data plane of one thread: its tables, its listeners, its connections. A snapshot is put in force in two steps, so that several threads can
  * agree before any of them changes: `prepare` compiles and changes nothing, `commit` swaps by one assignment.
  */
+import type { PassportPorts } from "../core/identity/index.ts";
 import {
   type Clock,
   type CompiledListener,
+  carriesPassport,
   compile,
   compileEgress,
   createExchange,
+  createPassportExchange,
   DEFAULT_MAX_COUNTERS,
   type EgressSnapshot,
   type EgressTables,
@@ -36,7 +39,9 @@ import { LogFile } from "./log-file.ts";
 import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
 import { Misdirected } from "./misdirected.ts";
 import { Outbox } from "./outbox.ts";
+import { NodePassportSignatures } from "./passports.ts";
 import { monotonicUs, type QuotaMemory, SharedBank } from "./quota.ts";
+import { type ReplayMemory, SharedPassports } from "./replay.ts";
 import { RequestReporter } from "./report.ts";
 
 export interface NamedProblem {
@@ -51,6 +56,7 @@ export interface DataPlaneOptions {
   readonly quotaMemory: QuotaMemory;
   /** Undefined: this gateway draws on no bank of global quotas. */
   readonly bankAccess: BankAccess | undefined;
+  readonly replayMemory: ReplayMemory;
   readonly metricsMemory: SharedArrayBuffer;
   readonly announce: (notice: SeriesNotice) => void;
   /** Told of what an operator should know. */
@@ -85,6 +91,7 @@ export class DataPlane {
   readonly #clock: Clock = systemClock;
   readonly #thread: HttpThread;
   readonly #ports: Ports;
+  readonly #passports: PassportPorts;
   readonly #log: LogFile;
   readonly #reporter: RequestReporter;
   readonly #meters: GatewayMeters;
@@ -128,6 +135,11 @@ export class DataPlane {
     this.#leased = new ClosableBank(this.#leases.bank);
     const quotas = new QuotaFilter({ bank: this.#bank, leased: this.#leased, fallback, nowUs });
     this.#ports = { clock, random: Math.random, quotas, reporter: this.#reporter };
+    this.#passports = {
+      signatures: new NodePassportSignatures(),
+      memory: new SharedPassports(options.replayMemory),
+      meter: this.#meters.passports(),
+    };
     this.#egress = new EgressGateway({
       clock,
       quotas,
@@ -236,7 +248,7 @@ export class DataPlane {
     const factory =
       protocol === "forward-proxy"
         ? this.#egress
-        : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports);
+        : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports, this.#passports);
     const listener = new Listener(compiled, tables.settings.http, factory, this.#thread, this.#hooks);
     const problems = listener.update(compiled, tables.settings.http);
     const failed = await listener.listen(this.#options.threads > 1);
@@ -311,15 +323,24 @@ class RoutedExchanges implements ExchangeFactory {
   readonly #name: string;
   readonly #current: () => Tables | undefined;
   readonly #ports: Ports;
+  readonly #passports: PassportPorts;
   #tables: Tables;
   #listener: CompiledListener;
 
-  constructor(name: string, listener: CompiledListener, tables: Tables, current: () => Tables | undefined, ports: Ports) {
+  constructor(
+    name: string,
+    listener: CompiledListener,
+    tables: Tables,
+    current: () => Tables | undefined,
+    ports: Ports,
+    passports: PassportPorts,
+  ) {
     this.#name = name;
     this.#listener = listener;
     this.#tables = tables;
     this.#current = current;
     this.#ports = ports;
+    this.#passports = passports;
   }
 
   open(event: HeadEvent<RequestHead>, connection: ConnectionInfo): Exchange {
@@ -335,7 +356,10 @@ class RoutedExchanges implements ExchangeFactory {
     const { tls } = connection.peer;
     const server = tls?.serverName === undefined ? servers.any : findHost(servers, tls.serverName);
     if (server === undefined) return new Misdirected(event.head);
-    return createExchange(this.#tables, this.#listener, server, event, connection.peer, this.#ports);
+    const { peer } = connection;
+    return carriesPassport(this.#tables, event.head)
+      ? createPassportExchange(this.#tables, this.#listener, server, event, peer, this.#ports, this.#passports)
+      : createExchange(this.#tables, this.#listener, server, event, peer, this.#ports);
   }
 }
 

@@ -14,6 +14,7 @@ import type { ClosedSections, DataPlaneOptions } from "./data-plane.ts";
 import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
+import { createReplayMemory, type ReplayMemory } from "./replay.ts";
 
 export interface EngineOptions {
   readonly threads: number;
@@ -34,6 +35,7 @@ export interface EngineStatus {
 export class Engine implements Installer {
   readonly #options: EngineOptions;
   readonly #quotaMemory: QuotaMemory = createQuotaMemory();
+  readonly #replayMemory: ReplayMemory = createReplayMemory();
   readonly #lanes: (Lane | undefined)[] = [];
   #turn: Promise<unknown> = Promise.resolve();
   #snapshot: Snapshot | undefined;
@@ -105,6 +107,11 @@ export class Engine implements Installer {
     for (const lane of this.#living()) lane.reopenLogs();
   }
 
+  /** Not ready any more, and serving on: what leads requests here may stop doing so. */
+  startDraining(): void {
+    this.#draining = true;
+  }
+
   /** Ends without failing a request; what takes longer than `withinMs` is cut. Not ready from the first moment on. */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
@@ -146,6 +153,7 @@ export class Engine implements Installer {
       threads,
       quotaMemory: this.#quotaMemory,
       bankAccess,
+      replayMemory: this.#replayMemory,
       metricsMemory: memory,
       announce,
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),

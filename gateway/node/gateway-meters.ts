@@ -1,4 +1,5 @@
 /** The gateway's own metrics, as one thread counts them. */
+import type { PassportMeter } from "../core/identity/index.ts";
 import type { MetricDefinition, QuotaMeter, QuotaOutcome } from "../core/index.ts";
 import type { LeasesUsage } from "./leases.ts";
 import type { Counter, Gauge, MetricsBlock } from "./metrics.ts";
@@ -58,6 +59,12 @@ const QUOTA_DECISIONS: MetricDefinition = {
   help: "What became of requests at quotas.",
   labels: ["quota", "outcome"],
 };
+const PASSPORTS: MetricDefinition = {
+  name: "tidegate_passports_total",
+  kind: "counter",
+  help: "Requests that came with a passport, by what became of it: taken, or the reason of its refusal.",
+  labels: ["outcome"],
+};
 const REFUSED: MetricDefinition = {
   name: "tidegate_malformed_requests_total",
   kind: "counter",
@@ -86,6 +93,10 @@ export class GatewayMeters {
 
   refused(status: number): void {
     this.#block.counter(REFUSED, [String(status)]).add(1);
+  }
+
+  passports(): PassportMeter {
+    return { count: (outcome) => this.#block.counter(PASSPORTS, [outcome]).add(1) };
   }
 
   quota(id: string): QuotaMeter {

@@ -4,6 +4,7 @@ import { LeastRequestBalancer } from "../balance/least-request.ts";
 import { RandomBalancer } from "../balance/random.ts";
 import { RoundRobinBalancer } from "../balance/round-robin.ts";
 import type { Cluster, ClusterEndpoints, Endpoint } from "../ir/index.ts";
+import type { CompiledQuota } from "../quota/plan.ts";
 import { type Issue, unreachable } from "../result.ts";
 import type { UpstreamEndpoint } from "../step.ts";
 
@@ -13,6 +14,8 @@ export interface CompiledCluster {
   readonly state: ClusterState;
   /** Undefined: there is no endpoint. */
   readonly balancer: Balancer | undefined;
+  /** Of the service itself. */
+  readonly quotas: readonly CompiledQuota[];
   /** What the endpoints were compiled from. */
   readonly endpointSource: readonly Endpoint[];
 }
@@ -31,6 +34,7 @@ export type ClusterMap = ReadonlyMap<string, CompiledCluster>;
 export function compileClusters(
   clusters: readonly Cluster[],
   endpoints: readonly ClusterEndpoints[],
+  quotas: ReadonlyMap<string, CompiledQuota>,
   previous: ClusterMap | undefined,
   issues: Issue[],
 ): ClusterMap {
@@ -44,17 +48,38 @@ export function compileClusters(
   for (const [i, cluster] of clusters.entries()) {
     if (compiled.has(cluster.name))
       issues.push({ path: `clusters[${i}].name`, problem: `a second cluster ${cluster.name}; names are unique` });
-    compiled.set(cluster.name, compileCluster(cluster, byCluster.get(cluster.name) ?? [], previous?.get(cluster.name)));
+    const charged = quotasOf(cluster, `clusters[${i}].quotas`, quotas, issues);
+    compiled.set(cluster.name, compileCluster(cluster, byCluster.get(cluster.name) ?? [], charged, previous?.get(cluster.name)));
   }
   return compiled;
 }
 
+function quotasOf(
+  { quotas: ids = NO_IDS }: Cluster,
+  path: string,
+  quotas: ReadonlyMap<string, CompiledQuota>,
+  issues: Issue[],
+): readonly CompiledQuota[] {
+  if (ids.length === 0) return NO_QUOTAS;
+  return ids.flatMap((id, i) => {
+    const quota = quotas.get(id);
+    if (quota === undefined) issues.push({ path: `${path}[${i}]`, problem: `there is no quota ${id} in this snapshot` });
+    return quota ?? [];
+  });
+}
+
+const NO_IDS: readonly string[] = [];
+const NO_QUOTAS: readonly CompiledQuota[] = [];
+
 function compileCluster(
   source: Cluster,
   endpointSource: readonly Endpoint[],
+  quotas: readonly CompiledQuota[],
   previous: CompiledCluster | undefined,
 ): CompiledCluster {
-  if (previous !== undefined && previous.source === source && previous.endpointSource === endpointSource) return previous;
+  const isSame = previous !== undefined && previous.source === source && previous.endpointSource === endpointSource;
+  // Quotas are compiled anew with every snapshot.
+  if (isSame && quotas.length === 0 && previous.quotas.length === 0) return previous;
   const state = previous?.state ?? { active: 0, retrying: 0, cursor: 0 };
   const known = previous === undefined ? undefined : new Map(previous.endpoints.map((endpoint) => [endpoint.key, endpoint]));
   const members: Weighted[] = endpointSource.map((endpoint) => {
@@ -67,11 +92,13 @@ function compileCluster(
       active: 0,
       runtime: undefined,
     };
-    return { target: { endpoint: kept, pool: source.pool, tls: source.tls }, weight: endpoint.weight };
+    const { pool, tls, via } = source;
+    return { target: { endpoint: kept, pool, tls, ...(via === undefined ? {} : { via }) }, weight: endpoint.weight };
   });
   return {
     source,
     endpointSource,
+    quotas,
     state,
     endpoints: members.map((member) => member.target.endpoint),
     balancer: members.length === 0 ? undefined : balancerFor(source.loadBalancer.policy, members, state),

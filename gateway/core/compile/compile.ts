@@ -33,7 +33,7 @@ export function compile(
   const issues: Issue[] = [];
   const strings: StringCompiler = { regexes: new RegexCache(previous?.regexes), made: new Made(), issues };
   const quotas = compileQuotas(snapshot, options, strings);
-  const clusters = compileClusters(snapshot.clusters, snapshot.endpoints, previous?.clusters, issues);
+  const clusters = compileClusters(snapshot.clusters, snapshot.endpoints, quotas, previous?.clusters, issues);
   const to: RouteCompiler = { ...strings, clusters, quotas };
   const routeTables = new Map<string, CompiledRouteTable>();
   for (const [i, table] of snapshot.routeTables.entries()) {

@@ -29,6 +29,7 @@ import type {
   CompiledCors,
   CompiledDestination,
   CompiledDirect,
+  CompiledForward,
   CompiledMirror,
   CompiledRetry,
   CompiledRewrite,
@@ -185,14 +186,7 @@ function compileAction(
 ): CompiledAction {
   switch (action.kind) {
     case "forward":
-      return {
-        kind: "forward",
-        destinations: compileDestinations(action, requestEdit, responseEdit, to),
-        rewrite: compileRewrite(action.rewrite, to),
-        timeoutMs: action.timeoutMs,
-        retry: retryOf(action.retry, to.made),
-        mirrors: compileMirrors(action.mirrors, to.clusters),
-      };
+      return compileForward(action, requestEdit, responseEdit, to);
     case "redirect":
       checkAuthority(action.authority, ".action.authority", to.issues);
       checkTarget(action.path, ".action.path", to.issues);
@@ -211,6 +205,29 @@ function retryOf(policy: RetryPolicy, { retries }: Made): CompiledRetry | undefi
   const retry = compileRetry(policy);
   if (retry !== undefined) retries.set(policy, retry);
   return retry;
+}
+
+function compileForward(
+  action: ForwardAction,
+  requestEdit: HeaderEdit | undefined,
+  responseEdit: HeaderEdit | undefined,
+  to: RouteCompiler,
+): CompiledForward {
+  const destinations = compileDestinations(action, requestEdit, responseEdit, to);
+  const mirrors = compileMirrors(action.mirrors, to.clusters);
+  return {
+    kind: "forward",
+    destinations,
+    rewrite: compileRewrite(action.rewrite, to),
+    timeoutMs: action.timeoutMs,
+    retry: retryOf(action.retry, to.made),
+    mirrors,
+    handsOn: destinations.some(isHandedOn) || mirrors.some(isHandedOn),
+  };
+}
+
+function isHandedOn({ cluster }: CompiledDestination | CompiledMirror): boolean {
+  return cluster?.source.via !== undefined;
 }
 
 function compileMirrors(mirrors: readonly Mirror[], clusters: ClusterMap): readonly CompiledMirror[] {

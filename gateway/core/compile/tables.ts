@@ -80,6 +80,8 @@ export interface CompiledForward {
   readonly timeoutMs: number | undefined;
   readonly retry: CompiledRetry | undefined;
   readonly mirrors: readonly CompiledMirror[];
+  /** Some destination or mirror is reached by way of its cluster's gateway, which wants to know what was established here. */
+  readonly handsOn: boolean;
 }
 
 export interface CompiledDestination {

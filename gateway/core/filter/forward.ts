@@ -12,7 +12,7 @@ export interface ForwardContext extends ForwardedRequest {
   /** Normalised. */
   readonly path: string;
   readonly match: MatchTest | undefined;
-  readonly peer: { readonly address: string };
+  readonly peer: { readonly address: string; readonly clientAddress?: string };
   readonly random: Random;
 }
 
@@ -23,7 +23,12 @@ export function upstreamHead(
   trustedProxies: number,
 ): RequestHead {
   const { head } = context;
-  const fields = upstreamFields(context, context.peer.address, trustedProxies, context.random);
+  const { peer } = context;
+  // Whoever vouches for the client's address has written the other fields of this kind as well.
+  const fields =
+    peer.clientAddress === undefined
+      ? upstreamFields(context, peer.address, trustedProxies, context.random)
+      : upstreamFields(context, peer.clientAddress, Math.max(1, trustedProxies), context.random);
   if (destination.requestEdit !== undefined) editFields(fields, destination.requestEdit);
   const path = action.rewrite === undefined ? context.path : rewritePath(action.rewrite, context.match, context.path);
   return {

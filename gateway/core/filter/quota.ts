@@ -59,6 +59,7 @@ export class QuotaFilter {
    * Charges a request to all quotas that apply to it. The route's list names no quota twice.
    *
    * @param bodyBytes declared length of the request body; undefined: unknown. For unit `bytes` it is the first guess.
+   * @param charged takes the ids of the quotas that have been charged, once the request is admitted
    * @returns at once with a bank that answers at once
    */
   charge(
@@ -66,10 +67,11 @@ export class QuotaFilter {
     request: RequestView,
     peer: PeerInfo,
     bodyBytes: number | undefined,
+    charged?: string[],
   ): QuotaVerdict | Promise<QuotaVerdict> {
     if (quotas.length === 0) return NOTHING_CHARGED;
     const job = this.#job;
-    job.reset(this.#ports.nowUs());
+    job.reset(this.#ports.nowUs(), charged);
     for (const quota of quotas) {
       if (!quota.applies(request)) continue;
       const key = quota.key(request, peer);
@@ -174,7 +176,11 @@ export class QuotaFilter {
       }
       noteShadow(job, use, charges, answer);
     }
-    for (let i = 0; i < job.count; i++) holds ||= job.use(i).holds;
+    for (let i = 0; i < job.count; i++) {
+      const use = job.use(i);
+      holds ||= use.holds;
+      if (use.place !== "nowhere") job.charged?.push(use.quota.id);
+    }
     if (!holds && fields.length === 0 && job.shadow === undefined) return NOTHING_CHARGED;
     return { kind: "admitted", fields, held: holds ? new Held(this.#ports, job) : undefined, shadow: job.shadow };
   }
@@ -219,12 +225,15 @@ class Job {
   /** What the bank was last asked. */
   charges: readonly Charge[] = [];
   shadow: string | undefined;
+  /** Whoever wants to know what was charged. */
+  charged: string[] | undefined;
   readonly #uses: Use[] = [];
   // By number of charges, because a list that is cut and grown again allocates.
   readonly #lists: Charge[][] = [[]];
 
-  reset(nowUs: number): void {
+  reset(nowUs: number, charged: string[] | undefined): void {
     this.nowUs = nowUs;
+    this.charged = charged;
     this.count = 0;
     this.shadow = undefined;
   }

@@ -1,4 +1,6 @@
 /** The fields that go to the origin: end-to-end ones as they came, and what a gateway has to add. */
+
+import { PASSPORT_FIELD } from "../identity/passport-claims.ts";
 import type { Random } from "../ports.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
 import type { FieldList, ReadonlyFieldList } from "./message.ts";
@@ -51,6 +53,8 @@ export function upstreamFields(
         host ??= value;
         continue;
       }
+      // Only a gateway issues one: what a client brings is nobody's word.
+      if (name === PASSPORT_FIELD) continue;
       if (name === "x-request-id") requestId = value;
     }
     to.push(name, value);

@@ -47,7 +47,9 @@ export function parseJoinToken(text: string): Result<JoinToken> {
   let value: unknown;
   try {
     const binary = atob(trimmed.slice(PREFIX.length).replaceAll("-", "+").replaceAll("_", "/"));
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))));
+    value = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))),
+    );
   } catch {
     return refuse("damaged: copy the whole token, it is one line");
   }

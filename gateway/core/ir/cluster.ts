@@ -18,6 +18,8 @@ export interface Cluster {
   readonly retryBudget: { readonly percent: number; readonly minConcurrent: number };
   /** The endpoints are the ingress of the cluster that has the service, and requests carry a passport. Undefined: they are the service's own. */
   readonly via?: ClusterVia;
+  /** Quotas (by id) of the service, for requests that come without a route of this snapshot. A route that leads here names them itself. */
+  readonly quotas?: readonly string[];
 }
 
 /** How an edge gateway reaches a service inside a cluster. */

@@ -152,7 +152,7 @@ class ClientIpKey implements KeyReader {
   }
 
   read(request: RequestView, peer: PeerInfo): string {
-    const address = clientAddress(request.fields, peer.address, this.#trustedProxies);
+    const address = peer.clientAddress ?? clientAddress(request.fields, peer.address, this.#trustedProxies);
     if (address !== this.#lastAddress) {
       this.#lastKey = this.canonical(address);
       this.#lastAddress = address;

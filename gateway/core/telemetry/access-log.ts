@@ -15,6 +15,8 @@
  * | `listener`, `route`, `cluster`, `endpoint` | where it went |
  * | `rule`, `reason` | what decided against it or changed it, and why |
  * | `snapshot` | version of the configuration it was held against |
+ * | `site`, `passport` | the edge site that handed the request on with a passport, and the passport's id |
+ * | `client` | address of the client behind the peer, as the passport says |
  * | `request_id`, `user_agent`, `forwarded_for`, `referer` | fields of the request, as sent |
  */
 import { addressAndPort } from "../http/address.ts";
@@ -32,7 +34,8 @@ export function accessLogLine(record: RequestRecord, unixMs: number): string {
     `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${optional(peer.principal)},"sni":${optional(peer.tls?.serverName)}` +
     `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
     `,"endpoint":${known(record.endpoint)},"rule":${known(record.rule)},"reason":${known(record.reason)}` +
-    `,"snapshot":${known(record.snapshotVersion)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
+    `,"snapshot":${known(record.snapshotVersion)},"site":${known(record.passport?.site)},"passport":${optional(record.passport?.id)}` +
+    `,"client":${optional(peer.clientAddress)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
     `,"forwarded_for":${optional(told.forwardedFor)},"referer":${optional(told.referer)}}\n`
   );
 }

@@ -50,6 +50,11 @@ export const forwarding: readonly Case[] = [
     { fields: ["connection", "x-forwarded-for", "x-forwarded-for", "9.9.9.9"] },
     { fields: { "x-forwarded-for": "192.0.2.1" } },
   ),
+  sent(
+    "a client's own passport goes nowhere, once or twice",
+    { fields: ["x-tidegate-passport", "mine", "x-end", "2", "x-tidegate-passport", "a.b.c"] },
+    { fields: { "x-end": "2" }, absent: ["x-tidegate-passport"] },
+  ),
   sent("Host is the authority's", {}, { authority: "shop.example.com", absent: ["host"] }),
   sent("Via", {}, { fields: { via: "1.1 tidegate" } }),
   sent("Via behind others", { fields: ["via", "1.1 cdn"] }, { fields: { via: "1.1 cdn, 1.1 tidegate" } }),

@@ -83,6 +83,7 @@ export const cluster = object<Cluster>({
   tls: optional(clientTls),
   retryBudget: object<Cluster["retryBudget"]>({ percent, minConcurrent: COUNT }),
   via: optional(object<ClusterVia>({ kind: oneOf("passport", "tunnel"), cluster: name, destination: name })),
+  quotas: optional(names),
 });
 
 const endpoint = object<Endpoint>({ address, port, weight, locality: optional(name) }, (row) => ({

@@ -1,0 +1,29 @@
+/** A request that another gateway has handed on, as the exchange of this one takes it over. */
+import type { CompiledForward } from "./compile/tables.ts";
+import type { ErrorCode } from "./error.ts";
+import type { RequestRecord } from "./ports.ts";
+import type { CompiledQuota } from "./quota/plan.ts";
+
+/**
+ * What another gateway has decided about a request before it came here: nothing of it is decided again. Its head is as that gateway sent it on,
+ * without the passport.
+ */
+export type HandedOn = Taken | NotTaken;
+
+interface Taken {
+  readonly kind: "taken";
+  readonly passport: RequestRecord["passport"];
+  /** Where it goes. */
+  readonly action: CompiledForward;
+  /** That apply here and were not charged there. */
+  readonly quotas: readonly CompiledQuota[];
+}
+
+interface NotTaken {
+  readonly kind: "refused";
+  readonly passport: RequestRecord["passport"];
+  readonly code: ErrorCode;
+  readonly detail: string;
+  /** For logs and explain headers. */
+  readonly reason: string;
+}
