@@ -18,8 +18,9 @@ import { ControlClient } from "./control.ts";
 import { ControlStore } from "./control-store.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { createLog } from "./log.ts";
-import { MetricsRegistry } from "./metrics.ts";
+import { MetricsBlock, MetricsRegistry } from "./metrics.ts";
 import { type GatewaySettings, readSettings, usage } from "./settings.ts";
+import { TunnelClient } from "./tunnel-client.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -53,6 +54,7 @@ async function run(settings: GatewaySettings): Promise<void> {
   const store = settings.control === undefined ? undefined : openState(settings.state);
   const metrics = new MetricsRegistry();
   const engine = new Engine({ threads: settings.threads, bankAccess: readBankAccess(settings), metrics, log });
+  const tunnels = openTunnels(settings, engine, metrics);
   let control: ControlClient | undefined;
   let watcher: FSWatcher | undefined;
   let ending = false;
@@ -62,7 +64,11 @@ async function run(settings: GatewaySettings): Promise<void> {
     const withinMs = engine.snapshot?.settings.http.drainTimeoutMs ?? DEFAULT_DRAIN_MS;
     log("info", "draining", { withinMs });
     watcher?.close();
+    engine.startDraining();
+    // First no more requests by tunnels, then none from anybody.
+    await tunnels?.quiet();
     await engine.drain(withinMs);
+    tunnels?.stop();
     await control?.stop();
     log("info", "ended", {});
     process.exit(0);
@@ -111,6 +117,24 @@ async function run(settings: GatewaySettings): Promise<void> {
   } catch (error) {
     giveUp(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** Dials at once; until there is a snapshot that says which cluster this is, it only tries. */
+function openTunnels(settings: GatewaySettings, engine: Engine, metrics: MetricsRegistry): TunnelClient | undefined {
+  const { tunnel, tunnelTokenFile, tunnelConnections } = settings;
+  if (tunnel.length === 0 || tunnelTokenFile === undefined) return undefined;
+  const { memory, announce } = metrics.block();
+  const client = new TunnelClient({
+    sites: tunnel,
+    connections: tunnelConnections,
+    readToken: () => readFileSync(tunnelTokenFile, "utf8").trim(),
+    snapshot: () => engine.snapshot,
+    metrics: new MetricsBlock(memory, announce),
+    random: Math.random,
+    log,
+  });
+  client.start();
+  return client;
 }
 
 /** Puts a snapshot file in force. Its signatures are not checked: whoever may write the file may start the gateway. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readSettings, usage } from "./settings.ts";
+import { MAX_SITE_TUNNELS, readSettings, usage } from "./settings.ts";
 
 function read(argv: string[], env: Record<string, string> = {}, file?: string) {
   return readSettings({
@@ -71,5 +71,32 @@ describe("readSettings", () => {
     expect(read(["--help"])).toEqual({ ok: true, value: "help" });
     for (const flag of ["--pool", "--gateway-id", "--join-token-file", "--threads", "--snapshot"])
       expect(usage()).toContain(flag);
+  });
+});
+
+describe("tunnels", () => {
+  const tokenFile = ["--tunnel-token-file", "token"];
+  it("are a list: by repeated flags, commas, or a list in the file", () => {
+    const flags = read(["--tunnel", "wss://a.test", "--tunnel", "wss://b.test:8443/, ws://127.0.0.1:80", ...tokenFile]);
+    expect(flags.ok && flags.value).toMatchObject({
+      tunnel: ["wss://a.test", "wss://b.test:8443", "ws://127.0.0.1"],
+      tunnelTokenFile: "token",
+      tunnelConnections: 2,
+    });
+    const file = read(["--settings", "f.yaml"], {}, "tunnel: [wss://a.test, wss://b.test]\ntunnelTokenFile: t\n");
+    expect(file.ok && file.value).toMatchObject({ tunnel: ["wss://a.test", "wss://b.test"] });
+    expect(read([])).toMatchObject({ ok: true, value: { tunnel: [], tunnelTokenFile: undefined } });
+  });
+
+  it.each([
+    [["--tunnel", "ws://site.test", ...tokenFile], "is not wss://"],
+    [["--tunnel", "wss://site.test/path", ...tokenFile], "is not wss://"],
+    [["--tunnel", "wss://user@site.test", ...tokenFile], "is not wss://"],
+    [["--tunnel", "site.test", ...tokenFile], "is not wss://"],
+    [["--tunnel", "wss://site.test"], "--tunnel-token-file"],
+    [["--tunnel-connections", String(MAX_SITE_TUNNELS + 1)], `from 1 to ${MAX_SITE_TUNNELS}`],
+  ])("%j is refused", (argv, problem) => {
+    const settings = read(argv);
+    expect(settings.ok ? "taken" : settings.error.map((issue) => issue.problem).join()).toContain(problem);
   });
 });

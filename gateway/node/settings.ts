@@ -23,6 +23,11 @@ export interface GatewaySettings {
   /** Longest that a request waits for units of a global quota. */
   readonly bankDeadlineMs: number;
   readonly threads: number;
+  /** Edge sites to keep tunnels to: `wss://<host>`, without path. */
+  readonly tunnel: readonly string[];
+  readonly tunnelTokenFile: string | undefined;
+  /** To each of them. */
+  readonly tunnelConnections: number;
   /** Always on loopback. */
   readonly adminPort: number;
   readonly metricsAddress: string;
@@ -33,7 +38,8 @@ export interface GatewaySettings {
 
 interface Setting {
   readonly name: keyof GatewaySettings | "settings";
-  readonly value: "text" | "port" | "threads" | "milliseconds";
+  /** `list`: given several times, or with commas between. */
+  readonly value: "text" | "list" | "number";
   readonly placeholder: string;
   readonly help: string;
 }
@@ -47,18 +53,28 @@ const SETTINGS: readonly Setting[] = [
   { name: "state", value: "text", placeholder: "DIR", help: "where to keep the last good snapshot (.tidegate/<gateway id>)" },
   { name: "joinTokenFile", value: "text", placeholder: "FILE", help: "join token to enrol with the first time" },
   { name: "bankTokenFile", value: "text", placeholder: "FILE", help: "token for the bank of global quotas" },
-  { name: "bankDeadlineMs", value: "milliseconds", placeholder: "MS", help: "longest wait for a global quota (50)" },
-  { name: "threads", value: "threads", placeholder: "N", help: "worker threads (1)" },
-  { name: "adminPort", value: "port", placeholder: "PORT", help: "admin on loopback (15000; 0 picks a free port)" },
+  { name: "bankDeadlineMs", value: "number", placeholder: "MS", help: "longest wait for a global quota (50)" },
+  { name: "threads", value: "number", placeholder: "N", help: "worker threads (1)" },
+  {
+    name: "tunnel",
+    value: "list",
+    placeholder: "URL",
+    help: "edge site to take requests from by a tunnel (wss://HOST); repeatable",
+  },
+  { name: "tunnelTokenFile", value: "text", placeholder: "FILE", help: "tunnel token of the edge sites" },
+  { name: "tunnelConnections", value: "number", placeholder: "N", help: "connections to each edge site (2)" },
+  { name: "adminPort", value: "number", placeholder: "PORT", help: "admin on loopback (15000; 0 picks a free port)" },
   { name: "metricsAddress", value: "text", placeholder: "IP", help: "address of the metrics port (127.0.0.1)" },
-  { name: "metricsPort", value: "port", placeholder: "PORT", help: "Prometheus metrics (15090; 0 picks a free port)" },
+  { name: "metricsPort", value: "number", placeholder: "PORT", help: "Prometheus metrics (15090; 0 picks a free port)" },
   { name: "readinessAddress", value: "text", placeholder: "IP", help: "address of the readiness port (127.0.0.1)" },
-  { name: "readinessPort", value: "port", placeholder: "PORT", help: "/healthz/ready (15021; 0 picks a free port)" },
+  { name: "readinessPort", value: "number", placeholder: "PORT", help: "/healthz/ready (15021; 0 picks a free port)" },
 ];
 
 const MAX_THREADS = 64;
 /** Nobody should wait longer for a counter. */
 const MAX_BANK_DEADLINE_MS = 2000;
+/** Connections to one edge site. */
+export const MAX_SITE_TUNNELS = 16;
 
 /** Variables of the control plane, the command line and the project's tools: they may stand in the same shell. */
 const OTHER_VARIABLES: ReadonlySet<string> = new Set(
@@ -115,9 +131,14 @@ function readFlags(argv: readonly string[], issues: Issue[]): Values {
     }
     const text = equals === -1 ? argv[++i] : arg.slice(equals + 1);
     if (text === undefined) issues.push({ path: flag, problem: `needs a value: ${flag} ${setting.placeholder}` });
-    else values.set(setting.name, { text, from: flag });
+    else values.set(setting.name, { text: joined(setting, values.get(setting.name)?.text, text), from: flag });
   }
   return values;
+}
+
+/** What is given again replaces what was, but in a list. */
+function joined({ value }: Setting, before: string | undefined, text: string): string {
+  return value === "list" && before !== undefined ? `${before},${text}` : text;
 }
 
 function readEnvironment(env: SettingsInput["env"], issues: Issue[]): Values {
@@ -158,7 +179,10 @@ function readSettingsFile(path: string, readFile: SettingsInput["readFile"], iss
         ),
       });
     else if (typeof value === "string" || typeof value === "number") values.set(setting.name, { text: String(value), from });
-    else issues.push({ path: from, problem: "has to be text or a number" });
+    else if (setting.value === "list" && Array.isArray(value) && value.every((item) => typeof item === "string"))
+      values.set(setting.name, { text: value.join(","), from });
+    else
+      issues.push({ path: from, problem: setting.value === "list" ? "has to be a list of texts" : "has to be text or a number" });
   }
   return values;
 }
@@ -201,12 +225,30 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
     bankTokenFile: text("bankTokenFile"),
     bankDeadlineMs: whole("bankDeadlineMs", DEFAULT_BANK_DEADLINE_MS, 1, MAX_BANK_DEADLINE_MS),
     threads: whole("threads", 1, 1, MAX_THREADS),
+    tunnel: tunnelSites(text("tunnel"), text("tunnelTokenFile"), values.get("tunnel")?.from ?? "", issues),
+    tunnelTokenFile: text("tunnelTokenFile"),
+    tunnelConnections: whole("tunnelConnections", 2, 1, MAX_SITE_TUNNELS),
     adminPort: whole("adminPort", 15_000, 0, 65_535),
     metricsAddress: text("metricsAddress") ?? "127.0.0.1",
     metricsPort: whole("metricsPort", 15_090, 0, 65_535),
     readinessAddress: text("readinessAddress") ?? "127.0.0.1",
     readinessPort: whole("readinessPort", 15_021, 0, 65_535),
   };
+}
+
+/** A token goes over every connection, so it has to be under TLS, but on this machine. */
+function tunnelSites(list: string | undefined, tokenFile: string | undefined, from: string, issues: Issue[]): readonly string[] {
+  if (list === undefined) return [];
+  if (tokenFile === undefined) issues.push({ path: from, problem: "needs the sites' tunnel token: give --tunnel-token-file" });
+  return [...new Set(list.split(",").map((item) => item.trim()))].map((item) => {
+    const url = URL.parse(item);
+    const isSafe =
+      url?.protocol === "wss:" || (url?.protocol === "ws:" && /^(127\.0\.0\.1|localhost|\[::1\])$/.test(url.hostname));
+    if (url !== null && isSafe && url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "")
+      return url.origin;
+    issues.push({ path: from, problem: `${JSON.stringify(item)} is not wss://HOST[:PORT] (or ws:// on loopback)` });
+    return item;
+  });
 }
 
 function unknown(name: string, known: readonly string[], what: string): string {

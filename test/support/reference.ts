@@ -26,13 +26,24 @@ import { MAX_ANSWERS } from "../../gateway/core/egress/decide.ts";
 import { MAX_LABEL_LENGTH, MAX_NAME_LENGTH } from "../../gateway/core/egress/name.ts";
 import { DEFAULT_EGRESS_LIMITS } from "../../gateway/core/egress/ports.ts";
 import { MAX_JOIN_TOKEN_CHARS } from "../../gateway/core/identity/join-token.ts";
+import { MAX_PASSPORT_SKEW_S, MAX_PASSPORT_TTL_S } from "../../gateway/core/identity/passport.ts";
+import {
+  MAX_PASSPORT_CHARS,
+  MAX_PASSPORT_CLAIMS,
+  MAX_PASSPORT_ID_CHARS,
+  MAX_PASSPORT_NAME_CHARS,
+  MAX_PASSPORT_QUOTAS,
+} from "../../gateway/core/identity/passport-claims.ts";
 import { DEFAULT_SETTINGS, DEFAULT_SNAPSHOT_LIMITS } from "../../gateway/core/ir/index.ts";
 import { MAX_PLAIN_KEY_CHARS } from "../../gateway/core/quota/key.ts";
+import * as TUNNEL_LIMITS from "../../gateway/core/tunnel/limits.ts";
+import * as HUB_LIMITS from "../../gateway/edge/tunnel-limits.ts";
 import { MAX_STATE_FILE_BYTES } from "../../gateway/node/control-store.ts";
 import { MAX_SCRYPT_MEMORY_BYTES, MAX_SCRYPT_N } from "../../gateway/node/egress-auth.ts";
 import { MAX_PENDING_BYTES } from "../../gateway/node/log-file.ts";
 import { DEFAULT_QUOTA_MEMORY_BYTES } from "../../gateway/node/quota.ts";
-import { usage } from "../../gateway/node/settings.ts";
+import { MAX_REMEMBERED_PASSPORTS } from "../../gateway/node/replay.ts";
+import { MAX_SITE_TUNNELS, usage } from "../../gateway/node/settings.ts";
 import { DEFAULT_CLIENT_HELLO_LIMITS } from "../../gateway/wire/client-hello.ts";
 import { DEFAULT_HTTP1_LIMITS } from "../../gateway/wire/http1/limits.ts";
 
@@ -211,6 +222,20 @@ function limitTables(): string {
     ["Quotas", { DEFAULT_QUOTA_MEMORY_BYTES, MAX_PLAIN_KEY_CHARS }],
     ["Snapshots", { ...DEFAULT_SNAPSHOT_LIMITS, MAX_STATE_FILE_BYTES, MAX_JOIN_TOKEN_CHARS }],
     ["Edge sites", EDGE_LIMITS],
+    [
+      "Passports",
+      {
+        MAX_PASSPORT_CHARS,
+        MAX_PASSPORT_NAME_CHARS,
+        MAX_PASSPORT_ID_CHARS,
+        MAX_PASSPORT_QUOTAS,
+        MAX_PASSPORT_CLAIMS,
+        MAX_PASSPORT_TTL_S,
+        MAX_PASSPORT_SKEW_S,
+        MAX_REMEMBERED_PASSPORTS,
+      },
+    ],
+    ["Tunnels", { ...TUNNEL_LIMITS, ...HUB_LIMITS, MAX_SITE_TUNNELS }],
     ["Distribution", { MAX_MESSAGE_BYTES, MAX_REQUEST_MESSAGE_BYTES, MAX_FETCH_HASHES }],
     [
       "Configuration files",
@@ -240,6 +265,6 @@ function amount(name: string, limit: number): string {
     if (limit % 1024 === 0) return `${limit / 1024} KiB`;
     return `${limit} bytes`;
   }
-  if (/ms$/i.test(name)) return limit % 1000 === 0 ? `${limit / 1000} s` : `${limit} ms`;
+  if (/(Ms|_MS)$/.test(name)) return limit % 1000 === 0 ? `${limit / 1000} s` : `${limit} ms`;
   return String(limit);
 }
