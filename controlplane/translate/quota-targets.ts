@@ -77,6 +77,10 @@ export class QuotaTargets {
     return this.#use(this.#byTarget.get(`Gateway ${gatewayKey}`) ?? []);
   }
 
+  ofService(host: string): readonly string[] {
+    return this.#use(this.#byTarget.get(`Service ${host}`) ?? []);
+  }
+
   ofEgressRule(policyKey: string, rule: string): readonly string[] {
     const whole = `EgressRule ${policyKey}`;
     return this.#use([whole, `${whole}#${rule}`].flatMap((key) => this.#byTarget.get(key) ?? []));

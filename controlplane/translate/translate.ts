@@ -1,6 +1,6 @@
 /** Configuration and registry → the snapshot of one gateway pool. */
 
-import type { RouteTable, Snapshot } from "../../gateway/core/ir/index.ts";
+import type { Cluster, RouteTable, Snapshot } from "../../gateway/core/ir/index.ts";
 import { Clusters } from "./clusters.ts";
 import { DestinationRules } from "./destination-rules.ts";
 import { egressConfig, forwardProxyListener } from "./egress.ts";
@@ -55,12 +55,18 @@ export function translate(input: TranslateInput): Translation {
       ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)]),
     ],
     routeTables,
-    clusters: clusters.list(),
+    clusters: input.sites?.passports === undefined ? clusters.list() : clusters.list().map((cluster) => limited(cluster, quotas)),
     endpoints: clusters.endpoints(),
     quotas: quotas.used(),
     egress,
   };
   return { snapshot, problems: status.problems(), programmed: status.programmedRefs() };
+}
+
+/** A request with a passport meets no route, so the service's own quotas go with its cluster. */
+function limited(cluster: Cluster, targets: QuotaTargets): Cluster {
+  const quotas = targets.ofService(cluster.host);
+  return quotas.length === 0 ? cluster : { ...cluster, quotas };
 }
 
 /** A service that a site reaches through this pool's gateways. */
