@@ -5,6 +5,7 @@
 import type { PassportPorts } from "../core/identity/index.ts";
 import {
   type Clock,
+  ClosableBank,
   type CompiledListener,
   carriesPassport,
   compile,
@@ -17,16 +18,16 @@ import {
   type Exchange,
   findHost,
   MapBank,
+  NO_EGRESS,
   type Ports,
   QuotaFilter,
   type QuotaMeter,
   type RequestHead,
   type Tables,
 } from "../core/index.ts";
-import type { Snapshot, SnapshotVersion } from "../core/ir/index.ts";
+import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
 import { type HeadEvent, ResponseParserSettings } from "../wire/index.ts";
 import { armSystemTimer, systemClock } from "./clock.ts";
-import { ClosableBank } from "./closable-bank.ts";
 import { Deadlines } from "./deadlines.ts";
 import { EgressGateway } from "./egress.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
@@ -73,13 +74,6 @@ interface Candidate {
   readonly snapshot: Snapshot;
   readonly tables: Tables;
   readonly egress: EgressTables;
-}
-
-/** Sections of the snapshot that have expired with fail mode `closed`, and what to say about it. */
-export interface ClosedSections {
-  readonly routes?: string;
-  readonly egress?: string;
-  readonly quota?: string;
 }
 
 /** A listener that goes away while connections keep coming accepts them for this long. */
@@ -314,9 +308,6 @@ export class DataPlane {
     return this.#meters.quota(id);
   }
 }
-
-/** What a gateway without an egress section lets out: nothing. */
-const NO_EGRESS = { policies: [], staticHosts: [], users: [], realm: "tidegate" };
 
 /** The exchanges of one routed listener. A listener that is gone from the snapshot serves what it still gets by the last tables that had it. */
 class RoutedExchanges implements ExchangeFactory {

@@ -7,10 +7,10 @@
  * cannot be bound is a problem with a name, and everything else works.
  */
 import { createServer } from "node:net";
-import type { HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
-import { SECTIONS, snapshotVersion } from "../core/ir/index.ts";
+import type { ClosedSections, HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
+import { closedSections, SECTIONS, snapshotVersion } from "../core/ir/index.ts";
 import type { Installer, InstallOutcome, NamedProblem } from "./control-snapshot.ts";
-import type { ClosedSections, DataPlaneOptions } from "./data-plane.ts";
+import type { DataPlaneOptions } from "./data-plane.ts";
 import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
@@ -79,11 +79,7 @@ export class Engine implements Installer {
 
   aged(age: SnapshotAge): void {
     this.#age = age;
-    const closed: ClosedSections = Object.fromEntries(
-      Object.entries(age.sections)
-        .filter(([, state]) => state.kind === "expired" && state.failMode === "closed")
-        .map(([name]) => [name, `the ${name} section of the snapshot has expired and its fail mode is closed`]),
-    );
+    const closed = closedSections(age);
     if (SECTIONS.every((name) => closed[name] === this.#closed[name])) return;
     this.#closed = closed;
     for (const lane of this.#living()) lane.close(closed);

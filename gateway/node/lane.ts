@@ -2,8 +2,8 @@
  * A lane is one thread's data plane as the main thread sees it: in this very thread, or in a worker behind messages.
  */
 import { Worker } from "node:worker_threads";
-import type { Snapshot, SnapshotVersion } from "../core/ir/index.ts";
-import { type ClosedSections, DataPlane, type DataPlaneOptions, type NamedProblem } from "./data-plane.ts";
+import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
+import { DataPlane, type DataPlaneOptions, type NamedProblem } from "./data-plane.ts";
 import type { SeriesNotice } from "./metrics.ts";
 
 export interface ListenerState {

@@ -98,6 +98,9 @@ export function covering<T>(table: HostTable<T>, host: Host): readonly (readonly
   return found;
 }
 
+/** What a gateway without an egress section lets out: nothing. */
+export const NO_EGRESS: EgressConfig = { policies: [], staticHosts: [], users: [], realm: "tidegate" };
+
 /**
  * Every problem of the configuration at once, or its tables.
  *

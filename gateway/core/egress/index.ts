@@ -6,7 +6,7 @@
  * shows a password. Says of every decision which rule made it and why.
  */
 export { parseAddress } from "./address.ts";
-export { compileEgress, type EgressTables } from "./compile.ts";
+export { compileEgress, type EgressTables, NO_EGRESS } from "./compile.ts";
 export { EndpointTable } from "./endpoints.ts";
 export { EgressExchange } from "./exchange.ts";
 export { parseHost } from "./name.ts";

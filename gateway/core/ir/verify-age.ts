@@ -1,5 +1,5 @@
 /** What time does to a snapshot: sections grow stale and expire, rollouts reach one gateway after the other. */
-import type { Manifest, Section, SectionInfo } from "./manifest.ts";
+import { type Manifest, SECTIONS, type Section, type SectionInfo } from "./manifest.ts";
 
 type SectionState =
   | { readonly kind: "fresh" }
@@ -28,6 +28,19 @@ function stateOf({ softExp, exp, failMode }: SectionInfo, nowS: number): Section
   if (nowS >= exp) return { kind: "expired", forS: nowS - exp, failMode };
   if (nowS >= softExp) return { kind: "stale", forS: nowS - softExp };
   return { kind: "fresh" };
+}
+
+/** Sections that have expired with fail mode `closed`, and what to say about it. */
+export type ClosedSections = { readonly [name in Section]?: string };
+
+export function closedSections({ sections }: SnapshotAge): ClosedSections {
+  const closed: { [name in Section]?: string } = {};
+  for (const name of SECTIONS) {
+    const state = sections[name];
+    if (state.kind !== "expired" || state.failMode !== "closed") continue;
+    closed[name] = `the ${name} section of the snapshot has expired and its fail mode is closed`;
+  }
+  return closed;
 }
 
 /** Where a gateway stands in a rollout: a number in [0, 100), spread evenly, another order with each salt. */

@@ -9,6 +9,7 @@
  * It never reads a clock, never evicts a counter that still counts, and never decides what a refusal looks like beyond its fields and body.
  */
 export { CalendarWindows, TimeZone } from "./calendar-window.ts";
+export { ClosableBank } from "./closable-bank.ts";
 export { concurrentForget, MAX_LANES } from "./concurrent.ts";
 export { idleAt, isIdle, type Moment, STATE_SIZE } from "./counter.ts";
 export { Charge, decide, type Places, settleOne, Tally } from "./decide.ts";

@@ -1,5 +1,5 @@
 /** A bank that can be shut: each rule then does what it says about a store that fails (`onStoreFailure`). What was taken before can still be given back. */
-import type { QuotaAnswer, QuotaBank, QuotaCharge } from "../core/index.ts";
+import type { QuotaAnswer, QuotaBank, QuotaCharge } from "../ports.ts";
 
 const RETRY_AFTER_MS = 1000;
 const SHUT: QuotaAnswer = {
