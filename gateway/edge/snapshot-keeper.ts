@@ -54,7 +54,7 @@ export type OfferOutcome =
 /** How far the control plane's clock may be off. */
 const CLOCK_SKEW_S = 30;
 /** Snapshots that arrive at once are judged one after the other; each turn that is lost means a newer one was put in force. */
-export const MAX_LOST_TURNS = 8;
+const MAX_LOST_TURNS = 8;
 
 export class SnapshotKeeper {
   readonly #options: KeeperOptions;
