@@ -25,6 +25,7 @@ export type ErrorCode =
   | "draining"
   | "loop_detected"
   | "snapshot_expired"
+  | "no_snapshot"
   | "not_supported"
   | "internal"
   // the origin's doing

@@ -28,6 +28,7 @@ export {
   type TriedMatch,
 } from "./explain.ts";
 export { QuotaFilter, type QuotaFilterPorts, type QuotaVerdict } from "./filter/quota.ts";
+export { parseAuthority, sameAuthority } from "./http/authority.ts";
 export {
   type BodyKind,
   type FieldList,
@@ -71,6 +72,7 @@ export type {
   Step,
   TunnelStep,
   TunnelVerdict,
+  Upgrade,
   UpstreamEndpoint,
   UpstreamTarget,
   WaitStep,

@@ -35,7 +35,7 @@ import type { PeerInfo, Ports, Random, RequestRecord } from "./ports.ts";
 import type { CompiledQuota } from "./quota/plan.ts";
 import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
 import { Attempts } from "./retry/attempts.ts";
-import type { AttemptFailure, Established, Exchange, ExchangeEnd, RespondStep, SendStep, Step } from "./step.ts";
+import type { AttemptFailure, Established, Exchange, ExchangeEnd, RespondStep, SendStep, Step, Upgrade } from "./step.ts";
 import { type ResponseFlag, responseFlags } from "./telemetry/flags.ts";
 
 /** A request as its codec hands it over. */
@@ -44,6 +44,8 @@ export interface IncomingRequest {
   readonly head: RequestHead;
   readonly minor: 0 | 1;
   readonly connectionOptions: readonly string[] | undefined;
+  /** The client wants another protocol on this connection (RFC 9110 7.8), and the runtime can carry it. Undefined: no, or it cannot. */
+  readonly switchTo?: Upgrade | undefined;
 }
 
 /**
@@ -77,6 +79,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   readonly servicePort: number;
   readonly minor: 0 | 1;
   readonly connectionOptions: readonly string[] | undefined;
+  private readonly switchTo: Upgrade | undefined;
 
   // What it matched.
   virtualHost: CompiledVirtualHost | undefined = undefined;
@@ -131,6 +134,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.servicePort = listener.source.servicePort;
     this.minor = request.minor;
     this.connectionOptions = request.connectionOptions;
+    this.switchTo = request.switchTo;
     this.random = ports.random;
     this.tables = tables;
     this.listener = listener;
@@ -315,6 +319,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
         deadlineMs: timeoutMs === undefined || this.isDelayed ? undefined : this.startedMs + timeoutMs,
         policy: this.isDelayed ? undefined : action.retry,
         maxReplayBytes: this.tables.settings.http.maxReplayBytes,
+        switchTo: this.switchTo,
       },
     );
     return this.send(this.phase === "new" ? this.startedMs : this.ports.clock.now());
@@ -359,7 +364,9 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     if (this.route?.cors !== undefined) addCorsFields(this.route.cors, this.fields, fields);
     for (const part of this.quotaFields) fields.push(part);
     if (this.tables.settings.explainHeaders) this.explain(fields);
-    return { kind: "relay", head: { status: head.status, fields, body: head.body }, deadlineMs: this.attempts?.deadlineMs };
+    // Another protocol speaks for as long as it likes.
+    const deadlineMs = head.status === SWITCHING_PROTOCOLS ? undefined : this.attempts?.deadlineMs;
+    return { kind: "relay", head: { status: head.status, fields, body: head.body }, deadlineMs };
   }
 
   /** @param reason for logs and explain headers, where the code says too little */
@@ -448,6 +455,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
 const EXPLAIN_EDIT: HeaderEdit = { drop: new Set(["x-tidegate-snapshot", "x-tidegate-rule", "x-tidegate-reason"]), append: [] };
 /** An unread request body longer than this costs the connection instead. */
 const MAX_DISCARD_BYTES = 64 * 1024;
+const SWITCHING_PROTOCOLS = 101;
 const NO_FIELDS: ReadonlyFieldList = [];
 
 function printable(text: string): string {

@@ -24,6 +24,7 @@ const EXPECTED: { readonly [code in ErrorCode]: string } = {
   draining: "503 14 OM",
   loop_detected: "508 9 -",
   snapshot_expired: "503 14 -",
+  no_snapshot: "503 14 -",
   not_supported: "501 12 -",
   internal: "500 13 -",
   no_healthy_upstream: "503 14 UH",

@@ -50,6 +50,7 @@ export const ERROR_FACES: { readonly [code in ErrorCode]: ErrorFace } = {
   draining: { status: 503, grpc: 14, flag: "OM", culprit: LOCAL, title: "shutting down" },
   loop_detected: { status: 508, grpc: 9, flag: undefined, culprit: LOCAL, title: "the request came through here before" },
   snapshot_expired: { status: 503, grpc: 14, flag: undefined, culprit: LOCAL, title: "the configuration has expired" },
+  no_snapshot: { status: 503, grpc: 14, flag: undefined, culprit: LOCAL, title: "there is no configuration yet" },
   not_supported: { status: 501, grpc: 12, flag: undefined, culprit: LOCAL, title: "not supported" },
   internal: { status: 500, grpc: 13, flag: undefined, culprit: LOCAL, title: "internal error" },
   no_healthy_upstream: { status: 503, grpc: 14, flag: "UH", culprit: UP, title: "no healthy upstream" },

@@ -46,6 +46,8 @@ export interface SendStep {
   readonly deadlineMs: number | undefined;
   /** May need the body again: keep up to the limit and say in AttemptFailure whether that worked. */
   readonly keepBody: boolean;
+  /** Ask for this protocol on the connection. The origin may take it (its response is 101: what follows is opaque) or answer as to any request. */
+  readonly switchTo?: Upgrade | undefined;
   /** Copies sent at the same time whose responses nobody reads; only with the first attempt. */
   readonly mirrors: readonly MirrorSend[];
   /** Present when the target or a mirror's is a cluster's gateway (`via`): what each passport has to say besides where the request goes. */
@@ -60,6 +62,9 @@ export interface Established {
   readonly charged: readonly string[];
   readonly traceparent: string | undefined;
 }
+
+/** Protocols that a connection may be switched to. */
+export type Upgrade = "websocket";
 
 export interface MirrorSend {
   readonly target: UpstreamTarget;

@@ -11,7 +11,7 @@ import type { CompiledForward, CompiledRetry } from "../compile/tables.ts";
 import { mirrorSends } from "../filter/mirror.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { Ports } from "../ports.ts";
-import type { AttemptFailure, MirrorSend, SendStep, Step, UpstreamEndpoint } from "../step.ts";
+import type { AttemptFailure, MirrorSend, SendStep, Step, Upgrade, UpstreamEndpoint } from "../step.ts";
 import { backoffMs } from "./backoff.ts";
 import { affordsRetry } from "./budget.ts";
 import { earlier } from "./deadline.ts";
@@ -23,6 +23,8 @@ export interface AttemptsOptions {
   /** Undefined: one attempt only. */
   readonly policy: CompiledRetry | undefined;
   readonly maxReplayBytes: number;
+  /** To ask for with every attempt. */
+  readonly switchTo?: Upgrade | undefined;
 }
 
 export class Attempts {
@@ -41,6 +43,7 @@ export class Attempts {
   private readonly head: RequestHead;
   private readonly policy: CompiledRetry | undefined;
   private readonly maxReplayBytes: number;
+  private readonly switchTo: Upgrade | undefined;
   private readonly ports: Ports;
   private tried: UpstreamEndpoint[] | undefined = undefined;
   /** Counted in `endpoint.active`. */
@@ -58,6 +61,7 @@ export class Attempts {
     this.deadlineMs = options.deadlineMs;
     this.policy = options.policy;
     this.maxReplayBytes = options.maxReplayBytes;
+    this.switchTo = options.switchTo;
     cluster.state.active++;
   }
 
@@ -83,7 +87,9 @@ export class Attempts {
       deadlineMs,
       keepBody:
         policy !== undefined && this.count <= policy.attempts && head.body.kind !== "none" && mayRepeatSent(policy, head.method),
-      mirrors: this.count === 1 ? mirrorSends(this.action.mirrors, head, random) : NO_MIRRORS,
+      switchTo: this.switchTo,
+      // A copy that nobody reads cannot speak another protocol.
+      mirrors: this.count === 1 && this.switchTo === undefined ? mirrorSends(this.action.mirrors, head, random) : NO_MIRRORS,
     };
   }
 

@@ -25,12 +25,6 @@ export const VALUE = table((code) => (code === HTAB || (code >= 0x20 && code !==
 /** What a request-target may consist of: visible ASCII without the fragment mark and without `\`, which some readers take for `/`. */
 export const TARGET = table((code) => (code > 0x20 && code < 0x7f && code !== 0x23 && code !== 0x5c ? 1 : 0));
 
-/** RFC 3986 3.2.2 reg-name: unreserved and sub-delims, without `%` (readers disagree on decoding it) and `,` (it looks like two values joined). */
-export const REG_NAME = table((code) => {
-  const char = String.fromCharCode(code);
-  return /^[A-Za-z0-9\-._~!$&'()*+;=]$/.test(char) ? 1 : 0;
-});
-
 /** Value of a hexadecimal digit, or 255. */
 export const HEX = table((code) => {
   const digit = "0123456789abcdef".indexOf(String.fromCharCode(code).toLowerCase());

@@ -1,4 +1,5 @@
 /** Requests, from bytes to events (RFC 9112 2 to 7), server side. */
+import { parseAuthority, sameAuthority } from "../../core/http/authority.ts";
 import { type FieldList, NO_BODY, type RequestHead, type Scheme } from "../../core/http/message.ts";
 import { CR, decodeLatin1, type Latin1Decoder, LF, SP, TARGET, TOKEN } from "./chars.ts";
 import { ContentReader, NEED } from "./chunked.ts";
@@ -8,7 +9,7 @@ import { Framing, persists } from "./framing.ts";
 import { Input } from "./input.ts";
 import { FieldLexer, type Lexed, type SectionLimits } from "./lexer.ts";
 import { DEFAULT_HTTP1_LIMITS, type Http1Limits } from "./limits.ts";
-import { hostMatchesConnect, parseAbsolute, parseAuthority, parseConnectTarget, sameAuthority } from "./target.ts";
+import { hostMatchesConnect, parseAbsolute, parseConnectTarget } from "./target.ts";
 
 export interface RequestParserOptions {
   readonly limits?: Http1Limits;

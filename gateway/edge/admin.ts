@@ -1,0 +1,87 @@
+/**
+ * The few routes that are the site's own: under `/.tidegate/`, at the site's own host only. What comes here never meets the routes of a snapshot, and what
+ * does not come here never meets these.
+ */
+import { Hono } from "hono/tiny";
+import type { IngressSettings } from "./env.ts";
+import type { IsolateStatus } from "./isolate.ts";
+import type { EdgeStats } from "./report.ts";
+import type { Secret } from "./secret.ts";
+
+export const ADMIN_PREFIX = "/.tidegate/";
+
+export interface AdminPorts {
+  /** How the isolate stands after it has seen to it that it is fresh. */
+  readonly status: () => Promise<IsolateStatus>;
+  readonly stats: () => EdgeStats;
+}
+
+/** One request's answer. Made per isolate; what a request brings is handed to `fetch`. */
+export function adminRoutes(settings: IngressSettings, objects: AdminObjects): Hono<AdminEnv> {
+  const app = new Hono<AdminEnv>();
+  app.get(`${ADMIN_PREFIX}ready`, async (c) => {
+    const { version, askedMsAgo, age } = await c.env.ports.status();
+    return c.json(
+      { ready: version !== undefined, version: version ?? null, askedMsAgo: askedMsAgo ?? null, sections: age?.sections ?? null },
+      version === undefined ? 503 : 200,
+    );
+  });
+  app.get(`${ADMIN_PREFIX}stats`, async (c) => {
+    const refusal = await refuseBearer(c.req.raw, settings.relayToken);
+    if (refusal !== undefined) return refusal;
+    const { refused } = await c.env.ports.status();
+    return c.json({ ...c.env.ports.stats(), refused: refused ?? null });
+  });
+  relayRoute(app, settings);
+  bankRoute(app, settings, objects.bank);
+  tunnelRoute(app, settings, objects.tunnels);
+  app.notFound((c) => c.text("not found\n", 404));
+  return app;
+}
+
+interface AdminEnv {
+  Bindings: { readonly ports: AdminPorts };
+}
+
+/** Durable Objects that a site may do without. */
+export interface AdminObjects {
+  readonly bank: DurableObjectNamespace | undefined;
+  readonly tunnels: DurableObjectNamespace | undefined;
+}
+
+/** The control plane brings snapshots here: a WebSocket, or plain requests below it. */
+function relayRoute(app: Hono<AdminEnv>, { relay, relayToken, site }: IngressSettings): void {
+  app.all(`${ADMIN_PREFIX}relay/*`, (c) => handOver(c.req.raw, relay, site, relayToken));
+}
+
+/** Node gateways draw leases here. `object`: which of the bank's objects, as `<counter>/<shard>`. */
+function bankRoute(app: Hono<AdminEnv>, { bankToken }: IngressSettings, bank: AdminObjects["bank"]): void {
+  app.post(`${ADMIN_PREFIX}bank`, (c) => handOver(c.req.raw, bank, c.req.query("object"), bankToken));
+}
+
+/** Node gateways of a cluster keep WebSockets open here. */
+function tunnelRoute(app: Hono<AdminEnv>, { tunnelToken }: IngressSettings, tunnels: AdminObjects["tunnels"]): void {
+  app.get(`${ADMIN_PREFIX}tunnel/:cluster`, (c) => handOver(c.req.raw, tunnels, c.req.param("cluster"), tunnelToken));
+}
+
+/** To a Durable Object, if the bearer may. */
+async function handOver(
+  request: Request,
+  objects: DurableObjectNamespace | undefined,
+  name: string | undefined,
+  token: Secret | undefined,
+): Promise<Response> {
+  const refusal = await refuseBearer(request, token);
+  if (refusal !== undefined) return refusal;
+  if (objects === undefined) return new Response("this site has no such service\n", { status: 404 });
+  if (name === undefined || name === "")
+    return new Response("the request does not say for which object it is\n", { status: 400 });
+  return await objects.get(objects.idFromName(name)).fetch(request);
+}
+
+/** RFC 6750 2.1. Without a token nobody may: what is not set up is not open. */
+async function refuseBearer(request: Request, token: Secret | undefined): Promise<Response | undefined> {
+  const given = /^Bearer +([\x21-\x7e]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+  if (token !== undefined && given !== undefined && (await token.matches(given))) return undefined;
+  return new Response("credentials are missing or wrong\n", { status: 401, headers: { "www-authenticate": "Bearer" } });
+}

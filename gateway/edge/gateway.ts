@@ -1,0 +1,120 @@
+/**
+ * The ingress gateway of one isolate: from a `Request` to a `Response`. What requests share is here (tables, counters, reporters); what belongs to one
+ * request (its relay, its timers, its streams) is handed through.
+ */
+import {
+  ClosableBank,
+  createExchange,
+  DEFAULT_MAX_COUNTERS,
+  type ErrorCode,
+  MapBank,
+  type Ports,
+  QuotaFilter,
+  type ReadonlyFieldList,
+  respondError,
+} from "../core/index.ts";
+import { ADMIN_PREFIX, type AdminObjects, adminRoutes } from "./admin.ts";
+import { armWorkerTimer, workerClock } from "./clock.ts";
+import { type DriverPorts, drive } from "./driver.ts";
+import { Entrances } from "./entrance.ts";
+import type { IngressSettings } from "./env.ts";
+import { type InForce, Isolate } from "./isolate.ts";
+import { workerLog } from "./log.ts";
+import { relayOf } from "./relay-rpc.ts";
+import { EdgeReporter } from "./report.ts";
+import { type EdgeRequest, readRequest } from "./request-head.ts";
+import { responseOf } from "./response.ts";
+import { Upstreams } from "./upstream.ts";
+
+export class IngressGateway {
+  readonly #settings: IngressSettings;
+  readonly #isolate: Isolate;
+  readonly #reporter = new EdgeReporter(workerClock, (line) => console.log(line));
+  readonly #bank: ClosableBank;
+  readonly #ports: Ports;
+  readonly #driverPorts: DriverPorts;
+  readonly #entrances = new Entrances();
+  readonly #admin: ReturnType<typeof adminRoutes>;
+
+  constructor(settings: IngressSettings, env: object, objects: AdminObjects) {
+    this.#settings = settings;
+    this.#isolate = new Isolate({
+      ...settings,
+      compile: { quotaMeter: (id) => this.#reporter.quotaMeter(id) },
+      clock: workerClock,
+      random: Math.random,
+      arm: armWorkerTimer,
+      log: workerLog,
+    });
+    const counters = () => new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs: () => workerClock.unixMs() });
+    this.#bank = new ClosableBank(counters());
+    const quotas = new QuotaFilter({ bank: this.#bank, fallback: counters(), nowUs: monotonicUs() });
+    this.#ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
+    const upstreams = new Upstreams(env, settings.allowIpUpstreams);
+    this.#driverPorts = {
+      clock: workerClock,
+      arm: armWorkerTimer,
+      call: ({ target, head }) => upstreams.call(target, head),
+    };
+    this.#admin = adminRoutes(settings, objects);
+  }
+
+  fetch(request: Request, context: ExecutionContext): Response | Promise<Response> {
+    const read = readRequest(request, this.#settings.clientAddress);
+    if (read === undefined) return refusal("bad_request", request, []);
+    const { authority, target } = read.head;
+    if (authority === this.#settings.siteHost && target.startsWith(ADMIN_PREFIX)) return this.#administer(request, context);
+    const inForce = this.#inForce(context);
+    return inForce instanceof Promise
+      ? inForce.then((known) => this.#serve(request, read, known, context))
+      : this.#serve(request, read, inForce, context);
+  }
+
+  #inForce(context: ExecutionContext): InForce | undefined | Promise<InForce | undefined> {
+    const { relay, site } = this.#settings;
+    return this.#isolate.inForce(relayOf(relay, site), (work) => context.waitUntil(work));
+  }
+
+  async #serve(request: Request, read: EdgeRequest, inForce: InForce | undefined, context: ExecutionContext): Promise<Response> {
+    const { fields, body } = read.head;
+    if (inForce === undefined) return refusal("no_snapshot", request, fields);
+    const { tables, closed } = inForce;
+    const entrance = this.#entrances.find(tables.listeners, read.head);
+    if (entrance === undefined) return refusal("misdirected_request", request, fields);
+    const { http } = tables.settings;
+    if (body.kind === "length" && http.maxRequestBodyBytes > 0 && body.bytes > http.maxRequestBodyBytes) {
+      return refusal("body_too_large", request, fields);
+    }
+    this.#reporter.configure(tables.settings);
+    this.#bank.closed = closed.quota !== undefined;
+    const { listener, server } = entrance;
+    const exchange = createExchange(tables, listener, server, read, read.peer, this.#ports);
+    try {
+      return await drive(exchange, request, read, http, this.#driverPorts, context);
+    } catch (error) {
+      workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });
+      return refusal("internal", request, fields);
+    }
+  }
+
+  async #administer(request: Request, context: ExecutionContext): Promise<Response> {
+    const status = async () => {
+      await this.#inForce(context);
+      return this.#isolate.status();
+    };
+    return await this.#admin.fetch(request, { ports: { status, stats: () => this.#reporter.stats() } });
+  }
+}
+
+function refusal(code: ErrorCode, request: Request, fields: ReadonlyFieldList): Response {
+  return responseOf(respondError(code, fields), request.method).response;
+}
+
+/** Whole microseconds since it was first asked: at global scope a Worker's clock has not begun to run. */
+function monotonicUs(): () => number {
+  let zeroMs: number | undefined;
+  return () => {
+    zeroMs ??= workerClock.now();
+    return Math.floor((workerClock.now() - zeroMs) * 1000);
+  };
+}

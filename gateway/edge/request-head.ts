@@ -1,0 +1,141 @@
+/**
+ * A `Request` in core's words. workerd hands over the target as it came, which is what core's canonical forms start from; what the platform has read
+ * itself (framing, Host, absolute forms) is taken as it says.
+ */
+import {
+  type BodyKind,
+  type FieldList,
+  field,
+  type IncomingRequest,
+  NO_BODY,
+  type PeerInfo,
+  parseAuthority,
+  type RequestHead,
+  type Scheme,
+  STREAM_BODY,
+} from "../core/index.ts";
+import type { ClientAddressField } from "./env.ts";
+
+export interface EdgeRequest extends IncomingRequest {
+  readonly peer: PeerInfo;
+}
+
+/** What the platform tells of a request's connection, as far as it does. */
+interface PlatformFacts {
+  /** `address:port`; self-hosted only. */
+  readonly clientIp?: unknown;
+  readonly tlsVersion?: unknown;
+  /** Cloudflare only, such as `HTTP/2`. */
+  readonly httpProtocol?: unknown;
+}
+
+/** Address of a client that nobody trustworthy has named. */
+export const UNKNOWN_ADDRESS = "0.0.0.0";
+
+/** @returns undefined: its Host is not an authority, or its target not one that an origin could be asked for */
+export function readRequest(request: Request, clientAddress: ClientAddressField): EdgeRequest | undefined {
+  const url = splitUrl(request.url);
+  if (url === undefined) return undefined;
+  const { method } = request;
+  if (url.target === "*" && method !== "OPTIONS") return undefined;
+  const facts = (request.cf ?? {}) as PlatformFacts;
+  const { fields, framing, connectionOptions } = readFields(request.headers);
+  const head: RequestHead = { method, ...url, fields, body: bodyOf(request, framing, facts) };
+  const isUpgrade = connectionOptions?.includes("upgrade") === true || facts.httpProtocol !== undefined;
+  const isWebSocket = isUpgrade && method === "GET" && field(fields, "upgrade")?.toLowerCase() === "websocket";
+  const peer = peerOf(fields, facts, url.scheme, clientAddress);
+  return { head, minor: 1, connectionOptions, switchTo: isWebSocket ? "websocket" : undefined, peer };
+}
+
+interface SplitUrl {
+  readonly scheme: Scheme;
+  readonly authority: string;
+  readonly target: string;
+}
+
+/** Nothing is decoded or resolved: `URL` would do both. */
+function splitUrl(url: string): SplitUrl | undefined {
+  const parts = URL_PARTS.exec(url);
+  if (parts === null) return undefined;
+  const [, scheme, host = "", rest = ""] = parts;
+  const authority = parseAuthority(host);
+  if (authority === undefined) return undefined;
+  const target = rest === "" ? "/" : rest;
+  // What an origin would read as the path's end, or as another path, is refused as Node's codec does.
+  if (target !== "*" && (target[0] !== "/" || UNFIT.test(target))) return undefined;
+  return { scheme: scheme === "https" ? "https" : "http", authority, target };
+}
+
+const URL_PARTS = /^(https?):\/\/([^/?#*\\]*)(.*)$/s;
+/** Anything but visible ASCII, the fragment mark, and a backslash. */
+const UNFIT = /[^\x21-\x7e]|[#\\]/;
+
+interface ReadFields {
+  readonly fields: FieldList;
+  readonly framing: "chunked" | number | undefined;
+  readonly connectionOptions: readonly string[] | undefined;
+}
+
+function readFields(headers: Headers): ReadFields {
+  const fields: FieldList = [];
+  let framing: ReadFields["framing"];
+  let connectionOptions: readonly string[] | undefined;
+  for (const [name, value] of headers) {
+    switch (name) {
+      case "host":
+        break;
+      case "connection":
+        connectionOptions = value.split(",").map((option) => option.trim().toLowerCase());
+        break;
+      case "content-length":
+        framing ??= Number(value);
+        break;
+      case "transfer-encoding":
+        framing = "chunked";
+        break;
+      default:
+        fields.push(name, value);
+    }
+  }
+  return { fields, framing, connectionOptions };
+}
+
+/** A request without framing fields has no content over HTTP/1 (RFC 9112 6.3), and an unknown amount over HTTP/2 and 3. */
+function bodyOf(request: Request, framing: ReadFields["framing"], facts: PlatformFacts): BodyKind {
+  if (typeof framing === "number") return Number.isSafeInteger(framing) ? { kind: "length", bytes: framing } : STREAM_BODY;
+  if (framing === "chunked") return STREAM_BODY;
+  const isSelfHosted = facts.clientIp !== undefined;
+  return request.body === null || isSelfHosted ? NO_BODY : STREAM_BODY;
+}
+
+function peerOf(fields: FieldList, facts: PlatformFacts, scheme: Scheme, from: ClientAddressField): PeerInfo {
+  const tls = scheme === "https" ? { serverName: undefined, version: textOf(facts.tlsVersion) ?? "unknown" } : undefined;
+  const { address, port } = from === "cf-connecting-ip" ? namedPeer(fields) : connectedPeer(facts);
+  return tls === undefined ? { address, port } : { address, port, tls };
+}
+
+/** Cloudflare sets the field and drops a client's own, and has put the same address at the end of X-Forwarded-For: core will do that. */
+function namedPeer(fields: FieldList): { readonly address: string; readonly port: number } {
+  const address = field(fields, "cf-connecting-ip");
+  if (address === undefined) return { address: UNKNOWN_ADDRESS, port: 0 };
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== "x-forwarded-for") continue;
+    const chain = fields[i + 1];
+    if (chain === address) fields.splice(i, 2);
+    else if (chain?.endsWith(`, ${address}`)) fields[i + 1] = chain.slice(0, -address.length - 2);
+    break;
+  }
+  return { address, port: 0 };
+}
+
+/** `1.2.3.4:5` or `[2001:db8::1]:5`. */
+function connectedPeer({ clientIp }: PlatformFacts): { readonly address: string; readonly port: number } {
+  const parts = /^\[?([0-9a-f.:]+?)\]?:(\d+)$/.exec(textOf(clientIp) ?? "");
+  return parts === null
+    ? { address: UNKNOWN_ADDRESS, port: 0 }
+    : { address: parts[1] ?? UNKNOWN_ADDRESS, port: Number(parts[2]) };
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}

@@ -1,0 +1,76 @@
+/**
+ * An endpoint as something that `fetch` can be asked for.
+ *
+ * On Workers the URL decides everything: where to connect, TLS, SNI, and what Host says. So the authority that is to be sent has to be the endpoint's own name,
+ * unless a binding leads to the endpoint whatever the URL says: `UPSTREAM_<HOST>_<PORT>`, a service binding to an external server of a self-hosted workerd.
+ * Addresses instead of names work only self-hosted. Translation refuses routes that need more; what gets here all the same is refused again.
+ */
+import { parseAddress, type RequestHead, sameAuthority, type UpstreamTarget } from "../core/index.ts";
+
+export type UpstreamCall =
+  | { readonly kind: "call"; readonly url: string; readonly fetcher: UpstreamFetcher }
+  /** It cannot be done here; `reason` says what is in the way. */
+  | { readonly kind: "refused"; readonly reason: string };
+
+export interface UpstreamFetcher {
+  fetch(input: string | Request, init: RequestInit): Promise<Response>;
+}
+
+export class Upstreams {
+  readonly #env: Readonly<Record<string, unknown>>;
+  readonly #allowAddresses: boolean;
+  /** By endpoint: its binding's name is made once. */
+  readonly #bindings = new Map<string, UpstreamFetcher | undefined>();
+
+  constructor(env: object, allowAddresses: boolean) {
+    this.#env = env as Readonly<Record<string, unknown>>;
+    this.#allowAddresses = allowAddresses;
+  }
+
+  call(target: UpstreamTarget, head: Pick<RequestHead, "authority" | "target">): UpstreamCall {
+    const { address, port } = target.endpoint;
+    const scheme = target.tls === undefined ? "http" : "https";
+    if (head.target === "*") return refused("the runtime cannot ask an origin for `*`");
+    const bound = this.#bound(address, port);
+    if (bound !== undefined) return { kind: "call", url: `${scheme}://${head.authority}${head.target}`, fetcher: bound };
+    if (!this.#allowAddresses && parseAddress(address) !== undefined) {
+      return refused(
+        `${address} is an IP address, and this runtime reaches names only: name the endpoint, or bind ${bindingName(address, port)}`,
+      );
+    }
+    const own = `${address.includes(":") ? `[${address}]` : address}:${port}`;
+    if (!sameAuthority(own, head.authority, scheme)) {
+      return refused(
+        `the origin would be told ${own} for its Host instead of ${head.authority}: set the route's authority to the endpoint's name, or bind ${bindingName(address, port)}`,
+      );
+    }
+    return { kind: "call", url: `${scheme}://${head.authority}${head.target}`, fetcher: INTERNET };
+  }
+
+  #bound(address: string, port: number): UpstreamFetcher | undefined {
+    const key = `${address}|${port}`;
+    if (this.#bindings.has(key)) return this.#bindings.get(key);
+    const value = this.#env[bindingName(address, port)];
+    const fetcher = isFetcher(value) ? value : undefined;
+    if (this.#bindings.size >= MAX_KNOWN_ENDPOINTS) this.#bindings.clear();
+    this.#bindings.set(key, fetcher);
+    return fetcher;
+  }
+}
+
+/** Endpoints whose binding is remembered; more, and remembering starts over. */
+const MAX_KNOWN_ENDPOINTS = 4_096;
+const INTERNET: UpstreamFetcher = { fetch: (input, init) => fetch(input, init) };
+
+/** `UPSTREAM_ORIGIN_EXAMPLE_COM_443`: upper case, anything but letters and digits as `_`. */
+export function bindingName(address: string, port: number): string {
+  return `UPSTREAM_${address.toUpperCase().replace(/[^A-Z0-9]/g, "_")}_${port}`;
+}
+
+function refused(reason: string): UpstreamCall {
+  return { kind: "refused", reason };
+}
+
+function isFetcher(value: unknown): value is UpstreamFetcher {
+  return typeof value === "object" && value !== null && "fetch" in value;
+}
