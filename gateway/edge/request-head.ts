@@ -8,16 +8,16 @@ import {
   field,
   type IncomingRequest,
   NO_BODY,
-  type PeerInfo,
   parseAuthority,
   type RequestHead,
   type Scheme,
   STREAM_BODY,
 } from "../core/index.ts";
 import type { ClientAddressField } from "./env.ts";
+import type { ClientPlace, PlacedPeer } from "./report.ts";
 
 export interface EdgeRequest extends IncomingRequest {
-  readonly peer: PeerInfo;
+  readonly peer: PlacedPeer;
 }
 
 /** What the platform tells of a request's connection, as far as it does. */
@@ -27,6 +27,9 @@ interface PlatformFacts {
   readonly tlsVersion?: unknown;
   /** Cloudflare only, such as `HTTP/2`. */
   readonly httpProtocol?: unknown;
+  readonly country?: unknown;
+  readonly colo?: unknown;
+  readonly asn?: unknown;
 }
 
 /** Address of a client that nobody trustworthy has named. */
@@ -108,10 +111,18 @@ function bodyOf(request: Request, framing: ReadFields["framing"], facts: Platfor
   return request.body === null || isSelfHosted ? NO_BODY : STREAM_BODY;
 }
 
-function peerOf(fields: FieldList, facts: PlatformFacts, scheme: Scheme, from: ClientAddressField): PeerInfo {
+function peerOf(fields: FieldList, facts: PlatformFacts, scheme: Scheme, from: ClientAddressField): PlacedPeer {
   const tls = scheme === "https" ? { serverName: undefined, version: textOf(facts.tlsVersion) ?? "unknown" } : undefined;
   const { address, port } = from === "cf-connecting-ip" ? namedPeer(fields) : connectedPeer(facts);
-  return tls === undefined ? { address, port } : { address, port, tls };
+  const place = placeOf(facts);
+  return { address, port, ...(tls === undefined ? {} : { tls }), ...(place === undefined ? {} : { place }) };
+}
+
+function placeOf(facts: PlatformFacts): ClientPlace | undefined {
+  const country = textOf(facts.country) ?? null;
+  const colo = textOf(facts.colo) ?? null;
+  const asn = typeof facts.asn === "number" ? facts.asn : null;
+  return country === null && colo === null && asn === null ? undefined : { country, colo, asn };
 }
 
 /** Cloudflare sets the field and drops a client's own, and has put the same address at the end of X-Forwarded-For: core will do that. */
