@@ -51,7 +51,10 @@ export function drive(
   ports: DriverPorts,
   context: DriverContext,
 ): Promise<Response> {
-  return new Drive(exchange, request, incoming, http, ports, context).run();
+  const response = new Drive(exchange, request, incoming, http, ports, context).run();
+  // Where the client leaves, the platform would stop at the next wait, and what the exchange holds would be held for good.
+  context.waitUntil(response.catch(() => undefined));
+  return response;
 }
 
 class Drive {
@@ -87,7 +90,7 @@ class Drive {
     this.#http = http;
     this.#ports = ports;
     this.#context = context;
-    this.#body = new RequestBody(request.body, head.body, http.maxRequestBodyBytes);
+    this.#body = new RequestBody(request.body, head.body, http.maxRequestBodyBytes, () => this.#attempt?.abort());
   }
 
   async run(): Promise<Response> {
@@ -149,6 +152,7 @@ class Drive {
       this.#response = response;
     } catch (error) {
       // Where the client is gone the next step is not carried out any more.
+      this.#isGone ||= this.#body.isBroken;
       if (this.#isGone) return step;
       return isLate ? this.#exchange.timer() : this.#exchange.failed(this.#failure(error));
     } finally {
@@ -178,7 +182,8 @@ class Drive {
       // `fetch` refuses to give such a method content, but passes on what a request has.
       this.#mirror(step.mirrors);
       this.#body.handOver();
-      return await call.fetcher.fetch(new Request(call.url, this.#request), init);
+      const { method: _, ...rest } = init;
+      return await call.fetcher.fetch(new Request(call.url, this.#request), rest);
     }
     const keepBytes = Math.max(
       step.keepBody ? this.#http.maxReplayBytes : 0,

@@ -13,22 +13,31 @@ export class RequestBody {
   readonly #declared: number | undefined;
   /** 0: unlimited. */
   readonly #maxBytes: number;
+  readonly #giveUp: () => void;
   #kept: Uint8Array | undefined;
   #keeping: Promise<Content> | undefined;
   #isUsed = false;
   #bytes = 0;
   #isTooLarge = false;
+  #isBroken = false;
 
-  constructor(stream: ReadableStream<Uint8Array> | null, kind: BodyKind, maxBytes: number) {
+  /** @param giveUp ends the attempt that the body is on its way to: it will not become whole */
+  constructor(stream: ReadableStream<Uint8Array> | null, kind: BodyKind, maxBytes: number, giveUp: () => void) {
     this.#stream = kind.kind === "none" || (kind.kind === "length" && kind.bytes === 0) ? null : stream;
     this.#declared = kind.kind === "length" ? kind.bytes : undefined;
     this.#maxBytes = maxBytes;
+    this.#giveUp = giveUp;
     this.#isTooLarge = maxBytes > 0 && (this.#declared ?? 0) > maxBytes;
   }
 
   /** Longer than a request may be: known at once where the length is declared, else while it is sent. */
   get isTooLarge(): boolean {
     return this.#isTooLarge;
+  }
+
+  /** It broke off on the client's side. */
+  get isBroken(): boolean {
+    return this.#isBroken;
   }
 
   /** It can be sent again from the start. */
@@ -77,17 +86,18 @@ export class RequestBody {
 
   /** Of declared length: untouched, so that the runtime moves it without this code. */
   #plain(stream: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
-    return this.#declared === undefined ? stream.pipeThrough(this.#counter()) : stream;
+    return this.#declared === undefined ? this.#behind([], stream.getReader()) : stream;
   }
 
   async #keep(stream: ReadableStream<Uint8Array>, keepBytes: number): Promise<Content> {
     const reader = stream.getReader();
     const parts: Uint8Array[] = [];
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      this.#count(value);
-      parts.push(value);
+      const read = await this.#read(reader);
+      if (read === undefined) throw new Error("the request body broke off");
+      if (read.done) break;
+      this.#count(read.value);
+      parts.push(read.value);
       if (this.#bytes <= keepBytes && !this.#isTooLarge) continue;
       this.#keeping = undefined;
       return this.#behind(parts, reader);
@@ -96,31 +106,42 @@ export class RequestBody {
     return this.#kept;
   }
 
-  /** More than is kept: what has been read, then the rest as it comes. */
+  /**
+   * What has been read, then the rest as it comes. A body that breaks off must not end here, for the runtime takes an error of the stream for its end and tells
+   * the origin that the message is whole: the attempt is given up instead.
+   */
   #behind(parts: readonly Uint8Array[], reader: ReadableStreamDefaultReader<Uint8Array>): ReadableStream<Uint8Array> {
     const waiting = [...parts];
     return new ReadableStream<Uint8Array>({
       pull: async (controller) => {
-        if (this.#isTooLarge) throw new Error(TOO_LARGE);
+        if (this.#isTooLarge) return await this.#broken();
         const part = waiting.shift();
         if (part !== undefined) return controller.enqueue(part);
-        const { done, value } = await reader.read();
-        if (done) return controller.close();
-        this.#count(value);
-        controller.enqueue(value);
+        const read = await this.#read(reader);
+        if (read === undefined) return await this.#broken();
+        if (read.done) return controller.close();
+        this.#count(read.value);
+        if (this.#isTooLarge) return await this.#broken();
+        controller.enqueue(read.value);
       },
       cancel: (reason) => reader.cancel(reason),
     });
   }
 
-  #counter(): TransformStream<Uint8Array, Uint8Array> {
-    return new TransformStream({
-      transform: (part, controller) => {
-        this.#count(part);
-        if (this.#isTooLarge) throw new Error(TOO_LARGE);
-        controller.enqueue(part);
-      },
-    });
+  /** @returns undefined: it broke off */
+  async #read(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
+    try {
+      return await reader.read();
+    } catch {
+      this.#isBroken = true;
+      return undefined;
+    }
+  }
+
+  /** Never settles: the attempt ends first. */
+  #broken(): Promise<never> {
+    this.#giveUp();
+    return new Promise(() => undefined);
   }
 
   #count(part: Uint8Array): void {
@@ -128,8 +149,6 @@ export class RequestBody {
     if (this.#maxBytes > 0 && this.#bytes > this.#maxBytes) this.#isTooLarge = true;
   }
 }
-
-const TOO_LARGE = "the request body is longer than maxRequestBodyBytes";
 
 function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
   const whole = new Uint8Array(bytes);
