@@ -13,6 +13,7 @@ import { bindingName } from "../../gateway/edge/upstream.ts";
 import type { Case } from "../conformance/case.ts";
 import { CASES } from "../conformance/cases/index.ts";
 import { compareSeen, compareTold, type Seen } from "../conformance/compare.ts";
+import { generatedCases } from "../conformance/generated.ts";
 import { differenceOf, KNOWN_DIFFERENCES } from "../conformance/known-differences.ts";
 import type { PostedCase, Told } from "../conformance/posted.ts";
 import { bytesOfRequest, Origins, responseOfBytes } from "../conformance/sockets.ts";
@@ -147,7 +148,7 @@ async function holds(test: Case): Promise<void> {
 }
 
 const startedMs = performance.now();
-for (const [group, cases] of Object.entries(CASES)) {
+for (const [group, cases] of Object.entries({ ...CASES, generated: await generatedCases() })) {
   describe(group, () => {
     for (const test of cases) {
       const difference = differenceOf("workerd", group, test.name);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chunkSnapshot } from "../../controlplane/snapshot/index.ts";
-import type { Manifest, Route, Snapshot } from "../../gateway/core/ir/index.ts";
+import { DEFAULT_SETTINGS, type Manifest, type Route, type Snapshot } from "../../gateway/core/ir/index.ts";
 import { bindingName } from "../../gateway/edge/upstream.ts";
 import { forward, only, prefix, route, routes, snapshot, virtualHost } from "../conformance/build.ts";
 import { eventually, freePort, listening, RawClient } from "../support/gateway.ts";
@@ -431,7 +431,7 @@ describe("bytes", () => {
   });
 
   it("a body that is longer than it may be is refused, said or not", async () => {
-    const settings = { http: { ...only({}).settings.http, maxRequestBodyBytes: 1_000 } };
+    const settings = { http: { ...DEFAULT_SETTINGS.http, maxRequestBodyBytes: 1_000 } };
     await inForce(await publish(snapshot([virtualHost(["*"], [route("r")])], { settings })));
     const wholes: number[] = [];
     play = (message, response) => {

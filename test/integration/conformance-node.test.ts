@@ -8,6 +8,7 @@ import type { Snapshot } from "../../gateway/core/ir/index.ts";
 import type { Case } from "../conformance/case.ts";
 import { CASES } from "../conformance/cases/index.ts";
 import { compareSeen, type Seen } from "../conformance/compare.ts";
+import { generatedCases } from "../conformance/generated.ts";
 import { differenceOf } from "../conformance/known-differences.ts";
 import { bytesOfRequest, Origins, responseOfBytes } from "../conformance/sockets.ts";
 import { eventually, freePort, RawClient, testGateway } from "../support/gateway.ts";
@@ -72,7 +73,7 @@ function replaced<T>(value: T): T {
   return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, replaced(part)])) as T;
 }
 
-for (const [group, cases] of Object.entries(CASES)) {
+for (const [group, cases] of Object.entries({ ...CASES, generated: await generatedCases() })) {
   const chosen = cases.filter(playable).map((test) => [test.name, fromLoopback(test)] as const);
   if (chosen.length === 0) continue;
   describe(group, () => {

@@ -8,6 +8,7 @@ import { faults } from "./faults.ts";
 import { forwarding } from "./forwarding.ts";
 import { headers } from "./headers.ts";
 import { hosts } from "./hosts.ts";
+import { messages } from "./messages.ts";
 import { paths } from "./paths.ts";
 import { quotas } from "./quotas.ts";
 import { responses } from "./responses.ts";
@@ -20,6 +21,7 @@ export const CASES: { readonly [group: string]: readonly Case[] } = {
   destinations,
   headers,
   forwarding,
+  messages,
   responses,
   cors,
   faults,
