@@ -50,7 +50,11 @@ export class IngressGateway {
     this.#bank = new ClosableBank(counters());
     const quotas = new QuotaFilter({ bank: this.#bank, fallback: counters(), nowUs: monotonicUs() });
     this.#ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
-    const upstreams = new Upstreams(env, settings.allowIpUpstreams);
+    const upstreams = new Upstreams(env, {
+      allowAddresses: settings.allowIpUpstreams,
+      // On Cloudflare there is no other way.
+      ownHost: settings.clientAddress === "cf-connecting-ip",
+    });
     this.#driverPorts = {
       clock: workerClock,
       arm: armWorkerTimer,

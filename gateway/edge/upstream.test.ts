@@ -11,8 +11,10 @@ function target(address: string, port: number, secure = true): UpstreamTarget {
 }
 const bound = { fetch: () => Promise.reject(new Error("not called")) };
 
+const SELF_HOSTED = { allowAddresses: false, ownHost: false };
+
 describe("an endpoint as a URL", () => {
-  const upstreams = new Upstreams({ UPSTREAM_10_0_0_1_80: bound, UPSTREAM_DB_EXAMPLE_COM_443: "a text" }, false);
+  const upstreams = new Upstreams({ UPSTREAM_10_0_0_1_80: bound, UPSTREAM_DB_EXAMPLE_COM_443: "a text" }, SELF_HOSTED);
   test.each([
     ["the scheme's own port", target("a.test", 443), "a.test", "https://a.test/x?y"],
     ["a port of its own", target("a.test", 8443), "a.test:8443", "https://a.test:8443/x?y"],
@@ -40,8 +42,17 @@ describe("an endpoint as a URL", () => {
     expect(call).toMatchObject({ kind: "refused", reason: expect.stringContaining(reason) });
   });
 
+  test("where nothing else is possible, or the endpoint is told otherwise, it sees its own name", () => {
+    const cloudflare = new Upstreams({}, { allowAddresses: false, ownHost: true });
+    const [a, b] = [target("a.test", 443), target("a.test", 8443)];
+    const head = { authority: "shop.example.com", target: "/x" };
+    expect(cloudflare.call(a, head)).toMatchObject({ kind: "call", url: "https://a.test:443/x" });
+    expect(cloudflare.call(b, head)).toMatchObject({ kind: "call", url: "https://a.test:8443/x" });
+    expect(upstreams.call(a, head, true)).toMatchObject({ kind: "call", url: "https://a.test:443/x" });
+  });
+
   test("addresses on a runtime that may", () => {
-    const allowed = new Upstreams({}, true);
+    const allowed = new Upstreams({}, { allowAddresses: true, ownHost: false });
     expect(allowed.call(target("2001:db8::1", 80, false), { authority: "[2001:db8::1]", target: "/" })).toMatchObject({
       url: "http://[2001:db8::1]/",
     });

@@ -1,9 +1,10 @@
 /**
  * An endpoint as something that `fetch` can be asked for.
  *
- * On Workers the URL decides everything: where to connect, TLS, SNI, and what Host says. So the authority that is to be sent has to be the endpoint's own name,
- * unless a binding leads to the endpoint whatever the URL says: `UPSTREAM_<HOST>_<PORT>`, a service binding to an external server of a self-hosted workerd.
- * Addresses instead of names work only self-hosted. Translation refuses routes that need more; what gets here all the same is refused again.
+ * On Workers the URL decides everything: where to connect, TLS, SNI, and what Host says. A binding leads to the endpoint whatever the URL says:
+ * `UPSTREAM_<HOST>_<PORT>`, a service binding to an external server of a self-hosted workerd. Without one the endpoint sees its own name for its Host:
+ * on Cloudflare that is how it is, and the route's status says so; where a binding could have kept the client's, its absence is an error.
+ * Addresses instead of names work only self-hosted. Translation refuses routes that need more.
  */
 import { parseAddress, type RequestHead, sameAuthority, type UpstreamTarget } from "../core/index.ts";
 
@@ -16,29 +17,42 @@ export interface UpstreamFetcher {
   fetch(input: string | Request, init: RequestInit): Promise<Response>;
 }
 
+export interface UpstreamOptions {
+  /** Endpoints may be IP addresses. */
+  readonly allowAddresses: boolean;
+  /** An endpoint without a binding sees its own name for its Host. */
+  readonly ownHost: boolean;
+}
+
 export class Upstreams {
   readonly #env: Readonly<Record<string, unknown>>;
-  readonly #allowAddresses: boolean;
+  readonly #options: UpstreamOptions;
   /** By endpoint: its binding's name is made once. */
   readonly #bindings = new Map<string, UpstreamFetcher | undefined>();
 
-  constructor(env: object, allowAddresses: boolean) {
+  constructor(env: object, options: UpstreamOptions) {
     this.#env = env as Readonly<Record<string, unknown>>;
-    this.#allowAddresses = allowAddresses;
+    this.#options = options;
   }
 
-  call(target: UpstreamTarget, head: Pick<RequestHead, "authority" | "target">): UpstreamCall {
+  /** @param ownHost the endpoint is not the service itself, and is told in another way for whom the request is */
+  call(
+    target: UpstreamTarget,
+    head: Pick<RequestHead, "authority" | "target">,
+    ownHost: boolean = this.#options.ownHost,
+  ): UpstreamCall {
     const { address, port } = target.endpoint;
     const scheme = target.tls === undefined ? "http" : "https";
     if (head.target === "*") return refused("the runtime cannot ask an origin for `*`");
     const bound = this.#bound(address, port);
     if (bound !== undefined) return { kind: "call", url: `${scheme}://${head.authority}${head.target}`, fetcher: bound };
-    if (!this.#allowAddresses && parseAddress(address) !== undefined) {
+    if (!this.#options.allowAddresses && parseAddress(address) !== undefined) {
       return refused(
         `${address} is an IP address, and this runtime reaches names only: name the endpoint, or bind ${bindingName(address, port)}`,
       );
     }
     const own = `${address.includes(":") ? `[${address}]` : address}:${port}`;
+    if (ownHost) return { kind: "call", url: `${scheme}://${own}${head.target}`, fetcher: INTERNET };
     if (!sameAuthority(own, head.authority, scheme)) {
       return refused(
         `the origin would be told ${own} for its Host instead of ${head.authority}: set the route's authority to the endpoint's name, or bind ${bindingName(address, port)}`,

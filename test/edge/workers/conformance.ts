@@ -53,7 +53,7 @@ class Play {
         },
       },
     };
-    const upstreams = new Upstreams(env, false);
+    const upstreams = new Upstreams(env, { allowAddresses: false, ownHost: false });
     this.driverPorts = {
       clock,
       arm,
