@@ -24,6 +24,7 @@ import type { HttpSettings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
 import { failureOf } from "./fetch-failure.ts";
 import type { ArmTimer } from "./isolate.ts";
+import { PassedBody } from "./passed-body.ts";
 import { MAX_MIRROR_BODY_BYTES, RequestBody } from "./request-body.ts";
 import { hasNoContent, headersOf, relayedResponse, responseHead, responseOf } from "./response.ts";
 import type { UpstreamCall } from "./upstream.ts";
@@ -123,7 +124,7 @@ class Drive {
         case "respond":
           return this.#respond(step);
         case "relay":
-          return this.#relay(step);
+          return await this.#relay(step);
         case "drop":
           this.#finish("timeout", 0);
           throw new MeshError(step.code, "local", "the connection is to be closed without an answer");
@@ -177,7 +178,6 @@ class Drive {
     headers.delete("expect");
     if (step.switchTo !== undefined) headers.set("upgrade", step.switchTo);
     const init: RequestInit = { method: head.method, headers, redirect: "manual", signal, encodeResponseBody: "manual" };
-    const isLate = aborted(signal);
     if (!this.#body.isEmpty && takesNoContent(head.method)) {
       // `fetch` refuses to give such a method content, but passes on what a request has.
       this.#mirror(step.mirrors);
@@ -189,9 +189,10 @@ class Drive {
       step.keepBody ? this.#http.maxReplayBytes : 0,
       step.mirrors.length > 0 ? MAX_MIRROR_BODY_BYTES : 0,
     );
-    const body = this.#body.isEmpty ? null : await Promise.race([this.#body.content(keepBytes), isLate]);
+    const body = this.#body.isEmpty ? null : await Promise.race([this.#body.content(keepBytes), aborted(signal)]);
     this.#mirror(step.mirrors);
-    return await call.fetcher.fetch(call.url, { ...init, body });
+    if (body !== null) init.body = body;
+    return await call.fetcher.fetch(call.url, init);
   }
 
   #failure(error: unknown): AttemptFailure {
@@ -283,7 +284,7 @@ class Drive {
     return response;
   }
 
-  #relay({ head, deadlineMs }: RelayStep): Response {
+  async #relay({ head, deadlineMs }: RelayStep): Promise<Response> {
     const response = this.#response;
     if (response === undefined) throw new Error("core relays a response that never came");
     const body = hasNoContent(head.status, this.#request.method) ? null : response.body;
@@ -296,12 +297,17 @@ class Drive {
       isLate = true;
       this.#attempt?.abort();
     });
-    const counted = { bytes: 0 };
-    const [readable, moved] = passOn(body, head.body.kind === "length" ? head.body.bytes : undefined, counted);
+    const passing = new PassedBody(body, head.body.kind === "length" ? head.body.bytes : undefined);
     const ended = (outcome: ExchangeEnd["outcome"]): void => {
       cancel();
-      this.#finish(outcome, counted.bytes);
+      this.#finish(outcome, passing.bytes);
     };
+    const whole = await passing.whole();
+    if (whole !== undefined) {
+      ended("complete");
+      return relayedResponse(head, whole, null);
+    }
+    const [readable, moved] = passing.stream();
     this.#context.waitUntil(
       moved.then(
         () => ended("complete"),
@@ -336,43 +342,4 @@ function aborted(signal: AbortSignal): Promise<never> {
   signal.addEventListener("abort", () => reject(new Error("the attempt was given up")), { once: true });
   promise.catch(() => undefined);
   return promise;
-}
-
-/**
- * The body behind a stream that says how it went. Of known length the runtime moves it without this code; of unknown length each part is counted.
- */
-function passOn(
-  body: ReadableStream<Uint8Array>,
-  length: number | undefined,
-  counted: { bytes: number },
-): readonly [ReadableStream<Uint8Array>, Promise<void>] {
-  if (length === undefined) {
-    const { readable, writable } = new IdentityTransformStream();
-    return [readable, moveCounting(body, writable, counted)];
-  }
-  const { readable, writable } = new FixedLengthStream(length);
-  const moved = body.pipeTo(writable).then(() => {
-    counted.bytes = length;
-  });
-  return [readable, moved];
-}
-
-async function moveCounting(
-  body: ReadableStream<Uint8Array>,
-  writable: WritableStream<Uint8Array>,
-  counted: { bytes: number },
-): Promise<void> {
-  const writer = writable.getWriter();
-  const reader = body.getReader();
-  try {
-    for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
-      if (value === undefined) break;
-      await writer.write(value);
-      counted.bytes += value.byteLength;
-    }
-    await writer.close();
-  } catch (error) {
-    await Promise.allSettled([writer.abort(error), reader.cancel(error)]);
-    throw error;
-  }
 }

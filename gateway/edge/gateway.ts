@@ -20,7 +20,7 @@ import { Entrances } from "./entrance.ts";
 import type { IngressSettings } from "./env.ts";
 import { type InForce, Isolate } from "./isolate.ts";
 import { workerLog } from "./log.ts";
-import { relayOf } from "./relay-rpc.ts";
+import { type RelayRpc, relayOf } from "./relay-rpc.ts";
 import { EdgeReporter } from "./report.ts";
 import { type EdgeRequest, readRequest } from "./request-head.ts";
 import { responseOf } from "./response.ts";
@@ -34,10 +34,12 @@ export class IngressGateway {
   readonly #ports: Ports;
   readonly #driverPorts: DriverPorts;
   readonly #entrances = new Entrances();
+  readonly #relay: RelayRpc;
   readonly #admin: ReturnType<typeof adminRoutes>;
 
   constructor(settings: IngressSettings, env: object, objects: AdminObjects) {
     this.#settings = settings;
+    this.#relay = relayOf(settings.relay, settings.site);
     this.#isolate = new Isolate({
       ...settings,
       compile: { quotaMeter: (id) => this.#reporter.quotaMeter(id) },
@@ -75,8 +77,7 @@ export class IngressGateway {
   }
 
   #inForce(context: ExecutionContext): InForce | undefined | Promise<InForce | undefined> {
-    const { relay, site } = this.#settings;
-    return this.#isolate.inForce(relayOf(relay, site), (work) => context.waitUntil(work));
+    return this.#isolate.inForce(this.#relay, (work) => context.waitUntil(work));
   }
 
   async #serve(request: Request, read: EdgeRequest, inForce: InForce | undefined, context: ExecutionContext): Promise<Response> {

@@ -35,8 +35,13 @@ export interface RelayChunk {
 /** A platform ends what was left behind after a response within 30 s. */
 export const MAX_WATCH_MS = 25_000;
 
-/** The relay of a site. The stub is the request's own: no other request may use it. */
+/** The relay of a site. The stub is made when it is called, and is that request's own: most requests ask nothing. */
 export function relayOf(namespace: DurableObjectNamespace, site: string): RelayRpc {
   // What the class offers over RPC is this interface; the binding itself cannot say so.
-  return namespace.get(namespace.idFromName(site)) as unknown as RelayRpc;
+  const stub = (): RelayRpc => namespace.get(namespace.idFromName(site)) as unknown as RelayRpc;
+  return {
+    current: (have) => stub().current(have),
+    watch: (have, waitMs) => stub().watch(have, waitMs),
+    chunks: (hashes) => stub().chunks(hashes),
+  };
 }

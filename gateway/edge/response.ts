@@ -61,7 +61,7 @@ const ENCODER = new TextEncoder();
 /** An origin's response, passed on as it is encoded. */
 export function relayedResponse(
   head: ResponseHead,
-  body: ReadableStream<Uint8Array> | null,
+  body: ReadableStream<Uint8Array> | Uint8Array | null,
   webSocket: WebSocket | null,
 ): Response {
   const { status } = head;

@@ -338,6 +338,21 @@ describe("bytes", () => {
     }
   });
 
+  it("hands a small body on part by part as it comes, however long that takes", async () => {
+    await serve(route("r"));
+    let goOn = () => undefined as unknown;
+    play = (_, response) => {
+      response.writeHead(200, { "content-length": 6 }).write("abc");
+      goOn = () => response.end("def");
+    };
+    const client = new RawClient(port).send("GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n");
+    expect(await client.until((text) => text.endsWith("abc"))).toMatch(/content-length: 6\r\n/i);
+    goOn();
+    expect(await client.end()).toMatch(/\r\n\r\nabcdef$/);
+    play = (_, response) => response.writeHead(200, { "content-length": 0 }).end();
+    expect(await get("/")).toMatchObject({ status: 200, headers: { "content-length": "0" } });
+  });
+
   it("leaves encodings alone, whatever the client accepts", async () => {
     await serve(route("r"));
     const zipped = gzipSync("hello");
