@@ -9,7 +9,7 @@ import type { QuotaPolicy, Snapshot } from "./ir/index.ts";
 import type { Ports, QuotaAnswer, QuotaBank, RequestRecord } from "./ports.ts";
 import { createExchange } from "./proxy.ts";
 import { MapBank } from "./quota/map-bank.ts";
-import type { Exchange, ExchangeEnd } from "./step.ts";
+import type { Exchange, ExchangeEnd, Upgrade } from "./step.ts";
 
 class Rig {
   nowMs = 1000;
@@ -30,7 +30,7 @@ class Rig {
     };
   }
 
-  exchange(head: Partial<RequestHead> = {}): Exchange {
+  exchange(head: Partial<RequestHead> = {}, switchTo?: Upgrade): Exchange {
     const listener = this.tables.listeners.get("127.0.0.1:8080")!;
     const whole = {
       method: "GET",
@@ -46,7 +46,7 @@ class Rig {
       this.tables,
       listener,
       listener.servers.any!,
-      { head: whole, minor: 1, connectionOptions: undefined },
+      { head: whole, minor: 1, connectionOptions: undefined, switchTo },
       peer,
       this.#ports,
     );
@@ -258,4 +258,26 @@ it("an exchange stays with the tables it was made with", () => {
   expect(next.ok && next.value.clusters.get("a")!.endpoints[0]!.active).toBe(1);
   expect(rig.end(exchange, "complete").snapshotVersion).toBe("1.7");
   expect(next.ok && next.value.clusters.get("a")!.endpoints[0]!.active).toBe(0);
+});
+
+describe("another protocol on the connection", () => {
+  const source = only({ action: forward("a", { timeoutMs: 500, mirrors: [{ cluster: "b", percent: 100 }] }) });
+
+  it("is asked for where the runtime can carry it; no copy is sent, and it may speak for as long as it likes", () => {
+    const exchange = new Rig(source).exchange({ fields: ["upgrade", "websocket", "sec-websocket-key", "x"] }, "websocket");
+    const step = exchange.start();
+    expect(step).toMatchObject({ kind: "send", switchTo: "websocket", mirrors: [] });
+    expect(step.kind === "send" && field(step.head.fields, "sec-websocket-key")).toBe("x");
+    expect(step.kind === "send" && field(step.head.fields, "upgrade")).toBeUndefined();
+    const switched = exchange.responded({ status: 101, fields: ["sec-websocket-accept", "y"], body: NO_BODY });
+    expect(switched).toMatchObject({ kind: "relay", head: { status: 101 }, deadlineMs: undefined });
+  });
+
+  it("is not asked for elsewhere, and an origin that does not take it answers as ever", () => {
+    const plain = new Rig(source).exchange({ fields: ["upgrade", "websocket"] });
+    expect(plain.start()).toMatchObject({ switchTo: undefined, mirrors: [{}] });
+    const declined = new Rig(source).exchange({}, "websocket");
+    declined.start();
+    expect(declined.responded(OK)).toMatchObject({ kind: "relay", head: { status: 200 }, deadlineMs: 1500 });
+  });
 });

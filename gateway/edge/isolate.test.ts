@@ -459,6 +459,8 @@ describe("what is legitimate", () => {
     await request();
     expect(relay.asked.filter((line) => line === "current 1.20")).toHaveLength(2);
     expect(logged.filter((line) => line.includes("wrong_audience"))).toHaveLength(1);
+    // To watch is to say that one holds what one names.
+    expect(relay.asked.some((line) => line.startsWith("watch 1.30"))).toBe(false);
     relay.play = holds(await offer(4));
     await time.pass(SOFT_TTL_MS);
     await request();

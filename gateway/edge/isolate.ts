@@ -138,6 +138,8 @@ export class Isolate {
   }
 
   #keepWatch(relay: RelayRpc, wait: (work: Promise<unknown>) => void, nowMs: number): void {
+    // To watch says to hold that version. What was refused is not held, and what is held would be answered at once: then asking has to do.
+    if (this.#isRefusing(nowMs)) return;
     if (nowMs >= this.#watchedUntilMs && nowMs >= this.#holdOffUntilMs) wait(this.#watch(relay));
   }
 
@@ -153,7 +155,7 @@ export class Isolate {
     const longestMs = MAX_WATCH_MS + MAX_ASK_MS;
     const untilMs = clock.now() + longestMs;
     this.#watchedUntilMs = untilMs;
-    const good = await this.#round(relay, () => relay.watch(this.#have(), MAX_WATCH_MS), longestMs);
+    const good = await this.#round(relay, () => relay.watch(this.#keeper.current?.version, MAX_WATCH_MS), longestMs);
     if (this.#watchedUntilMs === untilMs) this.#watchedUntilMs = clock.now() + (good ? WATCH_GAP_MS : REFUSED_GAP_MS);
   }
 
@@ -199,8 +201,12 @@ export class Isolate {
 
   /** The version to ask for something newer than: what was refused is not sent again and again, but once in a while. */
   #have(): string | undefined {
-    const refused = this.#options.clock.now() < this.#judgeAgainMs ? this.#refused?.version : undefined;
+    const refused = this.#isRefusing(this.#options.clock.now()) ? this.#refused?.version : undefined;
     return refused ?? this.#keeper.current?.version;
+  }
+
+  #isRefusing(nowMs: number): boolean {
+    return this.#refused !== undefined && nowMs < this.#judgeAgainMs;
   }
 
   #answered(good: boolean): boolean {
