@@ -3,6 +3,8 @@
  * does not come here never meets these.
  */
 import { Hono } from "hono/tiny";
+import type { CompiledQuota } from "../core/index.ts";
+import { answerBankRequest, BANK_PATH } from "./bank-entry.ts";
 import type { IngressSettings } from "./env.ts";
 import type { IsolateStatus } from "./isolate.ts";
 import type { EdgeStats } from "./report.ts";
@@ -13,6 +15,8 @@ export const ADMIN_PREFIX = "/.tidegate/";
 export interface AdminPorts {
   /** How the isolate stands after it has seen to it that it is fresh. */
   readonly status: () => Promise<IsolateStatus>;
+  /** Of the snapshot in force, by id. */
+  readonly quotas: () => Promise<ReadonlyMap<string, CompiledQuota>>;
   readonly stats: () => EdgeStats;
 }
 
@@ -54,9 +58,14 @@ function relayRoute(app: Hono<AdminEnv>, { relay, relayToken, site }: IngressSet
   app.all(`${ADMIN_PREFIX}relay/*`, (c) => handOver(c.req.raw, relay, site, relayToken));
 }
 
-/** Node gateways draw leases here. `object`: which of the bank's objects, as `<counter>/<shard>`. */
+/** Node gateways and other sites draw leases here, of limits that this site's own snapshot has. */
 function bankRoute(app: Hono<AdminEnv>, { bankToken }: IngressSettings, bank: AdminObjects["bank"]): void {
-  app.post(`${ADMIN_PREFIX}bank`, (c) => handOver(c.req.raw, bank, c.req.query("object"), bankToken));
+  app.all(BANK_PATH, async (c) => {
+    const refusal = await refuseBearer(c.req.raw, bankToken);
+    if (refusal !== undefined) return refusal;
+    if (bank === undefined) return notHere();
+    return await answerBankRequest(c.req.raw, await c.env.ports.quotas(), bank);
+  });
 }
 
 /** Node gateways of a cluster keep WebSockets open here. */
@@ -73,7 +82,7 @@ async function handOver(
 ): Promise<Response> {
   const refusal = await refuseBearer(request, token);
   if (refusal !== undefined) return refusal;
-  if (objects === undefined) return new Response("this site has no such service\n", { status: 404 });
+  if (objects === undefined) return notHere();
   if (name === undefined || name === "")
     return new Response("the request does not say for which object it is\n", { status: 400 });
   return await objects.get(objects.idFromName(name)).fetch(request);
@@ -84,4 +93,8 @@ async function refuseBearer(request: Request, token: Secret | undefined): Promis
   const given = /^Bearer +([\x21-\x7e]+) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
   if (token !== undefined && given !== undefined && (await token.matches(given))) return undefined;
   return new Response("credentials are missing or wrong\n", { status: 401, headers: { "www-authenticate": "Bearer" } });
+}
+
+function notHere(): Response {
+  return new Response("this site has no such service\n", { status: 404 });
 }

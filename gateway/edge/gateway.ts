@@ -2,17 +2,7 @@
  * The ingress gateway of one isolate: from a `Request` to a `Response`. What requests share is here (tables, counters, reporters); what belongs to one
  * request (its relay, its timers, its streams) is handed through.
  */
-import {
-  ClosableBank,
-  createExchange,
-  DEFAULT_MAX_COUNTERS,
-  type ErrorCode,
-  MapBank,
-  type Ports,
-  QuotaFilter,
-  type ReadonlyFieldList,
-  respondError,
-} from "../core/index.ts";
+import { createExchange, type ErrorCode, type Ports, type ReadonlyFieldList, respondError } from "../core/index.ts";
 import { ADMIN_PREFIX, type AdminObjects, adminRoutes } from "./admin.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
 import { type DriverPorts, drive } from "./driver.ts";
@@ -20,6 +10,7 @@ import { Entrances } from "./entrance.ts";
 import type { IngressSettings } from "./env.ts";
 import { type InForce, Isolate } from "./isolate.ts";
 import { workerLog } from "./log.ts";
+import { IsolateQuotas } from "./quotas.ts";
 import { type RelayRpc, relayOf } from "./relay-rpc.ts";
 import { EdgeReporter } from "./report.ts";
 import { type EdgeRequest, readRequest } from "./request-head.ts";
@@ -30,8 +21,7 @@ export class IngressGateway {
   readonly #settings: IngressSettings;
   readonly #isolate: Isolate;
   readonly #reporter = new EdgeReporter(workerClock, (line) => console.log(line));
-  readonly #bank: ClosableBank;
-  readonly #ports: Ports;
+  readonly #quotas: IsolateQuotas;
   readonly #driverPorts: DriverPorts;
   readonly #entrances = new Entrances();
   readonly #relay: RelayRpc;
@@ -48,10 +38,7 @@ export class IngressGateway {
       arm: armWorkerTimer,
       log: workerLog,
     });
-    const counters = () => new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs: () => workerClock.unixMs() });
-    this.#bank = new ClosableBank(counters());
-    const quotas = new QuotaFilter({ bank: this.#bank, fallback: counters(), nowUs: monotonicUs() });
-    this.#ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
+    this.#quotas = new IsolateQuotas({ namespace: objects.bank, token: settings.bankToken });
     const upstreams = new Upstreams(env, {
       allowAddresses: settings.allowIpUpstreams,
       // On Cloudflare there is no other way.
@@ -83,7 +70,7 @@ export class IngressGateway {
   async #serve(request: Request, read: EdgeRequest, inForce: InForce | undefined, context: ExecutionContext): Promise<Response> {
     const { fields, body } = read.head;
     if (inForce === undefined) return refusal("no_snapshot", request, fields);
-    const { tables, closed } = inForce;
+    const { tables } = inForce;
     const entrance = this.#entrances.find(tables.listeners, read.head);
     if (entrance === undefined) return refusal("misdirected_request", request, fields);
     const { http } = tables.settings;
@@ -91,9 +78,10 @@ export class IngressGateway {
       return refusal("body_too_large", request, fields);
     }
     this.#reporter.configure(tables.settings);
-    this.#bank.closed = closed.quota !== undefined;
+    const quotas = this.#quotas.filter(inForce, (work) => context.waitUntil(work));
+    const ports: Ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
     const { listener, server } = entrance;
-    const exchange = createExchange(tables, listener, server, read, read.peer, this.#ports);
+    const exchange = createExchange(tables, listener, server, read, read.peer, ports);
     try {
       return await drive(exchange, request, read, http, this.#driverPorts, context);
     } catch (error) {
@@ -107,19 +95,11 @@ export class IngressGateway {
       await this.#inForce(context);
       return this.#isolate.status();
     };
-    return await this.#admin.fetch(request, { ports: { status, stats: () => this.#reporter.stats() } });
+    const quotas = async () => (await this.#inForce(context))?.tables.quotas ?? new Map();
+    return await this.#admin.fetch(request, { ports: { status, quotas, stats: () => this.#reporter.stats() } });
   }
 }
 
 function refusal(code: ErrorCode, request: Request, fields: ReadonlyFieldList): Response {
   return responseOf(respondError(code, fields), request.method).response;
-}
-
-/** Whole microseconds since it was first asked: at global scope a Worker's clock has not begun to run. */
-function monotonicUs(): () => number {
-  let zeroMs: number | undefined;
-  return () => {
-    zeroMs ??= workerClock.now();
-    return Math.floor((workerClock.now() - zeroMs) * 1000);
-  };
 }

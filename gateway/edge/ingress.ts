@@ -4,6 +4,7 @@ import { IngressGateway } from "./gateway.ts";
 import { workerLog } from "./log.ts";
 
 // The site's Durable Objects, one export per class: SnapshotRelay, QuotaBank, TunnelHub.
+export { QuotaBank } from "./bank-do.ts";
 export { SnapshotRelay } from "./relay-do.ts";
 
 type Ready = { readonly gateway: IngressGateway } | { readonly problem: string };
