@@ -47,7 +47,11 @@ export class IngressGateway {
     this.#driverPorts = {
       clock: workerClock,
       arm: armWorkerTimer,
-      call: ({ target, head }) => upstreams.call(target, head),
+      // Without its passport a request to a cluster would be anybody's.
+      call: ({ target, head }) =>
+        target.via === undefined
+          ? upstreams.call(target, head)
+          : { kind: "refused", reason: `cluster ${target.via.cluster} asks for passports` },
     };
     this.#admin = adminRoutes(settings, objects);
   }
