@@ -59,6 +59,8 @@ export interface DataPlaneOptions {
   readonly bankAccess: BankAccess | undefined;
   readonly replayMemory: ReplayMemory;
   readonly metricsMemory: SharedArrayBuffer;
+  /** Folder of the credentials that egress rules add to requests. */
+  readonly secrets: string;
   readonly announce: (notice: SeriesNotice) => void;
   /** Told of what an operator should know. */
   readonly log: (level: "info" | "warn" | "error", message: string, fields: Readonly<Record<string, unknown>>) => void;
@@ -138,6 +140,7 @@ export class DataPlane {
       clock,
       quotas,
       reporter: this.#reporter,
+      secrets: options.secrets,
       writeDecision: (line) => this.#log.add(line),
       current: () => this.#egressNow(),
     });

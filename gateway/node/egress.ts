@@ -6,6 +6,7 @@ import { lookup as getAddresses } from "node:dns/promises";
 import {
   type Clock,
   DEFAULT_EGRESS_LIMITS,
+  decisionLine,
   EgressExchange,
   type EgressPorts,
   type EgressSnapshot,
@@ -20,15 +21,17 @@ import {
 } from "../core/index.ts";
 import { ClientHelloReader, type HeadEvent } from "../wire/index.ts";
 import { ScryptChecker } from "./egress-auth.ts";
-import { JsonDecisionLog } from "./egress-log.ts";
 import { DnsResolver, HostsFile, type Lookup } from "./egress-resolve.ts";
+import { SecretFiles } from "./egress-secrets.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 
 export interface EgressOptions {
   readonly clock: Clock;
   readonly quotas: QuotaFilter;
   readonly reporter: Reporter;
-  /** Takes one line of the decision log. */
+  /** Folder of the credentials that rules add to requests. */
+  readonly secrets: string;
+  /** Takes one line of the decision log, with its end. */
   readonly writeDecision: (line: string) => void;
   /** The egress section in force; asked once per request. */
   readonly current: () => EgressSnapshot;
@@ -60,9 +63,9 @@ export class EgressGateway implements ExchangeFactory {
         hosts: new HostsFile(options.hostsFile ?? "/etc/hosts"),
       }),
       credentials: new ScryptChecker({ clock }),
-      decisions: new JsonDecisionLog(options.writeDecision),
-      tunnels: new TunnelCaps(options.maxTunnels ?? 4_096, options.maxTunnelsPerClient ?? 512),
-      openHello,
+      decisions: { decided: (record) => options.writeDecision(`${decisionLine(record)}\n`) },
+      tunnels: { gate: new TunnelCaps(options.maxTunnels ?? 4_096, options.maxTunnelsPerClient ?? 512), openHello },
+      secrets: new SecretFiles(options.secrets),
       limits: DEFAULT_EGRESS_LIMITS,
     };
   }
@@ -74,6 +77,8 @@ export class EgressGateway implements ExchangeFactory {
     return new EgressExchange(this.#current(), this.#ports, this.#endpoints, {
       head,
       form,
+      // What comes to a forward-proxy listener comes in the clear.
+      confidential: false,
       connectionOptions,
       protocol,
       listener,

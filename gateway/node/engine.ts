@@ -20,6 +20,8 @@ export interface EngineOptions {
   readonly threads: number;
   readonly bankAccess?: DataPlaneOptions["bankAccess"];
   readonly metrics: MetricsRegistry;
+  /** Folder of the credentials that egress rules add to requests. */
+  readonly secrets: string;
   readonly log: DataPlaneOptions["log"];
 }
 
@@ -142,7 +144,7 @@ export class Engine implements Installer {
   }
 
   #newLane(lane: number): Lane {
-    const { threads, bankAccess, metrics, log } = this.#options;
+    const { threads, bankAccess, metrics, secrets, log } = this.#options;
     const { memory, announce } = metrics.block();
     const options: DataPlaneOptions = {
       lane,
@@ -151,6 +153,7 @@ export class Engine implements Installer {
       bankAccess,
       replayMemory: this.#replayMemory,
       metricsMemory: memory,
+      secrets,
       announce,
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),
     };

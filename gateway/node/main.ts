@@ -53,7 +53,13 @@ async function run(settings: GatewaySettings): Promise<void> {
   const joinToken = readJoinToken(settings);
   const store = settings.control === undefined ? undefined : openState(settings.state);
   const metrics = new MetricsRegistry();
-  const engine = new Engine({ threads: settings.threads, bankAccess: readBankAccess(settings), metrics, log });
+  const engine = new Engine({
+    threads: settings.threads,
+    bankAccess: readBankAccess(settings),
+    metrics,
+    secrets: resolve(settings.secrets),
+    log,
+  });
   const tunnels = openTunnels(settings, engine, metrics);
   let control: ControlClient | undefined;
   let watcher: FSWatcher | undefined;

@@ -17,6 +17,8 @@ export interface GatewaySettings {
   readonly snapshot: string | undefined;
   /** Directory for what has to survive a restart. */
   readonly state: string;
+  /** Directory of credentials that egress rules add to requests: `<namespace>/<name>/<key>`. */
+  readonly secrets: string;
   readonly joinTokenFile: string | undefined;
   /** Holds the token for the bank of global quotas; undefined: they are counted by onStoreFailure. */
   readonly bankTokenFile: string | undefined;
@@ -51,6 +53,12 @@ const SETTINGS: readonly Setting[] = [
   { name: "control", value: "text", placeholder: "HOST:PORT", help: "control plane to follow (127.0.0.1:15012)" },
   { name: "snapshot", value: "text", placeholder: "FILE", help: "run this snapshot file, without a control plane" },
   { name: "state", value: "text", placeholder: "DIR", help: "where to keep the last good snapshot (.tidegate/<gateway id>)" },
+  {
+    name: "secrets",
+    value: "text",
+    placeholder: "DIR",
+    help: "credentials for egress rules: <namespace>/<name>/<key> (<state>/secrets)",
+  },
   { name: "joinTokenFile", value: "text", placeholder: "FILE", help: "join token to enrol with the first time" },
   { name: "bankTokenFile", value: "text", placeholder: "FILE", help: "token for the bank of global quotas" },
   { name: "bankDeadlineMs", value: "number", placeholder: "MS", help: "longest wait for a global quota (50)" },
@@ -215,12 +223,14 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
   if (control !== undefined && !/^.+:\d{1,5}$/.test(control)) {
     issues.push({ path: values.get("control")?.from ?? "", problem: `${JSON.stringify(control)} is not HOST:PORT` });
   }
+  const state = text("state") ?? `.tidegate/${gatewayId}`;
   return {
     pool,
     gatewayId,
     snapshot,
     control: control ?? (snapshot === undefined ? "127.0.0.1:15012" : undefined),
-    state: text("state") ?? `.tidegate/${gatewayId}`,
+    state,
+    secrets: text("secrets") ?? `${state}/secrets`,
     joinTokenFile: text("joinTokenFile"),
     bankTokenFile: text("bankTokenFile"),
     bankDeadlineMs: whole("bankDeadlineMs", DEFAULT_BANK_DEADLINE_MS, 1, MAX_BANK_DEADLINE_MS),

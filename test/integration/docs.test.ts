@@ -63,7 +63,7 @@ it("names every metric, and none that is not there", () => {
 
 it("explains every field of the access log and of the decision log", () => {
   const access = [...read("gateway/core/telemetry/access-log.ts").matchAll(/"([a-z_]+)":/g)];
-  const decisions = [...read("gateway/node/egress-log.ts").matchAll(/(?:^ {4}|\{ )([a-z_]+): (?!string|unknown)/gm)];
+  const decisions = [...read("gateway/core/egress/decision-line.ts").matchAll(/(?:^ {4}|\{ )([a-z_]+): (?!string|unknown)/gm)];
   expect([access.length, decisions.length]).toEqual([expect.toSatisfy((n) => n > 20), expect.toSatisfy((n) => n > 12)]);
   const fields = [...access, ...decisions].map(([, field = ""]) => field).filter((field) => field !== "log");
   expect(fields.filter((field) => !operations().includes(`\`${field}\``))).toEqual([]);

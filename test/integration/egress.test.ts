@@ -1,11 +1,12 @@
 /** The egress gateway over loopback: a forward-proxy listener, real origins, and a resolver that the test owns. */
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttp, type IncomingMessage } from "node:http";
+import { createServer as createHttps } from "node:https";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createServer as createTls, connect as tlsConnect } from "node:tls";
+import { createServer as createTls, getCACertificates, setDefaultCACertificates, connect as tlsConnect } from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { loadServerIdentity } from "../../controlplane/distribute/server-identity.ts";
 import { compileEgress, QuotaFilter } from "../../gateway/core/index.ts";
@@ -57,6 +58,7 @@ async function listening(server: Server): Promise<number> {
 class Gateway {
   readonly decisions: Record<string, unknown>[] = [];
   readonly queries: string[] = [];
+  secrets = "/nonexistent";
   readonly problems: unknown[] = [];
   /** Absolute names to answers: each query takes the next, the last one stays. */
   readonly zone = new Map<string, (readonly string[])[]>([[`${API}.`, [[HOME]]]]);
@@ -76,6 +78,7 @@ class Gateway {
       clock: systemClock,
       quotas: new QuotaFilter({ bank, fallback: bank, nowUs: () => 0 }),
       reporter: { request: () => undefined },
+      secrets: this.secrets,
       writeDecision: (line) => this.decisions.push(JSON.parse(line)),
       current: () => snapshot,
       lookup: async (name) => this.#answer(name),
@@ -508,5 +511,118 @@ describe("tunnels", () => {
     expect((await client().ask(connectTo(`${API}:${port}`))).status).toBe(502);
     expect(greeted).toEqual([]);
     expect(gateway.decisions.length).toBe(7);
+  });
+});
+
+describe("requests in the clear that go on over TLS", () => {
+  const OTHER = "other.example.com";
+  const trusted = getCACertificates("default");
+  const seen: { name: unknown; host: string | undefined; headers: IncomingMessage["headers"]; url: string | undefined }[] = [];
+  let folder = "";
+  let identity = { ca: "", certificate: "", privateKey: "" };
+  let port = 0;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "egress-"));
+    identity = await loadServerIdentity(folder, [API, OTHER], Date.now());
+    setDefaultCACertificates([...trusted, identity.ca]);
+  });
+  afterAll(() => {
+    setDefaultCACertificates(trusted);
+    rmSync(folder, { recursive: true });
+  });
+
+  beforeEach(async () => {
+    seen.length = 0;
+    port = await tlsOrigin(identity);
+    gateway.secrets = join(folder, "secrets");
+    mkdirSync(join(gateway.secrets, "shop", "api"), { recursive: true });
+    writeFileSync(join(gateway.secrets, "shop", "api", "token"), "s3cret\n");
+  });
+
+  async function tlsOrigin({ certificate, privateKey }: typeof identity): Promise<number> {
+    const server = createHttps({ key: privateKey, cert: certificate }, (incoming, response) => {
+      const name = "servername" in incoming.socket ? incoming.socket.servername : undefined;
+      seen.push({ name, host: incoming.headers.host, headers: incoming.headers, url: incoming.url });
+      const away = incoming.url === "/away";
+      response.writeHead(away ? 302 : 200, { "content-length": 4, ...(away ? { location: `https://${OTHER}:${port}/` } : {}) });
+      response.end("fine");
+    });
+    server.on("tlsClientError", () => undefined);
+    return listening(origin(server));
+  }
+
+  const inject = [{ header: "authorization", secret: { namespace: "shop", name: "api", key: "token" }, prefix: "Bearer " }];
+  const originated = (over: Partial<EgressRule> = {}): EgressRule =>
+    rule(port, { protocol: "https", originate: { tls: "simple" }, inject, ...over });
+
+  it("reach the checked address with SNI and Host of the name, and with the rule's credential instead of the client's", async () => {
+    await gateway.open(config([originated({ methods: ["GET"], paths: [{ kind: "prefix", value: "/v1/" }] })]));
+    const one = client();
+    const mine = "Authorization: Bearer mine\r\nX-Kept: yes\r\n";
+    expect(await one.ask(asked(`${API}:${port}`, "/v1/x?y=1", mine))).toMatchObject({ status: 200, body: "fine" });
+    expect(seen).toMatchObject([{ name: API, host: `${API}:${port}`, url: "/v1/x?y=1" }]);
+    expect(seen[0]!.headers).toMatchObject({ authorization: "Bearer s3cret", "x-kept": "yes" });
+    expect(await one.ask(asked(`${API}:${port}`, "/v2/x"))).toMatchObject({ status: 403 });
+    expect(await client().ask(connectTo(`${API}:${port}`))).toMatchObject({ status: 403 });
+    expect(seen.length).toBe(1);
+    expect(gateway.decisions[0]).toMatchObject({ verdict: "allow", address: `${HOME}:${port}` });
+    expect(JSON.stringify(gateway.decisions)).not.toContain("s3cret");
+  });
+
+  it("take a credential that has changed, and none of them goes without", async () => {
+    await gateway.open(config([originated()]));
+    const one = client();
+    await one.ask(asked(`${API}:${port}`));
+    writeFileSync(join(gateway.secrets, "shop", "api", "token"), "next one");
+    await one.ask(asked(`${API}:${port}`));
+    expect(seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer s3cret", "Bearer next one"]);
+    rmSync(join(gateway.secrets, "shop", "api", "token"));
+    const refused = await one.ask(asked(`${API}:${port}`));
+    expect(refused).toMatchObject({ status: 503, body: expect.stringContaining("shop/api, key token, is missing") });
+    expect(refused.body).not.toMatch(/s3cret|next one/);
+    expect(seen.length).toBe(2);
+  });
+
+  it("are decided afresh for each authority, and share no connection with another name at the same address", async () => {
+    gateway.zone.set(`${OTHER}.`, [[HOME]]);
+    await gateway.open(config([originated(), originated({ name: "other", hosts: [OTHER], inject: [] })]));
+    const one = client();
+    for (const host of [API, OTHER, API]) expect((await one.ask(asked(`${host}:${port}`))).status).toBe(200);
+    expect((await one.ask(asked(`third.example.com:${port}`))).status).toBe(403);
+    expect(seen.map(({ name, host }) => [name, host])).toEqual([API, OTHER, API].map((host) => [host, `${host}:${port}`]));
+    expect(seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer s3cret", undefined, "Bearer s3cret"]);
+  });
+
+  it("relay a redirect without following it, so no credential goes where it points", async () => {
+    gateway.zone.set(`${OTHER}.`, [[HOME]]);
+    await gateway.open(config([originated()]));
+    const answer = await client().ask(asked(`${API}:${port}`, "/away"));
+    expect(answer.status).toBe(302);
+    expect(seen.map(({ url }) => url)).toEqual(["/away"]);
+    expect((await client().ask(asked(`${OTHER}:${port}`))).status).toBe(403);
+  });
+
+  it("end at a certificate for another name, of an unknown authority, or at no TLS", async () => {
+    const stranger = mkdtempSync(join(tmpdir(), "egress-"));
+    const foreign = await tlsOrigin(await loadServerIdentity(stranger, [API], Date.now()));
+    rmSync(stranger, { recursive: true });
+    const plain = await listening(origin(createHttp((_, response) => response.end("plain"))));
+    const unnamed = "unnamed.example.com";
+    gateway.zone.set(`${unnamed}.`, [[HOME]]);
+    const allow = [port, foreign, plain].map((at) => ({
+      ...originated(),
+      name: `r${at}`,
+      hosts: [API, unnamed],
+      ports: [at],
+      addresses: [{ cidr: OPEN_HOME, ports: [at] }],
+    }));
+    await gateway.open(config(allow));
+    for (const authority of [`${unnamed}:${port}`, `${API}:${foreign}`, `${API}:${plain}`]) {
+      const answer = await client().ask(asked(authority));
+      expect([authority, answer.status]).toEqual([authority, 502]);
+      expect(answer.body).not.toContain("s3cret");
+    }
+    expect(seen).toEqual([]);
   });
 });

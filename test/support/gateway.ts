@@ -130,6 +130,7 @@ export function testGateway(threads = 1, bankAccess?: EngineOptions["bankAccess"
     threads,
     bankAccess,
     metrics,
+    secrets: "/nonexistent",
     log: (_level, message, fields) => logged.push(`${message} ${JSON.stringify(fields)}`),
   });
   let count = 0;

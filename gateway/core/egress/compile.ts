@@ -1,8 +1,9 @@
 /** EgressConfig → tables, once per snapshot. Whatever cannot be enforced as written is an issue, and then there are no tables at all. */
-import type { EgressConfig, EgressPolicy, EgressPrincipal, EgressRule, EgressUser } from "../ir/index.ts";
+import type { EgressConfig, EgressInjection, EgressPolicy, EgressPrincipal, EgressRule, EgressUser } from "../ir/index.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { type Cidr, parseAddress, parseCidr } from "./address.ts";
+import { isInjectable } from "./inject.ts";
 import { type Host, parseHost } from "./name.ts";
 import { compilePath, type PathMatcher } from "./path.ts";
 
@@ -37,8 +38,10 @@ interface CompiledPolicy {
   readonly id: string;
   readonly namespace: string;
   readonly callers: Callers;
-  readonly mode: "enforce" | "report";
+  readonly mode: EgressMode;
 }
+
+export type EgressMode = EgressPolicy["mode"];
 
 export interface CompiledRule {
   /** `<namespace>/<policy>#<rule>`: what logs, headers and `explain` show. */
@@ -47,12 +50,16 @@ export interface CompiledRule {
   readonly policy: CompiledPolicy;
   readonly ports: ReadonlySet<number>;
   readonly protocol: EgressRule["protocol"];
+  /** The gateway makes TLS to the host for requests that come in the clear. */
+  readonly originates: boolean;
   /** Undefined: all. */
   readonly methods: ReadonlySet<string> | undefined;
   readonly paths: readonly PathMatcher[] | undefined;
   readonly openings: readonly AddressOpening[];
   /** In the order they are charged. */
   readonly quotas: readonly CompiledQuota[];
+  /** One per header. */
+  readonly inject: readonly EgressInjection[];
 }
 
 /** Special-purpose addresses that one rule opens, on these ports only. */
@@ -70,8 +77,8 @@ export interface CompiledDeny {
   readonly ports: ReadonlySet<number> | undefined;
   /** Undefined: everybody (root namespace). Otherwise all callers that any policy of the namespace names. */
   readonly callers: Callers | undefined;
-  /** A deny in a policy that only reports is listed, not enforced. */
-  readonly mode: "enforce" | "report";
+  /** A deny in a policy that does not enforce is listed. */
+  readonly mode: EgressMode;
 }
 
 /** Entries by host: one lookup for the name and one per label above it. */
@@ -142,7 +149,7 @@ class Compiler {
       policies,
       allow: this.#allow.build(),
       deny: this.#deny.build(),
-      reporting: policies.filter((policy) => policy.mode === "report"),
+      reporting: policies.filter((policy) => policy.mode !== "enforce"),
       users: new Map(config.users.map((user) => [user.name, user])),
       wantsUsers: policies.some((policy) => policy.callers.users.size > 0),
       staticHosts,
@@ -214,20 +221,39 @@ class Compiler {
 
   #rule(rule: EgressRule, policy: CompiledPolicy, place: string): CompiledRule {
     const id = `${policy.id}#${rule.name}`;
-    if (rule.protocol !== "http" && (rule.methods.length > 0 || rule.paths.length > 0)) {
-      this.#issue(place, `methods and paths cannot be seen with protocol ${rule.protocol}; use http or leave them out`);
+    const { protocol, inject = [] } = rule;
+    const originates = rule.originate !== undefined;
+    if (originates && protocol !== "https") this.#issue(`${place}.originate`, `goes with protocol https, not ${protocol}`);
+    const seen = protocol === "http" || originates;
+    if (!seen && rule.methods.length + rule.paths.length + inject.length > 0) {
+      this.#issue(
+        place,
+        `methods, paths and inject need requests that the gateway sees, which it does not in ${protocol}; use http, https with originate, or leave them out`,
+      );
     }
     return {
       id,
       order: this.#order++,
       policy,
       ports: this.#ports(rule.ports, `${place}.ports`),
-      protocol: rule.protocol,
+      protocol,
+      originates,
       methods: rule.methods.length > 0 ? new Set(rule.methods) : undefined,
       paths: rule.paths.length > 0 ? this.#paths(rule, place) : undefined,
       openings: this.#openings(rule, id, place),
       quotas: this.#quotas(rule.quotas, `${place}.quotas`),
+      inject: this.#injections(inject, `${place}.inject`),
     };
+  }
+
+  #injections(inject: readonly EgressInjection[], path: string): readonly EgressInjection[] {
+    const headers = new Set<string>();
+    for (const [index, { header }] of inject.entries()) {
+      if (!isInjectable(header)) this.#issue(`${path}[${index}].header`, `${header} is the gateway's own to write`);
+      if (headers.has(header)) this.#issue(`${path}[${index}].header`, `${header} is set twice`);
+      headers.add(header);
+    }
+    return inject;
   }
 
   #quotas(ids: readonly string[], path: string): readonly CompiledQuota[] {

@@ -2,10 +2,15 @@
  * The egress decision: pure, and the same for a request, for a test and for `explain`.
  *
  * Order: a deny of the root namespace, then denies of namespaces, beat every allow; among allows the first that fits gives its name. What
- * nothing allows is denied, unless a policy in mode `report` names the caller: then it passes and is listed. Addresses are judged apart
- * ({@link decideAddresses}) and in every mode.
+ * nothing allows is denied, unless a policy in mode `report` or `learn` names the caller: then it passes and is listed. Addresses are judged
+ * apart ({@link decideAddresses}) and in every mode.
+ *
+ * A rule that originates TLS takes requests in the clear and sends them on over TLS. Their port 80, which is what `http://host/` means, is
+ * then 443, which is what `https://host/` means; any other port is itself. Lists of ports, in allows and denies, are held against the
+ * port that the request goes on to.
  */
 
+import type { EgressInjection } from "../ir/index.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
 import { formatAddress, type IpAddress, inCidr, parseAddress, unmapped } from "./address.ts";
 import { classifyAddress } from "./address-class.ts";
@@ -15,6 +20,7 @@ import {
   type CompiledDeny,
   type CompiledRule,
   covering,
+  type EgressMode,
   type EgressTables,
 } from "./compile.ts";
 import type { Host } from "./name.ts";
@@ -32,12 +38,16 @@ export interface EgressCaller {
 
 export interface EgressRequest {
   readonly host: Host;
+  /** That the caller named, or its scheme's. */
   readonly port: number;
-  /** `http`: the gateway sees each request. `tunnel`: CONNECT. */
-  readonly kind: "http" | "tunnel";
-  /** Only looked at for `http`. */
+  /**
+   * `http`: a request that came in the clear. `https`: one for an https URI that the gateway sees, so that TLS to the host is its own to make.
+   * `tunnel`: CONNECT.
+   */
+  readonly kind: "http" | "https" | "tunnel";
+  /** Not looked at for tunnels. */
   readonly method: string;
-  /** Path without query; only looked at for `http`. */
+  /** Path without query; not looked at for tunnels. */
   readonly path: string;
 }
 
@@ -50,10 +60,14 @@ export interface EgressAllow {
   readonly policy: string;
   /** What the tunnel has to carry; `any`: nothing is known about it (mode `report`). */
   readonly protocol: "https" | "http" | "tls" | "tcp" | "any";
+  /** Where it goes on to: not the port that was asked for where the rule turns http into https. */
+  readonly port: number;
   readonly openings: readonly AddressOpening[];
   readonly quotas: readonly CompiledQuota[];
-  /** The policy's mode: in `report` a tunnel that carries something else is listed, not cut. */
-  readonly mode: "enforce" | "report";
+  /** Credentials to add; none for tunnels. */
+  readonly inject: readonly EgressInjection[];
+  /** The policy's mode: but in `enforce` a tunnel that carries something else is listed, not cut. */
+  readonly mode: EgressMode;
   /** What enforcing would have said; undefined when it would have let this pass too. */
   readonly reported: EgressDenial | undefined;
 }
@@ -81,11 +95,12 @@ export interface EgressDenial {
 }
 
 export function decide(tables: EgressTables, caller: EgressCaller, request: EgressRequest): EgressDecision {
-  const denied = firstDeny(tables, caller, request);
+  const search = findRules(tables, caller, request);
+  const port = search.allowed === undefined ? request.port : portUnder(search.allowed, request);
+  const denied = firstDeny(tables, caller, request.host, port);
   if (denied?.mode === "enforce") return deniedBy(denied);
   const listed = denied === undefined ? undefined : deniedBy(denied);
-  const search = findRules(tables, caller, request);
-  if (search.allowed !== undefined) return allowedBy(search.allowed, search.openings, listed);
+  if (search.allowed !== undefined) return allowedBy(search.allowed, port, search.openings, listed);
   const denial = notAllowed(tables, caller, request, search);
   const reporting = tables.reporting.find((policy) => isNamed(policy.callers, caller));
   if (reporting === undefined) return denial;
@@ -93,16 +108,27 @@ export function decide(tables: EgressTables, caller: EgressCaller, request: Egre
     kind: "allow",
     rule: undefined,
     policy: reporting.id,
-    protocol: request.kind === "http" ? "http" : "any",
+    protocol: request.kind === "tunnel" ? "any" : request.kind,
+    port,
     openings: NO_OPENINGS,
     quotas: NO_QUOTAS,
-    mode: "report",
+    inject: NO_INJECTIONS,
+    mode: reporting.mode,
     reported: listed ?? denial,
   };
 }
 
 const NO_OPENINGS: readonly AddressOpening[] = [];
 const NO_QUOTAS: readonly CompiledQuota[] = [];
+const NO_INJECTIONS: readonly EgressInjection[] = [];
+
+/** Ports that `http://host/` and `https://host/` mean (RFC 9110 4.2). */
+export const DEFAULT_PORT = { http: 80, https: 443 } as const;
+
+function portUnder(rule: CompiledRule, request: EgressRequest): number {
+  const turned = rule.originates && request.kind === "http" && request.port === DEFAULT_PORT.http;
+  return turned ? DEFAULT_PORT.https : request.port;
+}
 
 /** True when any of the callers' proofs fits. */
 function isNamed(callers: Callers, caller: EgressCaller): boolean {
@@ -119,11 +145,11 @@ export function callerAt(peerAddress: string, user: string | undefined, service?
 }
 
 /** An enforced deny before one that only reports; a floor before a namespace; then as written. */
-function firstDeny(tables: EgressTables, caller: EgressCaller, request: EgressRequest): CompiledDeny | undefined {
+function firstDeny(tables: EgressTables, caller: EgressCaller, host: Host, port: number): CompiledDeny | undefined {
   let best: CompiledDeny | undefined;
-  for (const entries of covering(tables.deny, request.host)) {
+  for (const entries of covering(tables.deny, host)) {
     for (const entry of entries) {
-      if (entry.ports !== undefined && !entry.ports.has(request.port)) continue;
+      if (entry.ports !== undefined && !entry.ports.has(port)) continue;
       if (entry.callers !== undefined && !isNamed(entry.callers, caller)) continue;
       if (best === undefined || denyRank(entry) < denyRank(best)) best = entry;
     }
@@ -182,22 +208,41 @@ function weigh(search: RuleSearch, rule: CompiledRule, caller: EgressCaller, req
 const MISFIT_RANK: { readonly [why in Misfit]: number } = { port: 0, protocol: 1, method: 2, path: 3, path_not_canonical: 4 };
 
 function misfit(rule: CompiledRule, request: EgressRequest): Misfit | undefined {
-  if (!rule.ports.has(request.port)) return "port";
-  if ((rule.protocol === "http") !== (request.kind === "http")) return "protocol";
+  if (!rule.ports.has(portUnder(rule, request))) return "port";
+  if (!takes(rule, request.kind)) return "protocol";
   if (rule.methods !== undefined && !rule.methods.has(request.method)) return "method";
   if (rule.paths === undefined) return undefined;
   if (pathProblem(request.path) !== undefined) return "path_not_canonical";
   return rule.paths.some((matcher) => matcher.matches(request.path)) ? undefined : "path";
 }
 
-function allowedBy(rule: CompiledRule, openings: readonly AddressOpening[], reported: EgressDenial | undefined): EgressAllow {
+/** Through a tunnel the gateway would see neither methods nor paths, and could add no credential. */
+function takes({ protocol, originates }: CompiledRule, kind: EgressRequest["kind"]): boolean {
+  switch (kind) {
+    case "http":
+      return protocol === "http" || originates;
+    case "https":
+      return protocol === "https";
+    case "tunnel":
+      return protocol !== "http" && !originates;
+  }
+}
+
+function allowedBy(
+  rule: CompiledRule,
+  port: number,
+  openings: readonly AddressOpening[],
+  reported: EgressDenial | undefined,
+): EgressAllow {
   return {
     kind: "allow",
     rule: rule.id,
     policy: rule.policy.id,
     protocol: rule.protocol,
+    port,
     openings,
     quotas: rule.quotas,
+    inject: rule.inject,
     mode: rule.policy.mode,
     reported,
   };
@@ -230,9 +275,7 @@ function misfitText(why: Misfit, request: EgressRequest): string {
     case "port":
       return `port ${request.port} of ${request.host.text} is not allowed`;
     case "protocol":
-      return request.kind === "tunnel"
-        ? `${request.host.text} is allowed for plain http requests, not for tunnels`
-        : `${request.host.text} is allowed through a tunnel (CONNECT), not for plain http requests`;
+      return PROTOCOL_MISFIT[request.kind](request.host.text);
     case "method":
       return `method ${request.method} is not allowed for ${request.host.text}`;
     case "path":
@@ -242,10 +285,17 @@ function misfitText(why: Misfit, request: EgressRequest): string {
   }
 }
 
-/** The one address to dial, out of a name's checked answers. */
+const PROTOCOL_MISFIT: { readonly [kind in EgressRequest["kind"]]: (host: string) => string } = {
+  http: (host) => `${host} is allowed through a tunnel (CONNECT), not for plain http requests`,
+  https: (host) => `${host} is not allowed for https requests`,
+  tunnel: (host) => `${host} is allowed for plain http requests, not for tunnels`,
+};
+
+/** One place to dial, out of a name's checked answers. */
 export interface CheckedAddress {
-  readonly address: IpAddress;
+  /** What is dialled. Undefined `address`: the name itself, because the runtime is the one who resolves it. */
   readonly text: string;
+  readonly address: IpAddress | undefined;
   readonly port: number;
   /** The rule that opened a special-purpose address; undefined for public ones. */
   readonly openedBy: string | undefined;

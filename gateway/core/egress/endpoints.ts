@@ -1,4 +1,7 @@
-/** Endpoints made up as names resolve: one per address and port, so that requests share connections; the least recently used go first. */
+/**
+ * Endpoints made up as names resolve: one per address and port, so that requests share connections; the least recently used go first. A
+ * connection with TLS belongs to the name that its certificate was checked for, and is never used for another name at the same address.
+ */
 import type { UpstreamEndpoint } from "../step.ts";
 
 /** Most endpoints kept; one that is forgotten finishes what it has and lets its idle connections expire. */
@@ -22,8 +25,9 @@ export class EndpointTable {
     return this.#endpoints.size;
   }
 
-  get(address: string, port: number): UpstreamEndpoint {
-    const place = `${address}|${port}`;
+  /** @param tlsName host that TLS is made for; undefined: none is */
+  get(address: string, port: number, tlsName?: string): UpstreamEndpoint {
+    const place = tlsName === undefined ? `${address}|${port}` : `${address}|${port}|${tlsName}`;
     const key = `egress-${shardOf(place)}|${place}`;
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {

@@ -75,6 +75,7 @@ class Bench {
   readonly reports: RequestRecord[] = [];
   readonly bank = new ScriptedBank();
   tunnelsFree = 1;
+  readonly secrets = new Map<string, string>();
   readonly endpoints = new EndpointTable();
 
   exchange(
@@ -99,6 +100,8 @@ class Bench {
     return new EgressExchange(snapshot, this.ports(), this.endpoints, {
       head,
       form,
+      confidential: over.confidential ?? false,
+      service: over.service,
       connectionOptions: over.connectionOptions,
       protocol: "HTTP/1.1",
       listener: "0.0.0.0:3128",
@@ -125,14 +128,17 @@ class Bench {
           return this.verdict;
         },
       },
-      openHello: () => ({ feed: () => this.hello.shift() ?? { kind: "need" } }),
       decisions: { decided: (record) => this.decisions.push(record) },
       tunnels: {
-        acquire: () => this.tunnelsFree-- > 0,
-        release: () => {
-          this.tunnelsFree += 1;
+        gate: {
+          acquire: () => this.tunnelsFree-- > 0,
+          release: () => {
+            this.tunnelsFree += 1;
+          },
         },
+        openHello: () => ({ feed: () => this.hello.shift() ?? { kind: "need" } }),
       },
+      secrets: { value: (namespace, name, key) => this.secrets.get(`${namespace}/${name}/${key}`) },
       quotas: new QuotaFilter({ bank: this.bank, fallback: new MapBank({ maxCounters: 1, unixMs: () => 0 }), nowUs: () => 0 }),
       reporter: { request: (record) => this.reports.push(record) },
       limits: DEFAULT_EGRESS_LIMITS,

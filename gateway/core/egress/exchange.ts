@@ -1,8 +1,8 @@
 /**
  * One request through the forward proxy, absolute-form or CONNECT:
  *
- *     target ─► credentials ─► decide ─► resolve ─► every address ─► quotas ─► dial ─► relay
- *                 (wait)                 (wait)                      (wait)      └───► tunnel ─► ClientHello
+ *     target ─► credentials ─► decide ─► secrets ─► resolve ─► every address ─► quotas ─► dial ─► relay
+ *                 (wait)                            (wait)                      (wait)      └───► tunnel ─► ClientHello
  *
  * Each request is decided afresh, the second one of a kept-alive connection like the first. Redirects are relayed, never followed.
  */
@@ -28,39 +28,38 @@ import { type CheckedAddress, callerAt, decide, decideAddresses, type EgressAllo
 import type { EndpointTable } from "./endpoints.ts";
 import { requestFields, responseFields } from "./forward.ts";
 import { HelloInspection, type HelloProblem, isInspected } from "./hello.ts";
-import { type Host, parseConnectAuthority, parseHostPort } from "./name.ts";
-import { pathOf } from "./path.ts";
-import type { CredentialVerdict, EgressPorts, EgressSnapshot, Resolution } from "./ports.ts";
-import { decisionRecord, type Outcome, requestRecord, type Told, UNFINISHED } from "./records.ts";
+import { inject, readInjections } from "./inject.ts";
+import type { Host } from "./name.ts";
+import type { CredentialVerdict, EgressPorts, EgressSnapshot, Resolution, Tunnels } from "./ports.ts";
+import { decisionRecord, type Outcome, passedOutcome, requestRecord, type Told, UNFINISHED } from "./records.ts";
 import {
   CREDENTIALS_OVERLOAD,
   type CredentialState,
   deniedTo,
-  HTTPS_IN_THE_CLEAR,
   INTERNAL,
-  NOT_A_PROXY_REQUEST,
-  notCanonical,
   notInForce,
   overQuota,
   QUOTA_TOO_LATE,
   type Refusal,
   refusalStep,
   resolvedTooLate,
+  STATIC_HOST,
   TOO_MANY_TUNNELS,
   unreached,
   unresolved,
 } from "./refusal.ts";
+import { type AskedTarget, httpsAuthority, readTarget, tlsTo } from "./target.ts";
 
 /** A request as the listener hands it over. */
-export interface ProxyRequest {
+export interface ProxyRequest extends AskedTarget {
   /** Belongs to the exchange from here on. */
   readonly head: RequestHead;
-  /** The target's form as it came (RFC 9112 3.2). */
-  readonly form: "origin" | "absolute" | "authority" | "asterisk";
   readonly connectionOptions: readonly string[] | undefined;
   readonly protocol: string;
   readonly listener: string;
   readonly peer: PeerInfo;
+  /** Name of the Worker that called by its service binding; undefined: it came otherwise. */
+  readonly service?: string | undefined;
 }
 
 type Waiting = "nothing" | "credentials" | "resolution" | "quotas";
@@ -80,6 +79,7 @@ export class EgressExchange implements Exchange {
   #resolution: Resolution | undefined;
   #quota: QuotaVerdict | undefined;
   #allow: EgressAllow | undefined;
+  #injected: ReadonlyFieldList = [];
   #addresses: readonly CheckedAddress[] = [];
   #dialled = -1;
   #endpointActive: { active: number } | undefined;
@@ -105,8 +105,10 @@ export class EgressExchange implements Exchange {
     // First of all, so that whatever happens next cannot log or forward a password.
     const presented = takeCredentials(head.fields);
     const { tables, closed } = this.#snapshot;
-    const problem = closed === undefined ? this.#readTarget() : notInForce(closed);
-    if (problem !== undefined) return this.#refuse(problem);
+    if (closed !== undefined) return this.#refuse(notInForce(closed));
+    const asked = readTarget(this.#request, this.#ports.tunnels !== undefined);
+    if ("error" in asked) return this.#refuse(asked);
+    this.#target = asked;
     if (presented.kind === "malformed") this.#verdict = "malformed";
     if (presented.kind !== "basic" || !tables.wantsUsers) return this.#decide();
     const { user, password } = presented;
@@ -176,30 +178,11 @@ export class EgressExchange implements Exchange {
     this.#over = true;
     if (this.#endpointActive !== undefined) this.#endpointActive.active -= 1;
     this.#endpointActive = undefined;
-    if (this.#holdsTunnel) this.#ports.tunnels.release(this.#request.peer);
+    if (this.#holdsTunnel) this.#ports.tunnels?.gate.release(this.#request.peer);
     this.#holdsTunnel = false;
     if (this.#quota?.kind === "admitted") this.#quota.held?.settle(end.requestBytes, end.responseBytes);
     this.#record({ verdict: "deny", code: "unfinished", rule: undefined, reason: UNFINISHED[end.outcome] });
     this.#report(end);
-  }
-
-  /** What is asked for, or why it cannot be told. Host against target was compared by the codec (RFC 9112 3.2.2). */
-  #readTarget(): Refusal | undefined {
-    const { head, form } = this.#request;
-    if (form === "authority") {
-      const parsed = parseConnectAuthority(head.authority);
-      if (!parsed.ok) return notCanonical(parsed.error);
-      const { host, port } = parsed.value;
-      this.#target = { host, port, kind: "tunnel", method: head.method, path: "" };
-      return undefined;
-    }
-    if (form !== "absolute") return NOT_A_PROXY_REQUEST;
-    if (head.scheme !== "http") return HTTPS_IN_THE_CLEAR;
-    const parsed = parseHostPort(head.authority);
-    if (!parsed.ok) return notCanonical(parsed.error);
-    const { host, port = 80 } = parsed.value;
-    this.#target = { host, port, kind: "http", method: head.method, path: pathOf(head.target) };
-    return undefined;
   }
 
   #credentialsChecked(verdict: CredentialVerdict, user: string): void {
@@ -210,23 +193,33 @@ export class EgressExchange implements Exchange {
   #decide(): Step {
     const target = this.#target;
     if (target === undefined) return this.#refuse(INTERNAL);
-    const decision = decide(this.#snapshot.tables, callerAt(this.#request.peer.address, this.#user), target);
+    const { peer, service } = this.#request;
+    const { tunnels, secrets } = this.#ports;
+    const decision = decide(this.#snapshot.tables, callerAt(peer.address, this.#user, service), target);
     if (decision.kind === "deny") return this.#refuse(deniedTo(this.#verdict, decision));
     this.#allow = decision;
+    const injected = readInjections(decision.inject, secrets, decision.rule);
+    if (!injected.ok) return this.#refuse(injected.error);
+    this.#injected = injected.value;
     if (target.kind === "tunnel") {
-      this.#holdsTunnel = this.#ports.tunnels.acquire(this.#request.peer);
+      this.#holdsTunnel = tunnels?.gate.acquire(peer) ?? false;
       if (!this.#holdsTunnel) return this.#refuse(TOO_MANY_TUNNELS);
     }
-    return this.#resolve(target);
+    return this.#resolve(target.host, decision);
   }
 
   /** An address is itself, a name with addresses of its own has those, and every other name is looked up, once. */
-  #resolve(target: EgressRequest): Step {
-    const { host } = target;
-    if (host.kind === "address") return this.#check([{ address: formatAddress(host.address), port: target.port }]);
+  #resolve(host: Host, allow: EgressAllow): Step {
+    if (host.kind === "address") return this.#check([{ address: formatAddress(host.address), port: allow.port }]);
+    const { resolver } = this.#ports;
     const fixed = this.#snapshot.tables.staticHosts.get(host.text);
-    if (fixed !== undefined) return this.#check(fixed.map(({ address, port }) => ({ address, port: port ?? target.port })));
-    const answer = this.#ports.resolver.resolve(host.text);
+    if (resolver === undefined) {
+      if (fixed !== undefined) return this.#refuse(STATIC_HOST);
+      this.#addresses = [{ text: host.text, address: undefined, port: allow.port, openedBy: undefined }];
+      return this.#charge(allow);
+    }
+    if (fixed !== undefined) return this.#check(fixed.map(({ address, port }) => ({ address, port: port ?? allow.port })));
+    const answer = resolver.resolve(host.text);
     if (!(answer instanceof Promise)) {
       this.#resolution = answer;
       return this.#resolved();
@@ -239,7 +232,7 @@ export class EgressExchange implements Exchange {
 
   #resolved(): Step {
     const resolution = this.#resolution;
-    const port = this.#target?.port ?? 0;
+    const port = this.#allow?.port ?? 0;
     if (resolution?.kind === "found") return this.#check(resolution.addresses.map((address) => ({ address, port })));
     return this.#refuse(unresolved(this.#hostText(), resolution?.reason));
   }
@@ -254,8 +247,15 @@ export class EgressExchange implements Exchange {
       return this.#refuse({ error: "denied", code: checked.code, rule: allow.rule ?? allow.policy, reason: checked.reason });
     }
     this.#addresses = checked.addresses;
+    return this.#charge(allow);
+  }
+
+  #charge(allow: EgressAllow): Step {
+    const target = this.#target;
+    if (target === undefined) return this.#refuse(INTERNAL);
     if (allow.quotas.length === 0) return this.#dial();
-    const verdict = chargeQuotas(this.#ports.quotas, allow.quotas, this.#request, target, this.#user);
+    const reached = { ...target, port: allow.port };
+    const verdict = chargeQuotas(this.#ports.quotas, allow.quotas, this.#request, reached, this.#callerId());
     if (!(verdict instanceof Promise)) {
       this.#quota = verdict;
       return this.#charged();
@@ -286,39 +286,43 @@ export class EgressExchange implements Exchange {
     const allow = this.#allow;
     const host = this.#target?.host;
     if (checked === undefined || allow === undefined || host === undefined) return this.#refuse(INTERNAL);
-    const endpoint = this.#endpoints.get(checked.text, checked.port);
+    const tls = !this.#isConnect && allow.protocol === "https" ? tlsTo(host) : undefined;
+    const endpoint = this.#endpoints.get(checked.text, checked.port, tls && host.text);
     if (this.#endpointActive !== undefined) this.#endpointActive.active -= 1;
     endpoint.active += 1;
     this.#endpointActive = endpoint;
     const { limits, clock } = this.#ports;
-    const target = { endpoint, pool: limits.pool, tls: undefined };
+    const target = { endpoint, pool: limits.pool, tls };
     this.#sentMs = clock.now();
-    if (this.#isConnect) return this.#tunnel(target, allow, host);
+    const { tunnels } = this.#ports;
+    if (this.#isConnect) return tunnels === undefined ? this.#refuse(INTERNAL) : this.#tunnel(tunnels, target, allow, host);
     this.#recordAllow(allow, undefined);
     const keepBody = this.#dialled + 1 < this.#addresses.length;
-    return { kind: "send", target, head: this.#outgoing(), deadlineMs: undefined, keepBody, mirrors: [] };
+    const head = this.#outgoing(tls !== undefined, host, allow.port);
+    return { kind: "send", target, head, deadlineMs: undefined, keepBody, mirrors: [] };
   }
 
-  #outgoing(): RequestHead {
+  #outgoing(secure: boolean, host: Host, port: number): RequestHead {
     const { head, connectionOptions } = this.#request;
+    const turned = secure && head.scheme === "http";
     return {
       method: head.method,
-      scheme: "http",
-      authority: head.authority,
+      scheme: secure ? "https" : "http",
+      authority: turned ? httpsAuthority(host, port) : head.authority,
       target: head.target,
-      fields: requestFields(head.fields, connectionOptions),
+      fields: inject(requestFields(head.fields, connectionOptions), this.#injected),
       body: head.body,
     };
   }
 
-  #tunnel(target: UpstreamTarget, allow: EgressAllow, host: Host): Step {
+  #tunnel(tunnels: Tunnels, target: UpstreamTarget, allow: EgressAllow, host: Host): Step {
     this.#status = 200;
     const head = { status: 200, fields: [...this.#quotaFields()], body: NO_BODY };
     if (!isInspected(allow.protocol)) {
       this.#recordAllow(allow, undefined);
       return { kind: "tunnel", target, head, opaque: true, inspect: () => ALLOW };
     }
-    const inspection = new HelloInspection(this.#ports.openHello(), host);
+    const inspection = new HelloInspection(tunnels.openHello(), host);
     return {
       kind: "tunnel",
       target,
@@ -332,7 +336,7 @@ export class EgressExchange implements Exchange {
   #inspected(seen: HelloProblem | "more" | "fits", allow: EgressAllow): TunnelVerdict {
     if (seen === "more") return MORE;
     const problem = seen === "fits" ? undefined : seen;
-    if (problem === undefined || allow.mode === "report") {
+    if (problem === undefined || allow.mode !== "enforce") {
       this.#recordAllow(allow, problem);
       return ALLOW;
     }
@@ -366,15 +370,8 @@ export class EgressExchange implements Exchange {
   }
 
   #recordAllow(allow: EgressAllow, problem: HelloProblem | undefined): void {
-    const { rule } = allow;
-    const would = problem === undefined ? allow.reported : { code: problem.code, rule, reason: problem.reason };
-    if (would === undefined) {
-      this.#record({ verdict: "allow", code: "allowed", rule, reason: "allowed by this rule" });
-      return;
-    }
-    const wouldDeny = { code: would.code, rule: would.rule, reason: would.reason };
-    const reason = "allowed because its policy only reports";
-    this.#record({ verdict: "report", code: "allowed", rule: rule ?? allow.policy, reason, wouldDeny });
+    const target = this.#target;
+    if (target !== undefined) this.#record(passedOutcome(allow, target, problem));
   }
 
   /** The first outcome is the decision; what comes of it later is the access log's. */
@@ -403,9 +400,16 @@ export class EgressExchange implements Exchange {
       ports: this.#ports,
       request: this.#request,
       user: this.#user,
+      service: this.#request.service,
       dialled: this.#addresses[this.#dialled],
       status: this.#status,
     };
+  }
+
+  /** A user's name has no colon (RFC 7617 2), so none is taken for a service. */
+  #callerId(): string | undefined {
+    const { service } = this.#request;
+    return service === undefined ? this.#user : `service:${service}`;
   }
 
   #hostText(): string {

@@ -18,16 +18,16 @@ export function responseFields(fields: ReadonlyFieldList): FieldList {
 
 /** The go-ahead for `Expect` is given here (RFC 9110 10.1.1). */
 function isNotForOrigins(name: string): boolean {
-  return name === "expect" || isOwn(name);
+  return name === "expect" || isOwnField(name);
 }
 
-function isOwn(name: string): boolean {
+export function isOwnField(name: string): boolean {
   return name.startsWith(OWN_PREFIX);
 }
 
 /** RFC 9110 11.7.4: this one too is for the next hop only. */
 function isNotForClients(name: string): boolean {
-  return name === "proxy-authentication-info" || isOwn(name);
+  return name === "proxy-authentication-info" || isOwnField(name);
 }
 
 function optionsOf(fields: ReadonlyFieldList): readonly string[] | undefined {

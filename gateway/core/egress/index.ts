@@ -7,8 +7,10 @@
  */
 export { parseAddress } from "./address.ts";
 export { compileEgress, type EgressTables, NO_EGRESS } from "./compile.ts";
+export { decisionLine } from "./decision-line.ts";
 export { EndpointTable } from "./endpoints.ts";
 export { EgressExchange } from "./exchange.ts";
+export { MAX_SECRET_LENGTH } from "./inject.ts";
 export { parseHost } from "./name.ts";
 export {
   type CredentialAttempt,
@@ -20,7 +22,9 @@ export {
   type EgressPorts,
   type EgressSnapshot,
   type HelloReader,
+  type Learned,
   type Resolution,
   type Resolver,
+  type Secrets,
   type TunnelGate,
 } from "./ports.ts";

@@ -17,11 +17,16 @@ export interface EgressSnapshot {
 
 export interface EgressPorts {
   readonly clock: Clock;
-  readonly resolver: Resolver;
+  /**
+   * Undefined: the runtime resolves names itself when it connects, and has to keep to public addresses by itself; then nothing is told about
+   * the address that a name has.
+   */
+  readonly resolver: Resolver | undefined;
   readonly credentials: CredentialChecker;
-  readonly openHello: () => HelloReader;
   readonly decisions: DecisionLog;
-  readonly tunnels: TunnelGate;
+  /** Undefined: this gateway opens none. */
+  readonly tunnels: Tunnels | undefined;
+  readonly secrets: Secrets;
   readonly quotas: QuotaFilter;
   readonly reporter: Reporter;
   readonly limits: EgressLimits;
@@ -96,6 +101,17 @@ export type HelloReading =
   /** `reason`: fit for the client's eyes. */
   | { readonly kind: "bad"; readonly reason: string };
 
+export interface Tunnels {
+  readonly gate: TunnelGate;
+  readonly openHello: () => HelloReader;
+}
+
+/** Credentials that rules add to requests, as this gateway holds them. */
+export interface Secrets {
+  /** Undefined: it is not here. */
+  value(namespace: string, name: string, key: string): string | undefined;
+}
+
 /** Bounds how many tunnels are open at once. */
 export interface TunnelGate {
   /** False: no room. */
@@ -116,20 +132,34 @@ export interface EgressDecisionRecord {
   readonly peer: PeerInfo;
   /** Proxy user, only once proved. */
   readonly user: string | undefined;
+  /** Worker behind the service binding that it came by. */
+  readonly service: string | undefined;
   readonly kind: "http" | "connect";
   readonly method: string;
   /** Authority as the client gave it. */
   readonly authority: string;
-  /** `report`: passed, but enforcing would have refused it; see `wouldDeny`. */
-  readonly verdict: "allow" | "deny" | "report";
+  /** `report`, `learn`: passed, but enforcing would have refused it; see `wouldDeny`, and `learned` for what would allow it. */
+  readonly verdict: "allow" | "deny" | "report" | "learn";
   /** `allowed`, or a word for why not. */
   readonly code: string;
   readonly rule: string | undefined;
   readonly reason: string;
   readonly wouldDeny: { readonly code: string; readonly rule: string | undefined; readonly reason: string } | undefined;
+  readonly learned: Learned | undefined;
   /** Checked address and port that was dialled. */
   readonly address: string | undefined;
   /** Rule that opened a special-purpose address. */
   readonly openedBy: string | undefined;
   readonly status: number;
+}
+
+/** What a rule would have to list to allow a request. */
+export interface Learned {
+  readonly host: string;
+  readonly port: number;
+  /** `tunnel`: nothing is known of what it carries. */
+  readonly protocol: "http" | "https" | "tunnel";
+  /** Undefined: not seen in a tunnel. */
+  readonly method: string | undefined;
+  readonly path: string | undefined;
 }

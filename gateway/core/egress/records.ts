@@ -3,8 +3,9 @@ import type { RequestHead } from "../http/message.ts";
 import type { RequestRecord } from "../ports.ts";
 import { ERROR_FACES } from "../respond.ts";
 import type { ExchangeEnd } from "../step.ts";
-import type { CheckedAddress } from "./decide.ts";
-import type { EgressDecisionRecord, EgressPorts, EgressSnapshot } from "./ports.ts";
+import type { CheckedAddress, EgressAllow, EgressRequest } from "./decide.ts";
+import type { HelloProblem } from "./hello.ts";
+import type { EgressDecisionRecord, EgressPorts, EgressSnapshot, Learned } from "./ports.ts";
 import type { Refusal } from "./refusal.ts";
 
 /** What a request was, whoever asks. */
@@ -19,6 +20,7 @@ export interface Told {
     readonly peer: EgressDecisionRecord["peer"];
   };
   readonly user: string | undefined;
+  readonly service: string | undefined;
   readonly dialled: CheckedAddress | undefined;
   readonly status: number;
 }
@@ -29,6 +31,29 @@ export interface Outcome {
   readonly rule: string | undefined;
   readonly reason: string;
   readonly wouldDeny?: EgressDecisionRecord["wouldDeny"];
+  readonly learned?: Learned | undefined;
+}
+
+/** What passed: by a rule, or because its policy only watches. */
+export function passedOutcome(allow: EgressAllow, target: EgressRequest, problem: HelloProblem | undefined): Outcome {
+  const { rule, mode } = allow;
+  const would = problem === undefined ? allow.reported : { code: problem.code, rule, reason: problem.reason };
+  if (would === undefined) return { verdict: "allow", code: "allowed", rule, reason: "allowed by this rule" };
+  const wouldDeny = { code: would.code, rule: would.rule, reason: would.reason };
+  const learns = mode === "learn";
+  return {
+    verdict: learns ? "learn" : "report",
+    code: "allowed",
+    rule: rule ?? allow.policy,
+    reason: learns ? "allowed because its policy learns" : "allowed because its policy only reports",
+    wouldDeny,
+    learned: learns && rule === undefined ? learnedOf(target, allow.port) : undefined,
+  };
+}
+
+function learnedOf({ host, kind, method, path }: EgressRequest, port: number): Learned {
+  const seen = kind === "tunnel" ? { method: undefined, path: undefined } : { method, path };
+  return { host: host.text, port, protocol: kind, ...seen };
 }
 
 export function decisionRecord(told: Told, outcome: Outcome): EgressDecisionRecord {
@@ -39,6 +64,7 @@ export function decisionRecord(told: Told, outcome: Outcome): EgressDecisionReco
     listener: request.listener,
     peer: request.peer,
     user: told.user,
+    service: told.service,
     kind: request.form === "authority" ? "connect" : "http",
     method: request.head.method,
     authority: request.head.authority,
@@ -47,6 +73,7 @@ export function decisionRecord(told: Told, outcome: Outcome): EgressDecisionReco
     rule: outcome.rule,
     reason: outcome.reason,
     wouldDeny: outcome.wouldDeny,
+    learned: outcome.learned,
     address: endpointText(dialled),
     openedBy: dialled?.openedBy,
     status: told.status,
@@ -94,7 +121,7 @@ export function requestRecord(told: Told, finished: Finished): RequestRecord {
 }
 
 function endpointText(dialled: CheckedAddress | undefined): string | undefined {
-  if (dialled === undefined) return undefined;
+  if (dialled?.address === undefined) return undefined;
   return dialled.address.family === 6 ? `[${dialled.text}]:${dialled.port}` : `${dialled.text}:${dialled.port}`;
 }
 

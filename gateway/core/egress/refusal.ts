@@ -80,6 +80,31 @@ export const HTTPS_IN_THE_CLEAR: Refusal = {
   code: "https_in_the_clear",
   reason: "an https URI cannot be requested in the clear: use CONNECT",
 };
+export const NO_TUNNELS: Refusal = {
+  error: "not_supported",
+  code: "no_tunnels",
+  reason: "this gateway opens no tunnels (CONNECT): ask for the URI itself",
+};
+/** Only an operator can mend it: tells which secret, never what it is. */
+export function secretUnusable(
+  { namespace, name, key }: { readonly namespace: string; readonly name: string; readonly key: string },
+  why: string,
+  rule: string | undefined,
+): Refusal {
+  return {
+    error: "internal",
+    status: 503,
+    code: "secret_unusable",
+    rule,
+    reason: `the secret ${namespace}/${name}, key ${key}, ${why}`,
+  };
+}
+/** Where the runtime resolves names itself, there is no dialling an address for one. */
+export const STATIC_HOST: Refusal = {
+  error: "not_supported",
+  code: "static_host",
+  reason: "this host has addresses of its own, which this gateway cannot dial",
+};
 export const TOO_MANY_TUNNELS: Refusal = { error: "overload", code: "too_many_tunnels", reason: "too many tunnels are open" };
 export const CREDENTIALS_OVERLOAD: Refusal = {
   error: "overload",

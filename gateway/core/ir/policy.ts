@@ -96,7 +96,8 @@ export interface EgressPolicy {
   /** In the root namespace: its denies bind every namespace. */
   readonly floor: boolean;
   readonly from: readonly EgressPrincipal[];
-  readonly mode: "enforce" | "report";
+  /** `report` and `learn` let pass what the lists do not allow, and say so: what enforcing would refuse, or what rule would allow it. */
+  readonly mode: "enforce" | "report" | "learn";
   readonly allow: readonly EgressRule[];
   readonly deny: readonly EgressDeny[];
 }
@@ -118,7 +119,10 @@ export interface EgressRule {
   /** The only way to reach special-purpose addresses. */
   readonly addresses: readonly { readonly cidr: string; readonly ports: readonly number[] }[];
   readonly quotas: readonly string[];
-  /** The client speaks plain HTTP to the gateway, and the gateway TLS to the host. Protocol `https` only. */
+  /**
+   * The client speaks plain HTTP to the gateway, and the gateway TLS to the host. Protocol `https` only. `http://host/` goes to port 443, which
+   * `ports` has to list; `http://host:8443/` to port 8443.
+   */
   readonly originate?: { readonly tls: "simple" };
   /** Credentials that the gateway adds; it holds them, a snapshot only names them. Absent: none. */
   readonly inject?: readonly EgressInjection[];

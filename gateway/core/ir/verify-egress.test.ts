@@ -17,6 +17,10 @@ const rich = egressRule({
 const plain = egressRule({ name: "plain", hosts: ["files.example.org"] });
 const held = egressConfig([rich, plain]);
 
+const originate = { tls: "simple" } as const;
+const inject = [{ header: "authorization", secret: { namespace: "shop", name: "api", key: "token" }, prefix: "" }];
+const seen = egressRule({ name: "seen", hosts: ["files.example.org"], originate, inject });
+
 const withPolicy = (change: Partial<EgressPolicy>, base = held): EgressConfig => ({
   ...base,
   policies: [{ ...base.policies[0]!, ...change }],
@@ -48,6 +52,10 @@ describe("narrowing", () => {
     ["a wider deny", held, withPolicy({ deny: [{ hosts: ["*.pastebin.example", "pastebin.example"], ports: [], reason: "" }] })],
     ["report to enforce", withPolicy({ mode: "report" }), held],
     ["a policy that only denies", held, { ...held, policies: [policy, other] }],
+    ["a method fewer under origination", withPolicy({ allow: [seen] }), withPolicy({ allow: [{ ...seen, methods: ["GET"] }] })],
+    ["no credential, spelled otherwise", held, withRich({ inject: [] })],
+    ["report to enforce with credentials", withPolicy({ mode: "report", allow: [seen] }), withPolicy({ allow: [seen] })],
+    ["learn to enforce", withPolicy({ mode: "learn" }), held],
     ["a user fewer", held, { ...held, users: [] }],
     ["another realm", held, { ...held, realm: "other" }],
   ];
@@ -57,6 +65,22 @@ describe("narrowing", () => {
 describe("widening, or not provably narrowing", () => {
   const CASES: readonly [string, EgressConfig | undefined, EgressConfig][] = [
     ["anything from nothing", undefined, held],
+    ["a learning policy from nothing", undefined, withPolicy({ allow: [], mode: "learn" })],
+    ["enforce to learn", held, withPolicy({ mode: "learn" })],
+    ["a credential more", held, withRich({ originate, inject })],
+    ["TLS originated", held, withRich({ originate })],
+    ["TLS originated no more", withPolicy({ allow: [seen] }), withPolicy({ allow: [plain] })],
+    [
+      "another credential",
+      withPolicy({ allow: [seen] }),
+      withPolicy({ allow: [{ ...seen, inject: [{ ...inject[0]!, header: "x-key" }] }] }),
+    ],
+    ["the caller's own credential", withPolicy({ allow: [seen] }), withPolicy({ allow: [{ ...seen, inject: [] }] })],
+    [
+      "a rule gone, and what stays for its host adds a credential",
+      withPolicy({ allow: [{ ...seen, name: "bare", inject: [] }, seen] }),
+      withPolicy({ allow: [seen] }),
+    ],
     ["a report policy from nothing", undefined, withPolicy({ allow: [], mode: "report" })],
     ["a host more", held, withRich({ hosts: [...rich.hosts, "evil.example"] })],
     ["the apex of a wildcard", held, withRich({ hosts: ["example.com"] })],

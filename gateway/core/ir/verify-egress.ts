@@ -66,9 +66,9 @@ const RULE: Comparison<EgressRule> = {
   addresses: (held, next) =>
     next.every((range) => held.some((known) => known.cidr === range.cidr && subsetNamed(known.ports, range.ports))),
   quotas: (held, next) => subset(next, held),
-  // Another credential, or TLS where there was none, is another way out.
+  // Another credential, or TLS where there was none, is another way out; without one that was put in its place, the caller's own goes out.
   originate: same,
-  inject: (held, next) => next === undefined || same(held, next),
+  inject: (held = [], next = []) => same(held, next),
 };
 
 const DENY: Comparison<EgressDeny> = {
@@ -113,7 +113,7 @@ function narrowsPolicies(held: readonly EgressPolicy[], next: readonly EgressPol
 }
 
 /**
- * Of the rules that fit a request the first one decides about quotas, what a tunnel may carry, and whether that is enforced. So the
+ * Of the rules that fit a request the first one decides about quotas, credentials, what a tunnel may carry, and whether that is enforced. So the
  * rules that stay keep their order, and where one goes or is changed no rule that stays for the same hosts may be laxer in these.
  */
 function keepsFirstMatch(held: EgressConfig, next: EgressConfig): boolean {
@@ -143,7 +143,11 @@ function placedRules(config: EgressConfig): readonly PlacedRule[] {
 function isLaxer(gone: PlacedRule, stays: PlacedRule): boolean {
   if (!hostsMeet(gone.rule.hosts, stays.rule.hosts)) return false;
   const asStrict = stays.mode === "enforce" || stays.mode === gone.mode;
-  return !(asStrict && stays.rule.protocol === gone.rule.protocol && subset(stays.rule.quotas, gone.rule.quotas));
+  const sameWay =
+    stays.rule.protocol === gone.rule.protocol &&
+    same(stays.rule.originate, gone.rule.originate) &&
+    same(stays.rule.inject ?? [], gone.rule.inject ?? []);
+  return !(asStrict && sameWay && subset(stays.rule.quotas, gone.rule.quotas));
 }
 
 function hostsMeet(a: readonly string[], b: readonly string[]): boolean {

@@ -137,7 +137,7 @@ const policy = object<EgressPolicy>({
   namespace: name,
   floor: boolean,
   from: array(principal, LIMITS.listLength),
-  mode: oneOf("enforce", "report"),
+  mode: oneOf("enforce", "report", "learn"),
   allow: array(rule, LIMITS.rulesPerPolicy),
   deny: array(object<EgressDeny>({ hosts, ports, reason: anyText }), LIMITS.rulesPerPolicy),
 });

@@ -1,22 +1,15 @@
-/** The decision log: one JSON line per decision, whatever it was. */
-import { asciiJson, type DecisionLog, type EgressDecisionRecord } from "../core/index.ts";
+/** The decision log: one JSON line per decision, whatever it was, the same on every runtime. */
+import { asciiJson } from "../telemetry/access-log.ts";
+import type { EgressDecisionRecord } from "./ports.ts";
 
-export class JsonDecisionLog implements DecisionLog {
-  readonly #write: (line: string) => void;
-
-  /** @param write takes one line with its end */
-  constructor(write: (line: string) => void) {
-    this.#write = write;
-  }
-
-  decided(record: EgressDecisionRecord): void {
-    this.#write(`${asciiJson(decisionLine(record))}\n`);
-  }
+/** The line, without its end. */
+export function decisionLine(record: EgressDecisionRecord): string {
+  return asciiJson(decisionFields(record));
 }
 
-/** The line as an object: names in the spelling of the access log, absent values left out. */
-function decisionLine(record: EgressDecisionRecord): Record<string, unknown> {
-  const { peer, wouldDeny } = record;
+/** Names in the spelling of the access log, absent values left out. */
+function decisionFields(record: EgressDecisionRecord): Record<string, unknown> {
+  const { peer, wouldDeny, learned } = record;
   return {
     log: "egress",
     time: new Date(record.unixMs).toISOString(),
@@ -25,6 +18,7 @@ function decisionLine(record: EgressDecisionRecord): Record<string, unknown> {
     client: peer.address,
     ...(peer.principal === undefined ? {} : { principal: peer.principal }),
     ...(record.user === undefined ? {} : { user: record.user }),
+    ...(record.service === undefined ? {} : { service: record.service }),
     kind: record.kind,
     method: record.method,
     authority: record.authority,
@@ -33,6 +27,7 @@ function decisionLine(record: EgressDecisionRecord): Record<string, unknown> {
     ...(record.rule === undefined ? {} : { rule: record.rule }),
     reason: record.reason,
     ...(wouldDeny === undefined ? {} : { would_deny: wouldDeny }),
+    ...(learned === undefined ? {} : { learned }),
     ...(record.address === undefined ? {} : { address: record.address }),
     ...(record.openedBy === undefined ? {} : { opened_by: record.openedBy }),
     status: record.status,

@@ -1,0 +1,56 @@
+/** Credentials that a rule adds to requests. A snapshot only names them: each gateway holds its own, and reads them for one request at a time. */
+import { isHopByHop } from "../http/hop-by-hop.ts";
+import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
+import type { EgressInjection } from "../ir/index.ts";
+import { fail, ok, type Result } from "../result.ts";
+import { isOwnField } from "./forward.ts";
+import type { Secrets } from "./ports.ts";
+import { type Refusal, secretUnusable } from "./refusal.ts";
+
+/** Longest secret, in characters. */
+export const MAX_SECRET_LENGTH = 8_192;
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+/** RFC 9110 5.5, ASCII only, without white space around it. */
+const FIELD_VALUE = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/;
+/** Written by the gateway for every request. */
+const WRITTEN: ReadonlySet<string> = new Set(["via", "expect", "trailer"]);
+
+/** False for fields that say how a message travels: a credential there would change which request it is. */
+export function isInjectable(header: string): boolean {
+  return TOKEN.test(header) && !isHopByHop(header) && !isOwnField(header) && !WRITTEN.has(header);
+}
+
+/** The fields to send, or why not: without its credential a request is not what its rule allows. */
+export function readInjections(
+  inject: readonly EgressInjection[],
+  secrets: Secrets,
+  rule: string | undefined,
+): Result<ReadonlyFieldList, Refusal> {
+  if (inject.length === 0) return NONE;
+  const fields: FieldList = [];
+  for (const { header, prefix, secret } of inject) {
+    const value = secrets.value(secret.namespace, secret.name, secret.key);
+    if (value === undefined) return fail(secretUnusable(secret, "is missing at this gateway", rule));
+    if (value.length > MAX_SECRET_LENGTH || value !== value.trim() || !FIELD_VALUE.test(`${prefix}${value}`)) {
+      return fail(secretUnusable(secret, "cannot stand in a header field", rule));
+    }
+    fields.push(header, `${prefix}${value}`);
+  }
+  return ok(fields);
+}
+
+const NONE = ok<ReadonlyFieldList>([]);
+
+/** Puts `injected` in place of whatever stands under its names. */
+export function inject(fields: FieldList, injected: ReadonlyFieldList): FieldList {
+  if (injected.length === 0) return fields;
+  const names = new Set(injected.filter((_, i) => i % 2 === 0));
+  const all: FieldList = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    if (!names.has(name)) all.push(name, fields[i + 1] ?? "");
+  }
+  all.push(...injected);
+  return all;
+}
