@@ -235,14 +235,7 @@ function quotaRules(): readonly UnsupportedRule[] {
 
 function egressRules(): readonly UnsupportedRule[] {
   const caller = { drop: "spec.from[]", name: "the caller" };
-  const rule = { drop: "spec.allow[]", name: "the rule" };
-  return [
-    { field: "spec.from[].serviceAccount", effect: caller, what: () => "identity by serviceAccount" },
-    { field: "spec.from[].edgeService", effect: caller, what: () => "identity by edgeService" },
-    { field: "spec.mode", when: oneOf("LEARN"), effect: "field", what: named("mode"), instead: "the policy is enforced" },
-    { field: "spec.allow[].originate", effect: rule },
-    { field: "spec.allow[].inject", effect: rule },
-  ];
+  return [{ field: "spec.from[].serviceAccount", effect: caller, what: () => "identity by serviceAccount" }];
 }
 
 /** Every rule, by kind. */

@@ -2,6 +2,7 @@
 
 import type {
   EgressConfig,
+  EgressInjection,
   EgressPolicy,
   EgressPrincipal,
   EgressRule,
@@ -10,6 +11,7 @@ import type {
 } from "../../gateway/core/ir/index.ts";
 import type { EgressAllowRule, MeshConfigSpec } from "../config/index.ts";
 import { compareText, isIpLiteral, isWildcard, type Registry, type Service } from "../registry/index.ts";
+import { type EgressSite, SiteLimits } from "./egress-site.ts";
 import type { EgressPolicyResource } from "./objects.ts";
 import { egressQuotas } from "./quota-policy.ts";
 import type { QuotaTargets } from "./quota-targets.ts";
@@ -23,14 +25,20 @@ export interface EgressContext {
   readonly quotas: QuotaTargets;
   readonly users: readonly EgressUser[];
   readonly status: Status;
+  /** Where the policies are for: undefined: a gateway on Node. */
+  readonly site?: EgressSite | undefined;
 }
 
 /** `policies` in order of precedence. */
 export function egressConfig(policies: readonly EgressPolicyResource[], context: EgressContext): EgressConfig {
+  const { site, status } = context;
+  const fixed = staticHosts(context);
+  const limits = site === undefined ? undefined : new SiteLimits(site, new Set(fixed.map(({ host }) => host)), status);
   return {
-    policies: policies.map((policy) => egressPolicy(policy, context)),
-    staticHosts: staticHosts(context),
-    users: [...context.users].sort((a, b) => compareText(a.name, b.name)),
+    policies: policies.map((policy) => egressPolicy(policy, limits, context)),
+    staticHosts: fixed,
+    // A site tells its users by tokens of its own: nobody can try to guess a password from what it is sent.
+    users: site === undefined ? [...context.users].sort((a, b) => compareText(a.name, b.name)) : [],
     realm: context.mesh.proxyUsers.realm,
   };
 }
@@ -40,17 +48,22 @@ export function forwardProxyListener(bind: string, port: number): Listener {
   return { name: `${bind}:${port}`, bind, port, servicePort: port, protocol: "forward-proxy", servers: [], origins: [] };
 }
 
-function egressPolicy(policy: EgressPolicyResource, context: EgressContext): EgressPolicy {
+function egressPolicy(policy: EgressPolicyResource, limits: SiteLimits | undefined, context: EgressContext): EgressPolicy {
   const { spec, metadata } = policy;
   context.status.programmed(policy);
+  limits?.checkCallers(policy);
   return {
     id: objectKey(policy),
     origin: { kind: policy.kind, namespace: metadata.namespace, name: metadata.name },
     namespace: metadata.namespace,
     floor: metadata.namespace === context.mesh.rootNamespace,
     from: principals(policy),
-    mode: spec.mode === "report" ? "report" : "enforce",
-    allow: spec.allow.map((rule, index) => egressRule(policy, rule, `spec.allow[${index}]`, context)),
+    mode: spec.mode,
+    allow: spec.allow.flatMap((rule, index) => {
+      const path = `spec.allow[${index}]`;
+      const kept = limits === undefined ? rule : limits.rule(policy, rule, path);
+      return kept === undefined ? [] : [egressRule(policy, kept, path, context)];
+    }),
     deny: spec.deny.map(({ hosts, ports, reason }) => ({ hosts: hosts.map(bracketed), ports, reason })),
   };
 }
@@ -58,8 +71,8 @@ function egressPolicy(policy: EgressPolicyResource, context: EgressContext): Egr
 /** Config takes out callers that cannot be told yet. */
 function principals(policy: EgressPolicyResource): readonly EgressPrincipal[] {
   return policy.spec.from.flatMap(({ kind, value }): EgressPrincipal[] => {
-    if (kind === "proxyUser") return [{ kind, name: value }];
-    return kind === "ipBlock" ? [{ kind, cidr: value }] : [];
+    if (kind === "serviceAccount") return [];
+    return [kind === "ipBlock" ? { kind, cidr: value } : { kind, name: value }];
   });
 }
 
@@ -76,8 +89,17 @@ function egressRule(policy: EgressPolicyResource, rule: EgressAllowRule, path: s
     paths: rule.paths,
     addresses: rule.addresses,
     quotas: [...own.map(({ id }) => id), ...quotas.ofEgressRule(objectKey(policy), rule.name)],
+    ...(rule.originate === undefined ? {} : { originate: { tls: "simple" } }),
+    ...(rule.inject.length === 0 ? {} : { inject: rule.inject.map((credential) => egressInjection(policy, credential)) }),
   };
 }
+
+/** A policy names secrets of its own namespace only. */
+function egressInjection(policy: EgressPolicyResource, { header, prefix, fromSecret }: Injection): EgressInjection {
+  return { header, secret: { namespace: policy.metadata.namespace, ...fromSecret }, prefix };
+}
+
+type Injection = EgressAllowRule["inject"][number];
 
 /** IPv6 literals stand in brackets, as in an authority (RFC 3986 3.2.2). */
 function bracketed(host: string): string {

@@ -143,8 +143,10 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
     ...under(".response", ["", ".status", ".body"]),
   ],
   EgressPolicy: [
-    ...[".from", ".from[].proxyUser", ".from[].ipBlock", ".mode"],
+    ...[".from", ".from[].proxyUser", ".from[].ipBlock", ".from[].edgeService", ".mode"],
     ...under(".allow", ["", "[].name", "[].hosts", "[].ports", "[].protocol", "[].methods", "[].paths", "[].limits"]),
+    ...under(".allow[].originate", ["", ".tls"]),
+    ...under(".allow[].inject", ["", "[].header", "[].fromSecret", "[].fromSecret.name", "[].fromSecret.key", "[].prefix"]),
     ...under(".allow[].addresses", ["", "[].cidr", "[].ports"]),
     ...under(".allow[].limits[]", LIMIT.slice(1)),
     ...under(".deny", ["", "[].hosts", "[].ports", "[].reason"]),

@@ -1,9 +1,16 @@
 /** EgressConfig → tables, once per snapshot. Whatever cannot be enforced as written is an issue, and then there are no tables at all. */
-import type { EgressConfig, EgressInjection, EgressPolicy, EgressPrincipal, EgressRule, EgressUser } from "../ir/index.ts";
+import {
+  type EgressConfig,
+  type EgressInjection,
+  type EgressPolicy,
+  type EgressPrincipal,
+  type EgressRule,
+  type EgressUser,
+  isInjectable,
+} from "../ir/index.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { type Cidr, parseAddress, parseCidr } from "./address.ts";
-import { isInjectable } from "./inject.ts";
 import { type Host, parseHost } from "./name.ts";
 import { compilePath, type PathMatcher } from "./path.ts";
 

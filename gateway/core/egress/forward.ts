@@ -1,9 +1,6 @@
 /** What of a message goes on to the next hop (RFC 9110 7.6.1): fields meant for this hop stay here. */
-import { isHopByHop } from "../http/hop-by-hop.ts";
+import { isHopByHop, isOwnField } from "../http/hop-by-hop.ts";
 import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
-
-/** Fields by which this gateway explains itself: an origin may not put words into its mouth. */
-const OWN_PREFIX = "x-tidegate-";
 
 /** Request fields for the origin, with Via as a proxy has to add it (RFC 9110 7.6.3). `Host` is written from the authority that was judged. */
 export function requestFields(fields: ReadonlyFieldList, connectionOptions: readonly string[] | undefined): FieldList {
@@ -19,10 +16,6 @@ export function responseFields(fields: ReadonlyFieldList): FieldList {
 /** The go-ahead for `Expect` is given here (RFC 9110 10.1.1). */
 function isNotForOrigins(name: string): boolean {
   return name === "expect" || isOwnField(name);
-}
-
-export function isOwnField(name: string): boolean {
-  return name.startsWith(OWN_PREFIX);
 }
 
 /** RFC 9110 11.7.4: this one too is for the next hop only. */

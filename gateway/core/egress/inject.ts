@@ -1,26 +1,15 @@
 /** Credentials that a rule adds to requests. A snapshot only names them: each gateway holds its own, and reads them for one request at a time. */
-import { isHopByHop } from "../http/hop-by-hop.ts";
 import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
 import type { EgressInjection } from "../ir/index.ts";
 import { fail, ok, type Result } from "../result.ts";
-import { isOwnField } from "./forward.ts";
 import type { Secrets } from "./ports.ts";
 import { type Refusal, secretUnusable } from "./refusal.ts";
 
 /** Longest secret, in characters. */
 export const MAX_SECRET_LENGTH = 8_192;
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 /** RFC 9110 5.5, ASCII only, without white space around it. */
 const FIELD_VALUE = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/;
-/** Written by the gateway for every request. */
-const WRITTEN: ReadonlySet<string> = new Set(["via", "expect", "trailer"]);
-
-/** False for fields that say how a message travels: a credential there would change which request it is. */
-export function isInjectable(header: string): boolean {
-  return TOKEN.test(header) && !isHopByHop(header) && !isOwnField(header) && !WRITTEN.has(header);
-}
-
 /** The fields to send, or why not: without its credential a request is not what its rule allows. */
 export function readInjections(
   inject: readonly EgressInjection[],

@@ -27,3 +27,8 @@ export function isHopByHop(name: string): boolean {
       return false;
   }
 }
+
+/** Fields by which this gateway explains itself: nobody else may put words into its mouth. */
+export function isOwnField(name: string): boolean {
+  return name.startsWith("x-tidegate-");
+}

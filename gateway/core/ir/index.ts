@@ -7,6 +7,7 @@ export type * from "./cluster.ts";
 export type * from "./common.ts";
 export * from "./decode.ts";
 export * from "./decode-file.ts";
+export { isInjectable, secretBinding } from "./injection.ts";
 export { type LeaseTerms, leaseProblem, leaseTerms } from "./lease-terms.ts";
 export type * from "./listener.ts";
 export * from "./manifest.ts";

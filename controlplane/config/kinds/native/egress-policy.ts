@@ -1,6 +1,6 @@
 /** EgressPolicy: who may call what outside. Deny by default: an empty `from` or `allow` lets nothing out. */
 import { z } from "zod";
-import type { StringMatch } from "../../../../gateway/core/ir/index.ts";
+import { isInjectable, type StringMatch } from "../../../../gateway/core/ir/index.ts";
 import { cidr, host } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { headerName, headerValue, isToken, objectName, portNumber } from "../scalars.ts";
@@ -74,11 +74,14 @@ const allowRule = z
   .strictObject({
     name: z.string().min(1).max(63).optional().meta({ description: "Shown in logs and refusals; default rule-1, rule-2, …" }),
     hosts: z.array(allowHost),
-    ports: z.array(portNumber).optional().meta({ description: "Default 443 for https and tls, 80 for http" }),
+    ports: z.array(portNumber).optional().meta({ description: "That are reached; default 443 for https and tls, 80 for http" }),
     protocol: z.enum(["https", "http", "tls", "tcp"]).default("https"),
     methods: z.array(method).default([]).meta({ description: "None: all. http, or https with originate, only" }),
     paths: z.array(path).default([]).meta({ description: "None: all. http, or https with originate, only" }),
-    originate: z.strictObject({ tls: z.enum(["SIMPLE"]) }).optional(),
+    originate: z
+      .strictObject({ tls: z.enum(["SIMPLE"]) })
+      .optional()
+      .meta({ description: "Requests for http://host/ go on over TLS to port 443" }),
     inject: z
       .array(
         z.strictObject({
@@ -87,7 +90,11 @@ const allowRule = z
           prefix: headerValue.default(""),
         }),
       )
-      .default([]),
+      .default([])
+      .meta({
+        description:
+          "Credentials of the policy's namespace, in place of what the client sent; http, or https with originate, only",
+      }),
     addresses: z
       .array(z.strictObject({ cidr, ports: z.array(portNumber) }))
       .default([])
@@ -139,6 +146,7 @@ function checkRule(rule: EgressAllowRule, at: At): Finding[] {
       message: `originate makes TLS towards the host, so the protocol must be https, not ${rule.protocol}`,
     });
   }
+  found.push(...checkInjections(rule, at));
   if (rule.protocol !== "tcp") return found;
   rule.hosts.forEach((host, index) => {
     if (host.startsWith("*.") && rule.addresses.length === 0) {
@@ -149,6 +157,32 @@ function checkRule(rule: EgressAllowRule, at: At): Finding[] {
       });
     }
   });
+  return found;
+}
+
+function checkInjections({ inject, hosts, protocol }: EgressAllowRule, at: At): Finding[] {
+  const found: Finding[] = [
+    ...repeated(
+      inject.map(({ header }) => header),
+      [...at, "inject"],
+      "header",
+    ),
+  ];
+  inject.forEach(({ header }, index) => {
+    if (isInjectable(header)) return;
+    const message = `${header} says how a message travels, which is the gateway's to write; a credential goes in a field such as authorization`;
+    found.push({ path: [...at, "inject", index, "header"], message });
+  });
+  if (inject.length === 0) return found;
+  const wide = hosts.findIndex((host) => host.startsWith("*."));
+  if (wide !== -1) {
+    const message = `every name below ${hosts[wide]?.slice(2)} gets the credential; list the hosts that it is for`;
+    found.push({ path: [...at, "hosts", wide], message, severity: "warning" });
+  }
+  if (protocol === "http") {
+    const message = "the credential goes over the network in the clear; use protocol https with originate where the host has TLS";
+    found.push({ path: [...at, "inject"], message, severity: "warning" });
+  }
   return found;
 }
 
