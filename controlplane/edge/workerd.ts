@@ -9,8 +9,7 @@ export type WorkerdBinding =
   | { readonly kind: "json"; readonly value: unknown }
   /** From the environment of the workerd process, so that no file holds it. */
   | { readonly kind: "fromEnvironment"; readonly variable: string }
-  /** `props` arrive in the called Worker as `ctx.props`: they say who calls, and the caller cannot change them. */
-  | { readonly kind: "service"; readonly service: string; readonly entrypoint?: string; readonly props?: unknown }
+  | ({ readonly kind: "service" } & WorkerdTarget)
   | { readonly kind: "durableObject"; readonly className: string; readonly worker?: string };
 
 export interface WorkerdWorker {
@@ -20,8 +19,16 @@ export interface WorkerdWorker {
   readonly bindings: Readonly<Record<string, WorkerdBinding>>;
   /** Classes whose objects live in this Worker; each has SQLite storage. */
   readonly durableObjects?: readonly string[];
-  /** Service that this Worker's `fetch()` goes to; default: the public internet. */
-  readonly outbound?: string;
+  /** Service that this Worker's `fetch()` goes to, whatever the URL; default: the public internet. */
+  readonly outbound?: string | WorkerdTarget;
+}
+
+/** A service as somebody reaches it. */
+export interface WorkerdTarget {
+  readonly service: string;
+  readonly entrypoint?: string;
+  /** Arrive in the called Worker as `ctx.props`: they say who calls, and the caller cannot change them. */
+  readonly props?: unknown;
 }
 
 export interface WorkerdSocket {
@@ -99,7 +106,7 @@ function workerText(
       Object.entries(bindings).map(([key, value]) => binding(key, value)),
       "    ",
     )}`,
-    `globalOutbound = ${quote(outbound)}`,
+    `globalOutbound = ${typeof outbound === "string" ? quote(outbound) : target(outbound)}`,
     ...(objects.length === 0
       ? []
       : [
@@ -122,16 +129,18 @@ function bindingValue(value: WorkerdBinding): string {
       return `json = ${quote(JSON.stringify(value.value))}`;
     case "fromEnvironment":
       return `fromEnvironment = ${quote(value.variable)}`;
-    case "service": {
-      const entrypoint = value.entrypoint === undefined ? "" : `, entrypoint = ${quote(value.entrypoint)}`;
-      const props = value.props === undefined ? "" : `, props = (json = ${quote(JSON.stringify(value.props))})`;
-      return `service = (name = ${quote(value.service)}${entrypoint}${props})`;
-    }
+    case "service":
+      return `service = ${target(value)}`;
     case "durableObject": {
       const where = value.worker === undefined ? "" : `, serviceName = ${quote(value.worker)}`;
       return `durableObjectNamespace = (className = ${quote(value.className)}${where})`;
     }
   }
+}
+
+function target({ service, entrypoint, props }: WorkerdTarget): string {
+  const named = entrypoint === undefined ? "" : `, entrypoint = ${quote(entrypoint)}`;
+  return `(name = ${quote(service)}${named}${props === undefined ? "" : `, props = (json = ${quote(JSON.stringify(props))})`})`;
 }
 
 function socket({ name, address, service, entrypoint, tls, style }: WorkerdSocket): string {
@@ -140,8 +149,8 @@ function socket({ name, address, service, entrypoint, tls, style }: WorkerdSocke
     tls === undefined
       ? `http = ${options}`
       : `https = (options = ${options}, tlsOptions = (keypair = (privateKey = embed ${quote(tls.privateKeyFile)}, certificateChain = embed ${quote(tls.certificateFile)})))`;
-  const target = entrypoint === undefined ? quote(service) : `(name = ${quote(service)}, entrypoint = ${quote(entrypoint)})`;
-  return `(name = ${quote(name)}, address = ${quote(address)}, ${protocol}, service = ${target})`;
+  const served = entrypoint === undefined ? quote(service) : target({ service, entrypoint });
+  return `(name = ${quote(name)}, address = ${quote(address)}, ${protocol}, service = ${served})`;
 }
 
 function list(items: readonly string[], indent?: string): string {

@@ -124,3 +124,19 @@ test("one binding holds one secret: no namespace gets at another's by a name tha
     "unsupported spec.allow[0].inject[0].fromSecret: at the edge site europe: the secret would be the binding SECRET_SHOP_EU_STRIPE_TOKEN, which is that of shop-eu/stripe, key token already, so the rule is left out there; rename one",
   ]);
 });
+
+test("one token is one user: a name that ends up the same is left out", () => {
+  const rule = "{ name: r, hosts: [api.example.com] }";
+  const { config, told } = forSite(
+    policy(rule, "{ proxyUser: a-b }, { ipBlock: 10.0.0.0/8 }", "a") +
+      policy(rule, "{ proxyUser: A_B }, { edgeService: a }", "b"),
+    "workerd",
+  );
+  expect(config.policies.map(({ from }) => from)).toEqual([
+    [{ kind: "proxyUser", name: "a-b" }],
+    [{ kind: "edgeService", name: "a" }],
+  ]);
+  expect(told).toEqual([
+    "unsupported spec.from[0].proxyUser: at the edge site europe: the token of A_B would be the binding PROXY_TOKEN_A_B, which is that of a-b already, so the caller is left out there; rename one",
+  ]);
+});

@@ -1,5 +1,5 @@
 /** What of an EgressPolicy an edge site cannot do. Workers open no tunnels and see no addresses: rules that need either are left out, and say so. */
-import { type EgressInjection, secretBinding } from "../../gateway/core/ir/index.ts";
+import { type EgressInjection, secretBinding, userBinding } from "../../gateway/core/ir/index.ts";
 import type { EgressAllowRule } from "../config/index.ts";
 import { isIpLiteral } from "../registry/index.ts";
 import type { EgressPolicyResource } from "./objects.ts";
@@ -17,7 +17,7 @@ export class SiteLimits {
   readonly #site: EgressSite;
   readonly #staticHosts: ReadonlySet<string>;
   readonly #status: Status;
-  /** The secret that each binding holds. */
+  /** Whose each binding is. */
   readonly #bindings = new Map<string, string>();
 
   /** @param staticHosts names with addresses of their own, which a Worker cannot dial */
@@ -27,12 +27,17 @@ export class SiteLimits {
     this.#status = status;
   }
 
-  /** A Worker knows its callers by binding or token; an address proves nothing there. */
-  checkCallers(policy: EgressPolicyResource): void {
+  /** Those callers that can be told: a Worker knows them by binding or token, and an address proves nothing there. */
+  callers(policy: EgressPolicyResource): EgressPolicyResource["spec"]["from"] {
     const { from, allow } = policy.spec;
-    if (allow.length === 0 || from.length === 0) return;
-    if (from.some(({ kind }) => kind === "edgeService" || kind === "proxyUser")) return;
-    this.#unsupported(policy, "spec.from", "callers are told by edgeService or proxyUser, so nobody may use these rules there");
+    const known = from.filter(({ kind, value }, index) => {
+      if (kind === "proxyUser") return this.#takesUser(policy, value, `spec.from[${index}].proxyUser`);
+      return kind === "edgeService";
+    });
+    if (known.length === 0 && from.length > 0 && allow.length > 0) {
+      this.#unsupported(policy, "spec.from", "callers are told by edgeService or proxyUser, so nobody may use these rules there");
+    }
+    return known;
   }
 
   /** What is left of a rule; undefined: nothing. */
@@ -79,14 +84,28 @@ export class SiteLimits {
     return rule.inject.every(({ fromSecret }, index) => {
       const secret: EgressInjection["secret"] = { namespace: policy.metadata.namespace, ...fromSecret };
       const binding = secretBinding(secret);
-      const named = `${secret.namespace}/${secret.name}, key ${secret.key}`;
-      const other = this.#bindings.get(binding) ?? named;
-      this.#bindings.set(binding, other);
-      if (other === named) return true;
+      const other = this.#bind(binding, `${secret.namespace}/${secret.name}, key ${secret.key}`);
+      if (other === undefined) return true;
       const message = `the secret would be the binding ${binding}, which is that of ${other} already, so the rule is left out there; rename one`;
       this.#unsupported(policy, `${path}.inject[${index}].fromSecret`, message);
       return false;
     });
+  }
+
+  #takesUser(policy: EgressPolicyResource, user: string, path: string): boolean {
+    const binding = userBinding(user);
+    const other = this.#bind(binding, user);
+    if (other === undefined) return true;
+    const message = `the token of ${user} would be the binding ${binding}, which is that of ${other} already, so the caller is left out there; rename one`;
+    this.#unsupported(policy, path, message);
+    return false;
+  }
+
+  /** Whoever comes first in order of precedence has the binding. @returns who has it, if somebody else does */
+  #bind(binding: string, owner: string): string | undefined {
+    const holder = this.#bindings.get(binding) ?? owner;
+    this.#bindings.set(binding, holder);
+    return holder === owner ? undefined : holder;
   }
 
   #unsupported(policy: EgressPolicyResource, path: string, message: string): undefined {

@@ -51,13 +51,13 @@ export function forwardProxyListener(bind: string, port: number): Listener {
 function egressPolicy(policy: EgressPolicyResource, limits: SiteLimits | undefined, context: EgressContext): EgressPolicy {
   const { spec, metadata } = policy;
   context.status.programmed(policy);
-  limits?.checkCallers(policy);
+  const from = limits === undefined ? spec.from : limits.callers(policy);
   return {
     id: objectKey(policy),
     origin: { kind: policy.kind, namespace: metadata.namespace, name: metadata.name },
     namespace: metadata.namespace,
     floor: metadata.namespace === context.mesh.rootNamespace,
-    from: principals(policy),
+    from: principals(from),
     mode: spec.mode,
     allow: spec.allow.flatMap((rule, index) => {
       const path = `spec.allow[${index}]`;
@@ -69,8 +69,8 @@ function egressPolicy(policy: EgressPolicyResource, limits: SiteLimits | undefin
 }
 
 /** Config takes out callers that cannot be told yet. */
-function principals(policy: EgressPolicyResource): readonly EgressPrincipal[] {
-  return policy.spec.from.flatMap(({ kind, value }): EgressPrincipal[] => {
+function principals(from: EgressPolicyResource["spec"]["from"]): readonly EgressPrincipal[] {
+  return from.flatMap(({ kind, value }): EgressPrincipal[] => {
     if (kind === "serviceAccount") return [];
     return [kind === "ipBlock" ? { kind, cidr: value } : { kind, name: value }];
   });

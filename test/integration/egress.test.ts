@@ -20,6 +20,7 @@ import { decodeLatin1 } from "../../gateway/node/latin1.ts";
 import { Listener } from "../../gateway/node/listener.ts";
 import { Outbox } from "../../gateway/node/outbox.ts";
 import { ResponseParserSettings } from "../../gateway/wire/index.ts";
+import { SPELLINGS } from "../support/egress-attacks.ts";
 
 const HOME = "127.0.0.1";
 const API = "api.example.com";
@@ -307,6 +308,16 @@ describe("plain http", () => {
     await gateway.open(config([rule(port, {})]));
     const answer = await client().ask(spelled(authority));
     expect([400, 403]).toContain(answer.status);
+    expect(seen).toEqual([]);
+    expect(gateway.queries).toEqual([]);
+  });
+
+  it.each(SPELLINGS)("refuses $what, in requests and in CONNECT", async ({ authority: spelled }) => {
+    await gateway.open(config([rule(port, {}), rule(port, { name: "tcp", protocol: "tcp" })]));
+    for (const form of [asked, connectTo]) {
+      const answer = await client().ask(form(spelled(API, port)));
+      expect([400, 403]).toContain(answer.status);
+    }
     expect(seen).toEqual([]);
     expect(gateway.queries).toEqual([]);
   });

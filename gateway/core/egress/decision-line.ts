@@ -15,7 +15,7 @@ function decisionFields(record: EgressDecisionRecord): Record<string, unknown> {
     time: new Date(record.unixMs).toISOString(),
     snapshot: record.snapshotVersion,
     listener: record.listener,
-    client: peer.address,
+    ...(peer.address === "" ? {} : { client: peer.address }),
     ...(peer.principal === undefined ? {} : { principal: peer.principal }),
     ...(record.user === undefined ? {} : { user: record.user }),
     ...(record.service === undefined ? {} : { service: record.service }),

@@ -100,6 +100,11 @@ export class EgressExchange implements Exchange {
     this.#isConnect = request.form === "authority";
   }
 
+  /** A quota waits for the end, and for how much was moved until then: `finished` has to come when it does. */
+  get holdsQuota(): boolean {
+    return this.#quota?.kind === "admitted" && this.#quota.held !== undefined;
+  }
+
   start(): Step {
     const { head, peer } = this.#request;
     // First of all, so that whatever happens next cannot log or forward a password.

@@ -1,5 +1,6 @@
 /** Rules that turn http into https, credentials that they add, and gateways that see https requests or cannot see addresses. */
 import { describe, expect, it } from "vitest";
+import { SPELLINGS } from "../../../test/support/egress-attacks.ts";
 import { QuotaFilter } from "../filter/quota.ts";
 import type { FieldList, Scheme } from "../http/message.ts";
 import type { EgressConfig, EgressInjection, EgressPolicy, EgressRule } from "../ir/index.ts";
@@ -250,6 +251,18 @@ describe("a gateway that sees https requests, and no addresses", () => {
     const literal = rule({ hosts: ["10.0.0.1", "93.184.216.34"] });
     expect(bench([literal]).refusal({ ...worker, authority: "10.0.0.1" })).toContain("private use");
     expect(bench([literal]).send({ ...worker, authority: "93.184.216.34" }).target.tls?.serverName).toBeUndefined();
+  });
+});
+
+describe("a host that is written otherwise", () => {
+  const ways = [{}, { scheme: "https", confidential: true }, { connect: true }] as const;
+
+  it.each(SPELLINGS)("is refused: $what", ({ authority }) => {
+    const allow = [rule(), tunnelled({ name: "tunnel" }), tunnelled({ name: "plain", protocol: "http", ports: [443] })];
+    for (const way of ways) {
+      expect(new Bench(config(allow)).refusal({ ...way, authority: authority(API, 443) })).toMatch(/^40[03] /);
+      expect(new Bench(config(allow)).start({ ...way, authority: `${API}:443` }).kind).not.toBe("respond");
+    }
   });
 });
 

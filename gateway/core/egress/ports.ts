@@ -129,6 +129,7 @@ export interface EgressDecisionRecord {
   readonly unixMs: number;
   readonly snapshotVersion: string;
   readonly listener: string;
+  /** Its address is empty where the caller has none that would prove anything. */
   readonly peer: PeerInfo;
   /** Proxy user, only once proved. */
   readonly user: string | undefined;

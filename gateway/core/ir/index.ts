@@ -7,7 +7,7 @@ export type * from "./cluster.ts";
 export type * from "./common.ts";
 export * from "./decode.ts";
 export * from "./decode-file.ts";
-export { isInjectable, secretBinding } from "./injection.ts";
+export { isInjectable } from "./injection.ts";
 export { type LeaseTerms, leaseProblem, leaseTerms } from "./lease-terms.ts";
 export type * from "./listener.ts";
 export * from "./manifest.ts";
@@ -15,6 +15,7 @@ export type * from "./policy.ts";
 export * from "./relay.ts";
 export type * from "./route.ts";
 export * from "./settings.ts";
+export { secretBinding, userBinding } from "./site-bindings.ts";
 export {
   followRoots,
   nextRoot,
