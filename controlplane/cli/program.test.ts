@@ -308,6 +308,33 @@ describe("apply, diff and delete", () => {
   });
 });
 
+describe("egress learn", () => {
+  const line = JSON.stringify({
+    log: "egress",
+    verdict: "learn",
+    user: "batch",
+    learned: { host: "api.example.com", port: 443, protocol: "tunnel" },
+  });
+
+  test("makes policies of a log, from files or standard input", async () => {
+    const path = join(directory, "access.log");
+    writeFileSync(path, `{"log":"access"}\n${line}\n`);
+    const fromFile = await command().run("egress", "learn", path, "-n", "shop");
+    expect(parse(fromFile.out)).toMatchObject({ kind: "EgressPolicy", metadata: { name: "learned-batch", namespace: "shop" } });
+    expect((await command({}, line).run("egress", "learn", "-", "-n", "shop")).out).toBe(fromFile.out);
+  });
+
+  test("says when there is nothing to learn from, or nothing to read", async () => {
+    expect(await command({}, "{}").run("egress", "learn", "-")).toMatchObject({
+      code: 1,
+      out: "",
+      err: expect.stringContaining("mode learn"),
+    });
+    const missing = join(directory, "missing.log");
+    expect(await command().run("egress", "learn", missing)).toMatchObject({ code: 2, err: expect.stringContaining(missing) });
+  });
+});
+
 describe("egress password", () => {
   test("a line for the file, and never the password", async () => {
     const { code, out, err } = await command({}, "s3cret\n").run("egress", "password", "payments");

@@ -30,7 +30,7 @@ function parts([, scheme, authority = "", target = ""]: RegExpExecArray): UrlPar
 }
 
 /** ASCII only: beyond it there are letters whose lower case is another one's. */
-export function lowerCase(authority: string): string {
+function lowerCase(authority: string): string {
   return authority.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 

@@ -2,6 +2,7 @@
  * The egress Worker: what Workers, and callers over HTTPS, may reach outside.
  *
  * - `Egress`, by a service binding or as `globalOutbound`: `ctx.props.service` of the binding says who calls, and the URL is what is asked for.
+ *   A Host field says nothing, as in every `fetch`: a request copied from another one still has that one's.
  * - The default entry, over HTTPS: `https://<SITE_HOST>/.tidegate/proxy/<scheme>/<authority>/<path>`, for proxy users by their tokens.
  *
  * Nothing is let out that the snapshot in force does not allow; without a snapshot nothing at all.
@@ -9,7 +10,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Issue } from "../core/result.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
-import { lowerCase, splitProxyTarget, splitUrl, type UrlParts } from "./egress-target.ts";
+import { splitProxyTarget, splitUrl, type UrlParts } from "./egress-target.ts";
 import { EgressWorker, refused, type WayIn } from "./egress-worker.ts";
 import { readSite, type SiteSettings } from "./env.ts";
 import { Isolate } from "./isolate.ts";
@@ -35,10 +36,6 @@ export class Egress extends WorkerEntrypoint<object, CallerProps> {
     const { service } = this.ctx.props ?? {};
     const asked = splitUrl(request.url);
     if (asked === undefined) return refused("bad_request", "the URL has to be http://host/path or https://host/path");
-    const host = request.headers.get("host");
-    // RFC 9112 3.2.2: one of them is for whoever reads only the other.
-    if (host !== null && lowerCase(host) !== asked.authority)
-      return refused("bad_request", "the Host field names another host than the URL");
     const caller = typeof service === "string" && service !== "" ? service : undefined;
     return serve(request, asked, { kind: "binding", service: caller }, this.env, this.ctx);
   }

@@ -270,11 +270,16 @@ describe("a Worker with a binding", () => {
     expect(seen).toEqual([]);
   });
 
-  it("cannot send another Host than its URL's", async () => {
+  it("cannot send another Host than its URL's, nor have the runtime go elsewhere", async () => {
     await enforce(config([rule({})]));
-    const outcome = await call({ by: "EGRESS", url: `http://${LOCAL}:${ports.plain}/`, headers: { host: "evil.example" } });
-    expect(outcome.status).toBe(400);
-    expect(seen).toEqual([]);
+    const url = `http://${LOCAL}:${ports.plain}/`;
+    const headers = { host: `evil.example:${ports.plain}` };
+    expect(await call({ by: "EGRESS", url, headers, cf: { resolveOverride: "evil.example" } })).toMatchObject({ status: 200 });
+    expect(seen.map(({ headers: { host } }) => host)).toEqual([`${LOCAL}:${ports.plain}`]);
+    expect(
+      await call({ by: "EGRESS", url: `http://evil.example:${ports.plain}/`, headers: { host: `${LOCAL}:${ports.plain}` } }),
+    ).toMatchObject({ status: 403 });
+    expect(seen.length).toBe(1);
   });
 
   it("gets redirects as they are, and where they point is decided when it asks", async () => {

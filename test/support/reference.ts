@@ -23,6 +23,7 @@ import {
 import { MAX_PASSPORT_ISSUERS } from "../../controlplane/translate/sites.ts";
 import { MAX_CREDENTIAL_LENGTH } from "../../gateway/core/egress/credentials.ts";
 import { MAX_ANSWERS } from "../../gateway/core/egress/decide.ts";
+import { MAX_SECRET_LENGTH } from "../../gateway/core/egress/inject.ts";
 import { MAX_LABEL_LENGTH, MAX_NAME_LENGTH } from "../../gateway/core/egress/name.ts";
 import { DEFAULT_EGRESS_LIMITS } from "../../gateway/core/egress/ports.ts";
 import { MAX_JOIN_TOKEN_CHARS } from "../../gateway/core/identity/join-token.ts";
@@ -216,6 +217,7 @@ function limitTables(): string {
         MAX_NAME_LENGTH,
         MAX_LABEL_LENGTH,
         MAX_CREDENTIAL_LENGTH,
+        MAX_SECRET_LENGTH,
       },
     ],
     ["Proxy users", { MAX_PROXY_USERS, MAX_SCRYPT_N, MAX_SCRYPT_MEMORY_BYTES }],

@@ -12,6 +12,7 @@ export { EndpointTable } from "./endpoints.ts";
 export { EgressExchange, type ProxyRequest } from "./exchange.ts";
 export { MAX_SECRET_LENGTH } from "./inject.ts";
 export { parseHost } from "./name.ts";
+export { pathProblem } from "./path.ts";
 export {
   type CredentialAttempt,
   type CredentialChecker,

@@ -14,6 +14,7 @@ interface Call {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  readonly cf?: RequestInitCfProperties;
   readonly redirect?: "follow" | "manual";
 }
 
@@ -27,13 +28,22 @@ export default {
   },
 } satisfies ExportedHandler<Env>;
 
-async function called({ by, url, method = "GET", headers = {}, body, redirect = "manual" }: Call, env: Env): Promise<unknown> {
+async function called(
+  { by, url, method = "GET", headers = {}, body, cf, redirect = "manual" }: Call,
+  env: Env,
+): Promise<unknown> {
   if (by === "connect") {
     const socket = connect(url);
     await socket.opened;
     return { opened: true };
   }
-  const init = { method, headers: { ...headers }, redirect, ...(body === undefined ? {} : { body }) };
+  const init = {
+    method,
+    headers: { ...headers },
+    redirect,
+    ...(body === undefined ? {} : { body }),
+    ...(cf === undefined ? {} : { cf }),
+  };
   const fetcher = by === "fetch" ? { fetch: (...args: Parameters<typeof fetch>) => fetch(...args) } : env[by];
   if (fetcher === undefined) throw new Error(`there is no binding ${by}`);
   const response = await fetcher.fetch(url, init);
