@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { splitProxyTarget, splitUrl, urlOf } from "./egress-target.ts";
+import { splitProxyUrl, splitUrl, urlOf } from "./egress-target.ts";
 
 describe("splitUrl", () => {
   it.each([
@@ -26,10 +26,12 @@ describe("splitUrl", () => {
   });
 });
 
-describe("splitProxyTarget", () => {
+describe("splitProxyUrl", () => {
+  const SITE = "edge.example.com";
+
   it("finds the target in its path, the query included", () => {
-    const parts = splitProxyTarget("/.tidegate/proxy/https/api.example.com/v1/x?y=/z");
-    expect(parts).toEqual({ scheme: "https", authority: "api.example.com", target: "/v1/x?y=/z" });
+    const url = `https://${SITE}/.tidegate/proxy/https/api.example.com/v1/x?y=/z`;
+    expect(splitProxyUrl(url, SITE)).toEqual({ scheme: "https", authority: "api.example.com", target: "/v1/x?y=/z" });
   });
 
   it.each([
@@ -40,8 +42,22 @@ describe("splitProxyTarget", () => {
     "/.tidegate/proxy/HTTPS/api.example.com/",
     "/.tidegate//proxy/https/api.example.com/",
     "/.tidegate/proxy/https://api.example.com",
-  ])("refuses %s", (target) => {
-    expect(splitProxyTarget(target)).toBeUndefined();
+    "/x/.tidegate/proxy/https/api.example.com/",
+  ])("is not asked by %s", (target) => {
+    expect(splitProxyUrl(`https://${SITE}${target}`, SITE)).toBe("not_asked");
+  });
+
+  it("answers on its own host, and in the clear on the machine itself only", () => {
+    const path = "/.tidegate/proxy/https/api.example.com/";
+    expect(splitProxyUrl(`https://other.example.com${path}`, SITE)).toBe("not_asked");
+    expect(splitProxyUrl(`https://${SITE}:8443${path}`, SITE)).toBe("not_asked");
+    expect(splitProxyUrl(`http://${SITE}${path}`, SITE)).toBe("readable");
+    for (const host of ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]) {
+      expect(splitProxyUrl(`http://${host}${path}`, host)).toMatchObject({ authority: "api.example.com" });
+    }
+    for (const host of ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1:8080"]) {
+      expect(splitProxyUrl(`http://${host}${path}`, host)).toBe("readable");
+    }
   });
 });
 

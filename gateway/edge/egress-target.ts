@@ -10,7 +10,7 @@ export interface UrlParts {
 }
 
 /** Where the proxy is asked over HTTPS: `<prefix><scheme>/<authority>/<path>?<query>`. */
-export const PROXY_PREFIX = "/.tidegate/proxy/";
+const PROXY_PREFIX = "/.tidegate/proxy/";
 
 /** Undefined: not an absolute http or https URL with a path. A fragment is no part of a request (RFC 9110 7.1), so it is none of a URL here. */
 export function splitUrl(url: string): UrlParts | undefined {
@@ -18,11 +18,22 @@ export function splitUrl(url: string): UrlParts | undefined {
   return match === null ? undefined : parts(match);
 }
 
-/** What the proxy is asked for in its own path. Undefined: not of that form. */
-export function splitProxyTarget(target: string): UrlParts | undefined {
-  if (!target.startsWith(PROXY_PREFIX)) return undefined;
-  const match = /^(https?)\/([^/?#\\]*)(\/[^#]*)$/.exec(target.slice(PROXY_PREFIX.length));
-  return match === null ? undefined : parts(match);
+/**
+ * What the proxy is asked for in its own path, if it is asked at all. `readable`: in the clear over a network, where the caller's token could be read.
+ *
+ * @param siteHost the only host under which it answers
+ */
+export function splitProxyUrl(url: string, siteHost: string): UrlParts | "not_asked" | "readable" {
+  const came = splitUrl(url);
+  if (came?.authority !== siteHost || !came.target.startsWith(PROXY_PREFIX)) return "not_asked";
+  if (came.scheme === "http" && !isLoopback(siteHost)) return "readable";
+  const match = /^(https?)\/([^/?#\\]*)(\/[^#]*)$/.exec(came.target.slice(PROXY_PREFIX.length));
+  return match === null ? "not_asked" : parts(match);
+}
+
+/** Hosts that never leave the machine (RFC 6761 6.3). */
+function isLoopback(authority: string): boolean {
+  return /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(authority);
 }
 
 function parts([, scheme, authority = "", target = ""]: RegExpExecArray): UrlParts {

@@ -10,7 +10,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Issue } from "../core/result.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
-import { splitProxyTarget, splitUrl, type UrlParts } from "./egress-target.ts";
+import { splitProxyUrl, splitUrl, type UrlParts } from "./egress-target.ts";
 import { EgressWorker, refused, type WayIn } from "./egress-worker.ts";
 import { readSite, type SiteSettings } from "./env.ts";
 import { Isolate } from "./isolate.ts";
@@ -45,17 +45,15 @@ export default {
   async fetch(request, env, ctx): Promise<Response> {
     const site = siteOf(env);
     if (!("settings" in site)) return notConfigured(site);
-    const came = splitUrl(request.url);
-    const asked = came?.authority === site.settings.siteHost ? splitProxyTarget(came.target) : undefined;
-    if (came === undefined || asked === undefined) {
+    const asked = splitProxyUrl(request.url, site.settings.siteHost);
+    if (asked === "not_asked") {
       return refused(
         "no_route",
         "this is an egress gateway: bind its entry Egress, or ask for /.tidegate/proxy/https/<host>/<path>",
       );
     }
-    if (came.scheme === "http" && !isLoopback(came.authority)) {
+    if (asked === "readable")
       return refused("denied", "the proxy is asked over https only: this request was readable on its way");
-    }
     return serve(request, asked, { kind: "proxy", service: undefined }, env, ctx);
   },
 } satisfies ExportedHandler<object>;
@@ -71,8 +69,13 @@ async function serve(
   if (!("settings" in site)) return notConfigured(site);
   const { settings, isolate, worker } = site;
   const relay = relayOf(settings.relay, settings.site);
-  const inForce = await isolate.inForce(relay, (work) => ctx.waitUntil(work));
-  return worker.serve(request, asked, way, inForce);
+  try {
+    const inForce = await isolate.inForce(relay, (work) => ctx.waitUntil(work));
+    return await worker.serve(request, asked, way, inForce);
+  } catch (error) {
+    workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });
+    return refused("internal", "the gateway failed; its log says how");
+  }
 }
 
 function siteOf(env: object): Site | readonly Issue[] {
@@ -106,9 +109,4 @@ function unreached(url: string, reason: string): void {
 function notConfigured(issues: readonly Issue[]): Response {
   workerLog("error", "the egress Worker is not configured", { issues });
   return refused("internal", "this Worker is not configured; its log says what is missing");
-}
-
-/** Hosts that never leave the machine (RFC 6761 6.3). */
-function isLoopback(authority: string): boolean {
-  return /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(authority);
 }

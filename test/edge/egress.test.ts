@@ -243,6 +243,11 @@ describe("a Worker with a binding", () => {
         headers: { host: `${LOCAL}:${ports.plain}`, authorization: `Bearer ${SECRET}`, "x-kept": "yes", via: "1.1 tidegate" },
       },
     ]);
+    const told = workerd.output();
+    expect(told).toContain(
+      `"listener":"binding","service":"checkout","kind":"http","method":"GET","authority":"${LOCAL}:${ports.plain}","verdict":"allow"`,
+    );
+    expect(told).not.toContain(SECRET);
     const body = "x".repeat(300_000);
     expect((await call({ by: "EGRESS", url, method: "POST", body })).body).toBe(body);
     for (const [wrong, reason] of [
