@@ -1,13 +1,16 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer as createHttps } from "node:https";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { loadServerIdentity } from "../../controlplane/distribute/index.ts";
 import { chunkSnapshot, writeSnapshotFile } from "../../controlplane/snapshot/index.ts";
 import type { Snapshot } from "../../gateway/core/ir/index.ts";
 import { eventually, freePort, okAnswer, RawClient, ScriptedOrigin, testListener, testSnapshot } from "../support/gateway.ts";
-import { bytesByHash, egressConfig, makeKey, manifestOf, signManifest, type TestKey } from "../support/snapshots.ts";
+import { bytesByHash, egressConfig, egressRule, makeKey, manifestOf, signManifest, type TestKey } from "../support/snapshots.ts";
 
 const MAIN = new URL("../../gateway/node/main.ts", import.meta.url).pathname;
 
@@ -30,8 +33,14 @@ interface Running {
   readonly exit: Promise<number | null>;
 }
 
-function run(...flags: string[]): Running {
-  const child = spawn(process.execPath, [MAIN, ...flags], { stdio: ["ignore", "pipe", "pipe"], cwd: directory });
+const run = (...flags: string[]): Running => runWith({}, ...flags);
+
+function runWith(env: NodeJS.ProcessEnv, ...flags: string[]): Running {
+  const child = spawn(process.execPath, [MAIN, ...flags], {
+    stdio: ["ignore", "pipe", "pipe"],
+    cwd: directory,
+    env: { ...process.env, ...env },
+  });
   opened.push(child);
   const running = {
     child,
@@ -55,6 +64,55 @@ async function snapshotFile(name: string, snapshot: Snapshot, version = 1): Prom
 const ANY_PORTS = ["--admin-port", "0", "--metrics-port", "0", "--readiness-port", "0"];
 
 describe("the gateway process", () => {
+  it("adds what its secrets folder holds to requests that it takes on to TLS, in every thread", async () => {
+    const host = "api.stripe.com";
+    const identity = await loadServerIdentity(join(directory, "origin"), [host], Date.now());
+    writeFileSync(join(directory, "origin.pem"), identity.ca);
+    mkdirSync(join(directory, "held", "shop", "stripe"), { recursive: true });
+    writeFileSync(join(directory, "held", "shop", "stripe", "token"), "s3cret\n");
+    const seen: (string | undefined)[] = [];
+    const origin = createHttps({ key: identity.privateKey, cert: identity.certificate }, ({ headers }, response) => {
+      seen.push(headers.authorization);
+      response.end("fine");
+    });
+    opened.push({ kill: () => origin.close() });
+    await once(origin.listen(0, "127.0.0.1"), "listening");
+    const { port } = origin.address() as AddressInfo;
+    const proxy = await freePort();
+    const rule = egressRule({
+      hosts: [host],
+      ports: [443],
+      addresses: [{ cidr: "127.0.0.0/8", ports: [port] }],
+      originate: { tls: "simple" },
+      inject: [{ header: "authorization", secret: { namespace: "shop", name: "stripe", key: "token" }, prefix: "Bearer " }],
+    });
+    const base = egressConfig([rule]);
+    const egress = {
+      ...base,
+      policies: base.policies.map((policy) => ({ ...policy, from: [{ kind: "ipBlock" as const, cidr: "127.0.0.0/8" }] })),
+      // Where the name's own port 443 leads on this machine.
+      staticHosts: [{ host, endpoints: [{ address: "127.0.0.1", port }] }],
+    };
+    const listener = { ...testListener(proxy), protocol: "forward-proxy" as const, servers: [] };
+    const path = await snapshotFile("originating.json", { ...testSnapshot({ listeners: [listener], originPorts: [] }), egress });
+    const gateway = runWith(
+      { NODE_EXTRA_CA_CERTS: join(directory, "origin.pem") },
+      ...["--snapshot", path, "--secrets", "held", "--threads", "2", ...ANY_PORTS],
+    );
+    await eventually(() => gateway.stderr.includes("snapshot in force"));
+    const asked = 8;
+    for (let i = 0; i < asked; i++) {
+      const client = new RawClient(proxy);
+      const answer = await client
+        .send(`GET http://${host}/v1/x HTTP/1.1\r\nHost: ${host}\r\nAuthorization: mine\r\nConnection: close\r\n\r\n`)
+        .end();
+      expect(answer).toMatch(/^HTTP\/1.1 200 /);
+      client.close();
+    }
+    expect(seen).toEqual(Array.from({ length: asked }, () => "Bearer s3cret"));
+    expect(gateway.stderr).not.toContain("s3cret");
+  });
+
   it("runs a snapshot file, shows itself, follows the file, and ends on SIGTERM", async () => {
     const origin = await new ScriptedOrigin((socket) => socket.write(okAnswer("served"))).start();
     opened.push({ kill: () => origin.stop() });
