@@ -44,6 +44,8 @@ export async function carryOut(exchange: EgressExchange, incoming: Request, carr
         if (answer === undefined) throw new Error("an answer is relayed that nobody gave");
         return relayed(step.head, answer, exchange, incoming);
       case "respond":
+        // An answer that is not passed on is not read either.
+        await answer?.body?.cancel();
         exchange.finished({ outcome: "complete", requestBytes: 0, responseBytes: step.body.length });
         return new Response(bodyOf(step.body), { status: step.head.status, headers: headersOf(step.head.fields) });
       case "sleep":
@@ -102,6 +104,9 @@ function headOf(response: Response): ResponseHead {
 function relayed(head: ResponseHead, answer: Response, exchange: EgressExchange, incoming: Request): Response {
   const headers = headersOf(head.fields);
   const { status, statusText, webSocket } = answer;
+  const length = answer.headers.get("content-length");
+  // Of a body the runtime says the length itself; HEAD has none to tell it from (RFC 9110 8.6).
+  if (incoming.method === "HEAD" && length !== null) headers.set("content-length", length);
   if (webSocket) {
     exchange.finished({ outcome: "complete", requestBytes: 0, responseBytes: 0 });
     return new Response(null, { status, statusText, headers, webSocket });
@@ -111,7 +116,7 @@ function relayed(head: ResponseHead, answer: Response, exchange: EgressExchange,
     exchange.finished({ outcome, requestBytes: sent, responseBytes });
   // Bytes that nobody waits for pass through the runtime without being seen here.
   if (answer.body === null || !exchange.holdsQuota) {
-    end("complete", Number(answer.headers.get("content-length") ?? 0));
+    end("complete", Number(length ?? 0));
     return new Response(answer.body, { status, statusText, headers });
   }
   return new Response(counted(answer.body, end), { status, statusText, headers });

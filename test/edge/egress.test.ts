@@ -7,6 +7,7 @@ import { createServer as createHttps } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadServerIdentity } from "../../controlplane/distribute/index.ts";
 import { bundleWorker } from "../../controlplane/edge/index.ts";
@@ -46,6 +47,11 @@ let authority = "";
 function answer(incoming: IncomingMessage, response: ServerResponse): void {
   seen.push(incoming);
   if (incoming.url === "/away") response.writeHead(302, { location: `http://${LOCAL}:${ports.secure}/inside` }).end();
+  else if (incoming.url === "/long") response.writeHead(200, { "content-length": 5000 }).end();
+  else if (incoming.url === "/gone") response.writeHead(410).end("gone");
+  else if (incoming.url === "/proxy") response.writeHead(407, { "proxy-authenticate": "Basic" }).end("who are you?");
+  else if (incoming.url === "/packed")
+    response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("packed ".repeat(100)));
   else if (incoming.method === "POST") incoming.pipe(response);
   else response.end("fine");
 }
@@ -250,6 +256,7 @@ describe("a Worker with a binding", () => {
     expect(told).not.toContain(SECRET);
     const body = "x".repeat(300_000);
     expect((await call({ by: "EGRESS", url, method: "POST", body })).body).toBe(body);
+    expect(seen.at(-1)?.headers).toMatchObject({ "content-length": String(body.length) });
     for (const [wrong, reason] of [
       [{ method: "PUT" }, "method PUT"],
       [{ url: url.replace("v1", "v2") }, "path"],
@@ -314,6 +321,19 @@ describe("a Worker with a binding", () => {
     await enforce(config([rule({ protocol: "https", ports: both })]));
     expect((await call({ by: "EGRESS", url: `https://${LOCAL}:${ports.secure}/` })).status).toBe(200);
     expect((await call({ by: "EGRESS", url: `http://${LOCAL}:${ports.secure}/` })).status).toBe(403);
+  });
+
+  it("learns of lengths, of errors and of what is compressed as the host says them", async () => {
+    await enforce(config([rule({})]));
+    const url = `http://${LOCAL}:${ports.plain}`;
+    expect(await call({ by: "EGRESS", url: `${url}/long`, method: "HEAD" })).toMatchObject({
+      status: 200,
+      headers: { "content-length": "5000" },
+      body: "",
+    });
+    expect(await call({ by: "EGRESS", url: `${url}/gone` })).toMatchObject({ status: 410, body: "gone" });
+    expect(await call({ by: "EGRESS", url: `${url}/proxy` })).toMatchObject({ status: 502 });
+    expect(await call({ by: "EGRESS", url: `${url}/packed` })).toMatchObject({ status: 200, body: "packed ".repeat(100) });
   });
 
   it("keeps to the quota of its rule", async () => {
