@@ -1,63 +1,53 @@
 import { describe, expect, it } from "vitest";
-import { splitProxyUrl, splitUrl, urlOf } from "./egress-target.ts";
+import { splitProxyTarget, urlOf } from "./egress-target.ts";
 
-describe("splitUrl", () => {
-  it.each([
-    ["https://api.example.com/v1/x?y=1", { scheme: "https", authority: "api.example.com", target: "/v1/x?y=1" }],
-    ["http://API.example.com:8080/", { scheme: "http", authority: "api.example.com:8080", target: "/" }],
-    ["https://api.example.com/a/../b//c", { scheme: "https", authority: "api.example.com", target: "/a/../b//c" }],
-    ["https://x:y@api.example.com/", { scheme: "https", authority: "x:y@api.example.com", target: "/" }],
-    ["https://\u212aey.example.com/", { scheme: "https", authority: "\u212aey.example.com", target: "/" }],
-  ])("%s", (url, expected) => {
-    expect(splitUrl(url)).toEqual(expected);
-  });
-
-  it.each([
-    "ftp://a.example/",
-    "HTTPS://a.example/",
-    "https:/a.example/",
-    "https://a.example",
-    "https://a.example?x",
-    "https://a.example\\b/",
-    "https://a.example/x#y",
-    "a.example/",
-  ])("takes %s for no URL", (url) => {
-    expect(splitUrl(url)).toBeUndefined();
-  });
-});
-
-describe("splitProxyUrl", () => {
+describe("splitProxyTarget", () => {
   const SITE = "edge.example.com";
+  const came = (target: string, authority = SITE, scheme: "http" | "https" = "https") =>
+    splitProxyTarget({ scheme, authority, target }, SITE);
 
-  it("finds the target in its path, the query included", () => {
-    const url = `https://${SITE}/.tidegate/proxy/https/api.example.com/v1/x?y=/z`;
-    expect(splitProxyUrl(url, SITE)).toEqual({ scheme: "https", authority: "api.example.com", target: "/v1/x?y=/z" });
+  it("finds the target in the path, the query included", () => {
+    const parts = { scheme: "https", authority: "api.example.com", target: "/v1/x?y=/z" };
+    expect(came("/.tidegate/proxy/https/api.example.com/v1/x?y=/z")).toEqual(parts);
+    expect(came("/.tidegate/proxy/https/API.example.com/v1/x?y=/z")).toEqual(parts);
+    expect(came("/.tidegate/proxy/http/api.example.com:8080//a/../b")).toMatchObject({ scheme: "http", target: "//a/../b" });
   });
 
   it.each([
     "/",
+    "/x",
+    "/.tidegate/relay",
+    "/.tidegate//proxy/https/api.example.com/",
+    "/x/.tidegate/proxy/https/api.example.com/",
+  ])("is not asked by %s", (target) => {
+    expect(came(target)).toBe("not_asked");
+  });
+
+  it.each([
     "/.tidegate/proxy/",
     "/.tidegate/proxy/https",
     "/.tidegate/proxy/https/api.example.com",
     "/.tidegate/proxy/HTTPS/api.example.com/",
-    "/.tidegate//proxy/https/api.example.com/",
-    "/.tidegate/proxy/https://api.example.com",
-    "/x/.tidegate/proxy/https/api.example.com/",
-  ])("is not asked by %s", (target) => {
-    expect(splitProxyUrl(`https://${SITE}${target}`, SITE)).toBe("not_asked");
+    "/.tidegate/proxy/ftp/api.example.com/",
+    "/.tidegate/proxy/https//api.example.com/",
+    "/.tidegate/proxy/https://api.example.com/",
+    "/.tidegate/proxy/https/x@api.example.com/",
+    "/.tidegate/proxy/https/api%2eexample.com/",
+    "/.tidegate/proxy/https/api.example.com:/",
+  ])("takes %s for malformed", (target) => {
+    expect(came(target)).toBe("malformed");
   });
 
   it("answers on its own host, and in the clear on the machine itself only", () => {
     const path = "/.tidegate/proxy/https/api.example.com/";
-    expect(splitProxyUrl(`https://other.example.com${path}`, SITE)).toBe("not_asked");
-    expect(splitProxyUrl(`https://${SITE}:8443${path}`, SITE)).toBe("not_asked");
-    expect(splitProxyUrl(`http://${SITE}${path}`, SITE)).toBe("readable");
+    expect(came(path, "other.example.com")).toBe("not_asked");
+    expect(came(path, `${SITE}:8443`)).toBe("not_asked");
+    expect(came(path, SITE, "http")).toBe("readable");
+    const local = (host: string) => splitProxyTarget({ scheme: "http", authority: host, target: path }, host);
     for (const host of ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]) {
-      expect(splitProxyUrl(`http://${host}${path}`, host)).toMatchObject({ authority: "api.example.com" });
+      expect(local(host)).toMatchObject({ authority: "api.example.com" });
     }
-    for (const host of ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1:8080"]) {
-      expect(splitProxyUrl(`http://${host}${path}`, host)).toBe("readable");
-    }
+    for (const host of ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1:8080"]) expect(local(host)).toBe("readable");
   });
 });
 

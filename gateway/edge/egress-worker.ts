@@ -16,19 +16,24 @@ import {
   type EgressSnapshot,
   type EgressTables,
   EndpointTable,
+  type ErrorCode,
+  field,
   MapBank,
-  NO_BODY,
   NO_EGRESS,
   type ProxyRequest,
   QuotaFilter,
   type RequestHead,
   respondError,
-  STREAM_BODY,
+  type Upgrade,
 } from "../core/index.ts";
-import { type Carrier, carryOut, fieldsOf } from "./egress-driver.ts";
+import { DEFAULT_SETTINGS } from "../core/ir/index.ts";
+import { type DriverContext, type DriverPorts, drive } from "./driver.ts";
 import { BoundSecrets, BoundTokens } from "./egress-secrets.ts";
-import type { UrlParts } from "./egress-target.ts";
-import type { InForce } from "./isolate.ts";
+import { type UrlParts, urlOf } from "./egress-target.ts";
+import type { ArmTimer, EdgeLog, InForce } from "./isolate.ts";
+import type { EdgeRequest } from "./request-head.ts";
+import { responseOf } from "./response.ts";
+import type { UpstreamCall, UpstreamFetcher } from "./upstream.ts";
 
 /** How a request came, and what that proves. */
 export interface WayIn {
@@ -41,9 +46,12 @@ export interface WayIn {
 export interface EgressWorkerOptions {
   readonly env: object;
   readonly clock: Clock;
-  readonly carrier: Carrier;
+  readonly arm: ArmTimer;
+  /** Where all requests go on. */
+  readonly internet: UpstreamFetcher;
   /** Takes one line of the decision log. */
-  readonly log: (line: string) => void;
+  readonly writeDecision: (line: string) => void;
+  readonly log: EdgeLog;
 }
 
 /** The field in which a caller over HTTPS names itself: `Basic`, as RFC 7617 writes it. Clients and platforms take Proxy-Authorization for their own. */
@@ -53,49 +61,44 @@ export const PROXY_CREDENTIALS = "x-tidegate-proxy-authorization";
 const ABOUT_THE_CALLER = /^(?:cf-|x-forwarded-|x-real-ip$|forwarded$|true-client-ip$)/;
 
 export class EgressWorker {
-  readonly #options: EgressWorkerOptions;
   readonly #ports: EgressPorts;
+  readonly #driver: DriverPorts;
   readonly #bank: ClosableBank;
   readonly #endpoints = new EndpointTable();
 
   constructor(options: EgressWorkerOptions) {
-    const { env, clock } = options;
+    const { env, clock, arm } = options;
     const unixMs = (): number => clock.unixMs();
-    this.#options = options;
     this.#bank = new ClosableBank(new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs }));
     const fallback = new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs });
     this.#ports = {
       clock,
       resolver: undefined,
       credentials: new BoundTokens(env),
-      decisions: { decided: (record) => options.log(decisionLine(record)) },
+      decisions: { decided: (record) => options.writeDecision(decisionLine(record)) },
       tunnels: undefined,
       secrets: new BoundSecrets(env),
-      quotas: new QuotaFilter({ bank: this.#bank, fallback, nowUs: () => Math.floor(clock.now() * 1000) }),
+      quotas: new QuotaFilter({ bank: this.#bank, fallback, nowUs: monotonicUs(clock) }),
       // One line per request is enough: its decision.
       reporter: { request: () => undefined },
       limits: DEFAULT_EGRESS_LIMITS,
     };
+    const internet = told(options.internet, options.log);
+    this.#driver = { clock, arm, call: ({ head }) => callFor(head, internet) };
   }
 
   /** @param inForce undefined: the site has no snapshot */
-  async serve(request: Request, asked: UrlParts, way: WayIn, inForce: InForce | undefined): Promise<Response> {
+  serve(came: CameRequest, asked: UrlParts, inForce: InForce | undefined, context: DriverContext): Promise<Response> {
     this.#bank.closed = inForce?.closed.quota !== undefined;
-    const fields = fieldsOf(request.headers);
-    const head: RequestHead = {
-      method: request.method,
-      ...asked,
-      fields: way.kind === "proxy" ? proxyFields(fields) : fields,
-      body: request.body === null ? NO_BODY : bodyOf(request),
-    };
+    const { request, read, way } = came;
+    const { method, fields, body } = read.head;
+    const head: RequestHead = { ...asked, method, fields: way.kind === "proxy" ? proxyFields(fields) : fields, body };
     const proxied: ProxyRequest = {
       head,
       form: "absolute",
       confidential: true,
-      connectionOptions: request.headers
-        .get("connection")
-        ?.toLowerCase()
-        .split(/\s*,\s*/),
+      connectionOptions: read.connectionOptions,
+      switchTo: read.switchTo ?? boundUpgrade(came),
       protocol: "fetch",
       listener: way.kind,
       // Whatever field would tell an address could be the caller's own.
@@ -103,20 +106,63 @@ export class EgressWorker {
       service: way.service,
     };
     const exchange = new EgressExchange(snapshotOf(inForce), this.#ports, this.#endpoints, proxied);
-    return carryOut(exchange, request, this.#options.carrier);
+    const { http } = inForce?.tables.settings ?? DEFAULT_SETTINGS;
+    return drive(exchange, request, { ...read, head }, http, this.#driver, context);
   }
 }
 
-/** An answer of the Worker itself, where there is nothing that core could decide about. */
-export function refused(code: Parameters<typeof respondError>[0], reason: string): Response {
-  const { head, body } = respondError(code, [], reason);
-  const headers = new Headers({ "x-tidegate-reason": reason, "content-type": "text/plain" });
-  return new Response(typeof body === "string" ? body : new Uint8Array(body), { status: head.status, headers });
+/** A request as the runtime has it, in core's words, and how it came. */
+export interface CameRequest {
+  readonly request: Request;
+  readonly read: EdgeRequest;
+  readonly way: WayIn;
 }
 
-function bodyOf(request: Request): RequestHead["body"] {
-  const length = request.headers.get("content-length");
-  return length === null ? STREAM_BODY : { kind: "length", bytes: Number(length) };
+/** By a binding no connection is there for a Connection field to speak of. */
+function boundUpgrade({ read: { head }, way }: CameRequest): Upgrade | undefined {
+  const wanted = way.kind === "binding" && head.method === "GET" && field(head.fields, "upgrade")?.toLowerCase() === "websocket";
+  return wanted ? "websocket" : undefined;
+}
+
+function callFor(head: RequestHead, fetcher: UpstreamFetcher): UpstreamCall {
+  const url = urlOf(head);
+  return url === undefined
+    ? { kind: "refused", reason: "the runtime reads this URL as another one" }
+    : { kind: "call", url, fetcher };
+}
+
+/**
+ * Tells the operator what the runtime says about a host that was not reached, which is more than the caller hears. What a caller would have the
+ * platform do (`cf`: another address for the name, for one) is not done.
+ */
+function told(internet: UpstreamFetcher, log: EdgeLog): UpstreamFetcher {
+  return {
+    async fetch(input, init) {
+      try {
+        return await internet.fetch(input, { ...init, cf: {} });
+      } catch (error) {
+        const { origin } = new URL(typeof input === "string" ? input : input.url);
+        log("warn", "a host was not reached", { origin, reason: error instanceof Error ? error.message : String(error) });
+        throw error;
+      }
+    },
+  };
+}
+
+/** Whole microseconds since it was first asked: at global scope a Worker's clock has not begun to run. */
+function monotonicUs(clock: Clock): () => number {
+  let zeroMs: number | undefined;
+  return () => {
+    zeroMs ??= clock.now();
+    return Math.floor((clock.now() - zeroMs) * 1000);
+  };
+}
+
+/** An answer of the Worker itself, where there is nothing that core could decide about. */
+export function refused(code: ErrorCode, reason: string, request: Request): Response {
+  const step = respondError(code, [], reason);
+  step.head.fields.push("x-tidegate-reason", reason);
+  return responseOf(step, request.method).response;
 }
 
 /** Puts the caller's credential where core looks for it, and takes out what came of its way here. */

@@ -10,12 +10,14 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Issue } from "../core/result.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
-import { splitProxyUrl, splitUrl, type UrlParts } from "./egress-target.ts";
-import { EgressWorker, refused, type WayIn } from "./egress-worker.ts";
+import type { DriverContext } from "./driver.ts";
+import { splitProxyTarget, type UrlParts } from "./egress-target.ts";
+import { type CameRequest, EgressWorker, refused } from "./egress-worker.ts";
 import { readSite, type SiteSettings } from "./env.ts";
 import { Isolate } from "./isolate.ts";
 import { workerLog } from "./log.ts";
 import { relayOf } from "./relay-rpc.ts";
+import { readRequest } from "./request-head.ts";
 
 /** What a binding says of the Worker that has it. */
 interface CallerProps {
@@ -34,47 +36,56 @@ let known: Site | readonly Issue[] | undefined;
 export class Egress extends WorkerEntrypoint<object, CallerProps> {
   override async fetch(request: Request): Promise<Response> {
     const { service } = this.ctx.props ?? {};
-    const asked = splitUrl(request.url);
-    if (asked === undefined) return refused("bad_request", "the URL has to be http://host/path or https://host/path");
     const caller = typeof service === "string" && service !== "" ? service : undefined;
-    return serve(request, asked, { kind: "binding", service: caller }, this.env, this.ctx);
+    const read = readRequest(request, NO_ADDRESS);
+    if (read === undefined) return refused("bad_request", "this is no URL that a host could be asked for", request);
+    return serve({ request, read, way: { kind: "binding", service: caller } }, () => read.head, this.env, this.ctx);
   }
 }
 
 export default {
   async fetch(request, env, ctx): Promise<Response> {
-    const site = siteOf(env);
-    if (!("settings" in site)) return notConfigured(site);
-    const asked = splitProxyUrl(request.url, site.settings.siteHost);
-    if (asked === "not_asked") {
-      return refused(
-        "no_route",
-        "this is an egress gateway: bind its entry Egress, or ask for /.tidegate/proxy/https/<host>/<path>",
-      );
-    }
-    if (asked === "readable")
-      return refused("denied", "the proxy is asked over https only: this request was readable on its way");
-    return serve(request, asked, { kind: "proxy", service: undefined }, env, ctx);
+    const read = readRequest(request, NO_ADDRESS);
+    if (read === undefined) return refused("bad_request", "this is no URL that a host could be asked for", request);
+    const asked = (siteHost: string): UrlParts | Response => {
+      const parts = splitProxyTarget(read.head, siteHost);
+      if (typeof parts !== "string") return parts;
+      const { code, reason } = NOT_PROXIED[parts];
+      return refused(code, reason, request);
+    };
+    return serve({ request, read, way: { kind: "proxy", service: undefined } }, asked, env, ctx);
   },
 } satisfies ExportedHandler<object>;
 
+/** No field is believed that names an address: it proves nothing of who calls. */
+const NO_ADDRESS = "x-forwarded-for";
+
+const NOT_PROXIED = {
+  not_asked: {
+    code: "no_route",
+    reason: "this is an egress gateway: bind its entry Egress, or ask for /.tidegate/proxy/https/<host>/<path>",
+  },
+  readable: { code: "denied", reason: "the proxy is asked over https only: this request was readable on its way" },
+  malformed: { code: "bad_request", reason: "the proxy is asked for /.tidegate/proxy/<http or https>/<host>/<path>" },
+} as const;
+
 async function serve(
-  request: Request,
-  asked: UrlParts,
-  way: WayIn,
+  came: CameRequest,
+  askedOn: (siteHost: string) => UrlParts | Response,
   env: object,
-  ctx: Pick<ExecutionContext, "waitUntil">,
+  ctx: DriverContext,
 ): Promise<Response> {
   const site = siteOf(env);
-  if (!("settings" in site)) return notConfigured(site);
+  if (!("settings" in site)) return notConfigured(site, came.request);
   const { settings, isolate, worker } = site;
-  const relay = relayOf(settings.relay, settings.site);
+  const asked = askedOn(settings.siteHost);
+  if (asked instanceof Response) return asked;
   try {
-    const inForce = await isolate.inForce(relay, (work) => ctx.waitUntil(work));
-    return await worker.serve(request, asked, way, inForce);
+    const inForce = await isolate.inForce(relayOf(settings.relay, settings.site), (work) => ctx.waitUntil(work));
+    return await worker.serve(came, asked, inForce, ctx);
   } catch (error) {
     workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });
-    return refused("internal", "the gateway failed; its log says how");
+    return refused("internal", "the gateway failed; its log says how", came.request);
   }
 }
 
@@ -95,18 +106,16 @@ function openSite(env: object): Site | readonly Issue[] {
     worker: new EgressWorker({
       env,
       clock: workerClock,
-      carrier: { now: workerClock.now, arm: armWorkerTimer, fetch: (request) => fetch(request), unreached },
-      log: (line) => console.log(line),
+      arm: armWorkerTimer,
+      internet: { fetch: (input, init) => fetch(input, init) },
+      writeDecision: (line) => console.log(line),
+      log: workerLog,
     }),
   };
 }
 
-function unreached(url: string, reason: string): void {
-  workerLog("warn", "a host was not reached", { url, reason });
-}
-
 /** Which bindings is for the operator's eyes: the log. */
-function notConfigured(issues: readonly Issue[]): Response {
+function notConfigured(issues: readonly Issue[], request: Request): Response {
   workerLog("error", "the egress Worker is not configured", { issues });
-  return refused("internal", "this Worker is not configured; its log says what is missing");
+  return refused("internal", "this Worker is not configured; its log says what is missing", request);
 }

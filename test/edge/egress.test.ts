@@ -495,7 +495,7 @@ describe("the runtime", () => {
     workerd = await startSite(join(folder, "strict"), []);
     await enforce(config([rule({})]));
     const outcome = await call({ by: "EGRESS", url: `http://${LOCAL}:${ports.plain}/` });
-    expect(outcome).toMatchObject({ status: 502, headers: { "x-tidegate-reason": expect.stringContaining("not public") } });
+    expect(outcome.status).toBe(502);
     expect(workerd.output()).toContain("a host was not reached");
     expect(seen).toEqual([]);
   });

@@ -18,6 +18,7 @@ import type {
   RespondStep,
   Step,
   TunnelVerdict,
+  Upgrade,
   UpstreamTarget,
   WaitStep,
 } from "../step.ts";
@@ -58,6 +59,8 @@ export interface ProxyRequest extends AskedTarget {
   readonly protocol: string;
   readonly listener: string;
   readonly peer: PeerInfo;
+  /** The protocol that the caller wants to go on with; undefined: none, or the runtime does not pass it on. */
+  readonly switchTo?: Upgrade | undefined;
   /** Name of the Worker that called by its service binding; undefined: it came otherwise. */
   readonly service?: string | undefined;
 }
@@ -98,11 +101,6 @@ export class EgressExchange implements Exchange {
     this.#request = request;
     this.#startedMs = ports.clock.now();
     this.#isConnect = request.form === "authority";
-  }
-
-  /** A quota waits for the end, and for how much was moved until then: `finished` has to come when it does. */
-  get holdsQuota(): boolean {
-    return this.#quota?.kind === "admitted" && this.#quota.held !== undefined;
   }
 
   start(): Step {
@@ -304,7 +302,8 @@ export class EgressExchange implements Exchange {
     this.#recordAllow(allow, undefined);
     const keepBody = this.#dialled + 1 < this.#addresses.length;
     const head = this.#outgoing(tls !== undefined, host, allow.port);
-    return { kind: "send", target, head, deadlineMs: undefined, keepBody, mirrors: [] };
+    const { switchTo } = this.#request;
+    return { kind: "send", target, head, switchTo, deadlineMs: undefined, keepBody, mirrors: [] };
   }
 
   #outgoing(secure: boolean, host: Host, port: number): RequestHead {
