@@ -201,7 +201,7 @@ export class EgressExchange implements Exchange {
     const decision = decide(this.#snapshot.tables, callerAt(peer.address, this.#user, service), target);
     if (decision.kind === "deny") return this.#refuse(deniedTo(this.#verdict, decision));
     this.#allow = decision;
-    const injected = readInjections(decision.inject, secrets, decision.rule);
+    const injected = readInjections(decision, target.method, secrets);
     if (!injected.ok) return this.#refuse(injected.error);
     this.#injected = injected.value;
     if (target.kind === "tunnel") {

@@ -1,9 +1,9 @@
 /** Credentials that a rule adds to requests. A snapshot only names them: each gateway holds its own, and reads them for one request at a time. */
 import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
-import type { EgressInjection } from "../ir/index.ts";
 import { fail, ok, type Result } from "../result.ts";
+import type { EgressAllow } from "./decide.ts";
 import type { Secrets } from "./ports.ts";
-import { type Refusal, secretUnusable } from "./refusal.ts";
+import { echoed, type Refusal, secretUnusable } from "./refusal.ts";
 
 /** Longest secret, in characters. */
 export const MAX_SECRET_LENGTH = 8_192;
@@ -12,11 +12,13 @@ export const MAX_SECRET_LENGTH = 8_192;
 const FIELD_VALUE = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/;
 /** The fields to send, or why not: without its credential a request is not what its rule allows. */
 export function readInjections(
-  inject: readonly EgressInjection[],
+  { inject, rule }: Pick<EgressAllow, "inject" | "rule">,
+  method: string,
   secrets: Secrets,
-  rule: string | undefined,
 ): Result<ReadonlyFieldList, Refusal> {
   if (inject.length === 0) return NONE;
+  // RFC 9110 9.3.8: its answer is the request as the host got it. Some hosts read methods in any case.
+  if (method.toUpperCase() === "TRACE") return fail(echoed(rule));
   const fields: FieldList = [];
   for (const { header, prefix, secret } of inject) {
     const value = secrets.value(secret.namespace, secret.name, secret.key);

@@ -188,6 +188,13 @@ describe("inject", () => {
     },
   );
 
+  it("is not told to the client by TRACE, which is fine without a credential", () => {
+    for (const method of ["TRACE", "trace"]) {
+      expect(new Bench(WITH).refusal({ method })).toBe("403 TRACE would send the credential back that this rule adds");
+      expect(new Bench(config([rule()])).start({ method }).kind).toBe("send");
+    }
+  });
+
   it("does not happen for another rule, nor for a policy that only reports", () => {
     const plain = rule({ name: "other", hosts: ["other.example.com"] });
     const bench = new Bench(config([rule({ inject: [TOKEN] }), plain], { mode: "report" }));

@@ -99,6 +99,11 @@ export function secretUnusable(
     reason: `the secret ${namespace}/${name}, key ${key}, ${why}`,
   };
 }
+/** The caller would be told the credential. */
+export function echoed(rule: string | undefined): Refusal {
+  const reason = "TRACE would send the credential back that this rule adds";
+  return { error: "denied", code: "credential_echoed", rule, reason };
+}
 /** Where the runtime resolves names itself, there is no dialling an address for one. */
 export const STATIC_HOST: Refusal = {
   error: "not_supported",
