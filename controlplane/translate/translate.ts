@@ -44,6 +44,7 @@ export function translate(input: TranslateInput): Translation {
           quotas,
           users: input.proxyUsers ?? [],
           status,
+          site: site && { name: site.metadata.name, runtime: site.spec.runtime },
         })
       : undefined;
   const keepsBank = site !== undefined && site === input.bank?.site;
