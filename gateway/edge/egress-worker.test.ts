@@ -5,6 +5,7 @@ import { compile, compileEgress } from "../core/index.ts";
 import { DEFAULT_SETTINGS, type EgressConfig, type QuotaPolicy } from "../core/ir/index.ts";
 import { EgressWorker, PROXY_CREDENTIALS, type WayIn } from "./egress-worker.ts";
 import type { InForce } from "./isolate.ts";
+import { IsolateQuotas } from "./quotas.ts";
 import { readRequest } from "./request-head.ts";
 
 const ORIGIN = { kind: "EgressPolicy", namespace: "shop", name: "p" };
@@ -100,6 +101,7 @@ beforeEach(() => {
   play = async () => new Response("fine");
   worker = new EgressWorker({
     env: { PROXY_TOKEN_BATCH: "correct-horse-battery" },
+    quotas: new IsolateQuotas({ namespace: undefined, token: undefined }),
     clock: { now: () => 0, unixMs: () => 0 },
     arm: () => () => undefined,
     internet: {

@@ -6,10 +6,8 @@
  */
 import {
   type Clock,
-  ClosableBank,
   compileEgress,
   DEFAULT_EGRESS_LIMITS,
-  DEFAULT_MAX_COUNTERS,
   decisionLine,
   EgressExchange,
   type EgressPorts,
@@ -18,10 +16,8 @@ import {
   EndpointTable,
   type ErrorCode,
   field,
-  MapBank,
   NO_EGRESS,
   type ProxyRequest,
-  QuotaFilter,
   type RequestHead,
   respondError,
   type Upgrade,
@@ -31,6 +27,7 @@ import { type DriverContext, type DriverPorts, drive } from "./driver.ts";
 import { BoundSecrets, BoundTokens } from "./egress-secrets.ts";
 import { type UrlParts, urlOf } from "./egress-target.ts";
 import type { ArmTimer, EdgeLog, InForce } from "./isolate.ts";
+import type { IsolateQuotas } from "./quotas.ts";
 import type { EdgeRequest } from "./request-head.ts";
 import { responseOf } from "./response.ts";
 import type { UpstreamCall, UpstreamFetcher } from "./upstream.ts";
@@ -45,6 +42,7 @@ export interface WayIn {
 
 export interface EgressWorkerOptions {
   readonly env: object;
+  readonly quotas: IsolateQuotas;
   readonly clock: Clock;
   readonly arm: ArmTimer;
   /** Where all requests go on. */
@@ -61,16 +59,14 @@ export const PROXY_CREDENTIALS = "x-tidegate-proxy-authorization";
 const ABOUT_THE_CALLER = /^(?:cf-|x-forwarded-|x-real-ip$|forwarded$|true-client-ip$)/;
 
 export class EgressWorker {
-  readonly #ports: EgressPorts;
+  readonly #ports: Omit<EgressPorts, "quotas">;
+  readonly #quotas: IsolateQuotas;
   readonly #driver: DriverPorts;
-  readonly #bank: ClosableBank;
   readonly #endpoints = new EndpointTable();
 
   constructor(options: EgressWorkerOptions) {
     const { env, clock, arm } = options;
-    const unixMs = (): number => clock.unixMs();
-    this.#bank = new ClosableBank(new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs }));
-    const fallback = new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs });
+    this.#quotas = options.quotas;
     this.#ports = {
       clock,
       resolver: undefined,
@@ -78,7 +74,6 @@ export class EgressWorker {
       decisions: { decided: (record) => options.writeDecision(decisionLine(record)) },
       tunnels: undefined,
       secrets: new BoundSecrets(env),
-      quotas: new QuotaFilter({ bank: this.#bank, fallback, nowUs: monotonicUs(clock) }),
       // One line per request is enough: its decision.
       reporter: { request: () => undefined },
       limits: DEFAULT_EGRESS_LIMITS,
@@ -89,7 +84,6 @@ export class EgressWorker {
 
   /** @param inForce undefined: the site has no snapshot */
   serve(came: CameRequest, asked: UrlParts, inForce: InForce | undefined, context: DriverContext): Promise<Response> {
-    this.#bank.closed = inForce?.closed.quota !== undefined;
     const { request, read, way } = came;
     const { method, fields, body } = read.head;
     const head: RequestHead = { ...asked, method, fields: way.kind === "proxy" ? proxyFields(fields) : fields, body };
@@ -105,7 +99,8 @@ export class EgressWorker {
       peer: { address: "", port: 0 },
       service: way.service,
     };
-    const exchange = new EgressExchange(snapshotOf(inForce), this.#ports, this.#endpoints, proxied);
+    const ports = { ...this.#ports, quotas: this.#quotas.filter(inForce, (work) => context.waitUntil(work)) };
+    const exchange = new EgressExchange(snapshotOf(inForce), ports, this.#endpoints, proxied);
     const { http } = inForce?.tables.settings ?? DEFAULT_SETTINGS;
     return drive(exchange, request, { ...read, head }, http, this.#driver, context);
   }
@@ -146,15 +141,6 @@ function told(internet: UpstreamFetcher, log: EdgeLog): UpstreamFetcher {
         throw error;
       }
     },
-  };
-}
-
-/** Whole microseconds since it was first asked: at global scope a Worker's clock has not begun to run. */
-function monotonicUs(clock: Clock): () => number {
-  let zeroMs: number | undefined;
-  return () => {
-    zeroMs ??= clock.now();
-    return Math.floor((clock.now() - zeroMs) * 1000);
   };
 }
 

@@ -13,9 +13,10 @@ import { armWorkerTimer, workerClock } from "./clock.ts";
 import type { DriverContext } from "./driver.ts";
 import { splitProxyTarget, type UrlParts } from "./egress-target.ts";
 import { type CameRequest, EgressWorker, refused } from "./egress-worker.ts";
-import { readSite, type SiteSettings } from "./env.ts";
+import { type EgressSettings, readEgress } from "./env.ts";
 import { Isolate } from "./isolate.ts";
 import { workerLog } from "./log.ts";
+import { IsolateQuotas } from "./quotas.ts";
 import { relayOf } from "./relay-rpc.ts";
 import { readRequest } from "./request-head.ts";
 
@@ -26,7 +27,7 @@ interface CallerProps {
 
 /** Plain data and tables only: requests share them. */
 interface Site {
-  readonly settings: SiteSettings;
+  readonly settings: EgressSettings;
   readonly isolate: Isolate;
   readonly worker: EgressWorker;
 }
@@ -95,7 +96,7 @@ function siteOf(env: object): Site | readonly Issue[] {
 }
 
 function openSite(env: object): Site | readonly Issue[] {
-  const read = readSite(env);
+  const read = readEgress(env);
   if (!read.ok) return read.error;
   const settings = read.value;
   const { site, audience, trustRoot, floor } = settings;
@@ -105,6 +106,7 @@ function openSite(env: object): Site | readonly Issue[] {
     isolate: new Isolate({ ...shared, site, audience, trustRoot, floor, compile: {} }),
     worker: new EgressWorker({
       env,
+      quotas: new IsolateQuotas({ namespace: settings.bank, token: settings.bankToken }),
       clock: workerClock,
       arm: armWorkerTimer,
       internet: { fetch: (input, init) => fetch(input, init) },

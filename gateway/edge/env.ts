@@ -44,6 +44,18 @@ export function readSite(env: object): Result<SiteSettings> {
   return read.result(siteOf(read));
 }
 
+export interface EgressSettings extends SiteSettings {
+  /** The quota bank of the site; undefined: it has none. */
+  readonly bank: DurableObjectNamespace | undefined;
+  /** For a bank at another site. */
+  readonly bankToken: Secret | undefined;
+}
+
+export function readEgress(env: object): Result<EgressSettings> {
+  const read = new EnvReader(env);
+  return read.result({ ...siteOf(read), bank: read.optionalObjects("BANK"), bankToken: read.optionalSecret("BANK_TOKEN") });
+}
+
 export function readIngress(env: object): Result<IngressSettings> {
   const read = new EnvReader(env);
   return read.result({

@@ -35,8 +35,10 @@ export class IsolateQuotas {
     this.#local = new QuotaFilter({ bank: this.#bank, fallback: this.#fallback, nowUs });
   }
 
-  /** The filter for one request. */
-  filter({ tables, closed }: InForce, waitUntil: (work: Promise<unknown>) => void): QuotaFilter {
+  /** The filter for one request. @param inForce undefined: there is no snapshot, and so no quota */
+  filter(inForce: InForce | undefined, waitUntil: (work: Promise<unknown>) => void): QuotaFilter {
+    if (inForce === undefined) return this.#local;
+    const { tables, closed } = inForce;
     const isClosed = closed.quota !== undefined;
     this.#bank.closed = isClosed;
     if (this.#quotas !== tables.quotas) {
