@@ -24,6 +24,7 @@ import type {
   RollbackResponse,
   SnapshotListResponse,
   StatusResponse,
+  TrustResponse,
 } from "./api/index.ts";
 import { type ConfigStore, KINDS, objectSchema, statusesOf } from "./config/index.ts";
 import { type Problem, refKey } from "./config/resource.ts";
@@ -240,6 +241,12 @@ export class ControlPlane implements Operations {
   /** To be called after each change of a gateway's state. */
   gatewayChanged(): void {
     for (const wake of [...this.#waiters]) wake();
+  }
+
+  trust(): TrustResponse {
+    const { root, pin } = this.publishing.keys;
+    const { iss, version, expires } = root.document;
+    return { issuer: iss, pin, version, expiresMs: expires * 1000 };
   }
 
   async joinToken(request: JoinTokenRequest): Promise<Answer<JoinTokenResponse>> {

@@ -156,6 +156,17 @@ export interface JoinTokenResponse {
   readonly uses: number;
 }
 
+/** What somebody is given to know this control plane's snapshots by, without a gateway's join token. Nothing in it is secret. */
+export interface TrustResponse {
+  /** The mesh that the keys speak for. */
+  readonly issuer: string;
+  /** SHA-256 (base64url) of the first trust root's bytes. */
+  readonly pin: string;
+  /** Of the trust root in force. */
+  readonly version: number;
+  readonly expiresMs: number;
+}
+
 export interface RevokeResponse {
   readonly gateway: string;
 }

@@ -12,6 +12,7 @@ import type {
   RollbackResponse,
   SnapshotListResponse,
   StatusResponse,
+  TrustResponse,
 } from "./contract.ts";
 
 export interface ObjectFilter {
@@ -35,6 +36,7 @@ export interface Operations {
   /** The snapshot as a file: manifest and chunks. */
   snapshotFile(pool: string, version: string): Promise<Answer<unknown>>;
   rollback(pool: string, request: RollbackRequest): Promise<Answer<RollbackResponse>>;
+  trust(): TrustResponse;
   joinToken(request: JoinTokenRequest): Promise<Answer<JoinTokenResponse>>;
   /** Takes a gateway's credential away and ends its stream. */
   revoke(gateway: string): Answer<RevokeResponse>;

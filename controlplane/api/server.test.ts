@@ -15,6 +15,7 @@ function fake(change: Partial<Operations> = {}) {
     snapshots: vi.fn(async () => ({ items: [] })),
     snapshotFile: vi.fn(async () => ({ ok: true as const, value: { format: 1 } })),
     rollback: vi.fn(async () => ({ ok: false as const, status: 409 as const, detail: "there is no such version" })),
+    trust: vi.fn(() => ({ issuer: "cluster.local", pin: "p1n", version: 2, expiresMs: 1 })),
     joinToken: vi.fn(async () => ({ ok: true as const, value: { token: "tg1.x", pool: "ingress", expiresMs: 1, uses: 1 } })),
     revoke: vi.fn((gateway: string) => ({ ok: true as const, value: { gateway } })),
     schemas: () => ({ Gateway: { type: "object" } }),
@@ -84,6 +85,11 @@ describe("what is asked", () => {
     expect(operations.snapshotFile).toHaveBeenCalledWith("ingress", "1.2");
     await ask("POST", "/api/v1/gateways/gw-1/revoke", {});
     expect(operations.revoke).toHaveBeenCalledWith("gw-1");
+  });
+
+  test("the trust root's pin, for whoever is to believe the snapshots", async () => {
+    const response = await fake().ask("GET", "/api/v1/trust");
+    expect(await response.json()).toEqual({ issuer: "cluster.local", pin: "p1n", version: 2, expiresMs: 1 });
   });
 
   test("an expected refusal has its own status and reason", async () => {

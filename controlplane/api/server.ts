@@ -98,6 +98,7 @@ export function createApi({ operations, token, version }: ApiOptions): Hono {
     const body = await read(c, REQUESTS.rollback);
     return body instanceof Response ? body : answer(c, await operations.rollback(c.req.param("pool"), defined(body)));
   });
+  app.get("/api/v1/trust", (c) => c.json(operations.trust()));
   app.post("/api/v1/join-tokens", async (c) => {
     const body = await read(c, REQUESTS.joinToken);
     return body instanceof Response ? body : answer(c, await operations.joinToken(defined(body)));
@@ -202,6 +203,7 @@ function openApi(version: string, kinds: Readonly<Record<string, unknown>>): unk
           ...body("rollback"),
         }),
       },
+      "/api/v1/trust": { get: operation("The pin of the first trust root, and the root in force") },
       "/api/v1/join-tokens": { post: operation("A token by which gateways enrol", body("joinToken")) },
       "/api/v1/gateways/{gateway}/revoke": {
         post: operation("Takes a gateway's credential away and ends its stream", { parameters: [parameter("gateway", "path")] }),

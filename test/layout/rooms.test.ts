@@ -38,6 +38,7 @@ const CONTROL_PLANE_DOORS = [
   ...["config", "registry", "translate", "snapshot", "distribute", "edge", "api"].map((room) => `controlplane/${room}/index.ts`),
   "controlplane/config/resource.ts",
   "controlplane/layout.ts",
+  "controlplane/secrets.ts",
   "controlplane/offline.ts",
   "controlplane/disk-files.ts",
 ];
