@@ -5,36 +5,10 @@ import type { Command } from "commander";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import type { ChangeResponse, GatewayView, ObjectView, StatusResponse } from "../api/index.ts";
-import { ApiClient, connectApi } from "./client.ts";
-import type { CliContext } from "./context.ts";
+import { connectApi } from "./client.ts";
 import { durationMs, KIND_NAMES, kindName } from "./options.ts";
-import { makeProgram, runProgram } from "./program.ts";
+import { NOW, testCommand } from "./test-command.ts";
 import { MAX_PASSWORD_CHARS } from "./verbs/egress.ts";
-
-const NOW = 1_800_000_000_000;
-
-/** Answers by path; remembers what was asked. */
-class FakeApi extends ApiClient {
-  readonly asked: { readonly method: string; readonly path: string; readonly body: unknown }[] = [];
-  readonly #answers: Readonly<Record<string, unknown>>;
-
-  constructor(answers: Readonly<Record<string, unknown>>) {
-    super("http://127.0.0.1:1", undefined);
-    this.#answers = answers;
-  }
-  override async get<T>(path: string): Promise<T> {
-    return this.#answer("GET", path, undefined) as T;
-  }
-  override async post<T>(path: string, body: unknown): Promise<T> {
-    return this.#answer("POST", path, body) as T;
-  }
-  #answer(method: string, path: string, body: unknown): unknown {
-    this.asked.push({ method, path, body });
-    const key = path.split("?")[0] ?? "";
-    if (!(key in this.#answers)) throw new Error(`unexpected ${method} ${path}`);
-    return this.#answers[key];
-  }
-}
 
 let directory: string;
 beforeEach(() => {
@@ -42,36 +16,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-function command(answers: Readonly<Record<string, unknown>> = {}, stdin = "") {
-  const api = new FakeApi(answers);
-  const told = { out: "", err: "" };
-  const context: CliContext = {
-    terminal: {
-      rich: false,
-      columns: 80,
-      out: (text) => {
-        told.out += text;
-      },
-      error: (text) => {
-        told.err += text;
-      },
-    },
-    env: {},
-    cwd: directory,
-    now: () => NOW,
-    api: () => api,
-    readStdin: async () => stdin,
-    readSecret: async () => stdin,
-  };
-  const program = makeProgram(context, "1.2.3");
-  const run = async (...args: string[]) => {
-    told.out = "";
-    told.err = "";
-    const code = await runProgram(makeProgram(context, "1.2.3"), args, context);
-    return { code, ...told };
-  };
-  return { api, run, program };
-}
+const command = (answers?: Readonly<Record<string, unknown>>, stdin?: string) => testCommand(directory, answers, stdin);
 
 const gateway = (change: Partial<GatewayView> = {}): GatewayView => ({
   kind: "gateway",

@@ -5,6 +5,7 @@ import { CliError, tinted } from "./output.ts";
 import { registerApply } from "./verbs/apply.ts";
 import { registerDelete } from "./verbs/delete.ts";
 import { registerDiff } from "./verbs/diff.ts";
+import { registerEdge } from "./verbs/edge.ts";
 import { registerEgress } from "./verbs/egress.ts";
 import { registerExplain } from "./verbs/explain.ts";
 import { registerGet } from "./verbs/get.ts";
@@ -33,6 +34,7 @@ export function makeProgram(context: CliContext, version: string): Command {
   registerStatus(program, context);
   registerExplain(program, context);
   registerSnapshot(program, context);
+  registerEdge(program, context);
   registerEgress(program, context);
   registerKeys(program, context);
   registerVersion(program, context, version);

@@ -11,6 +11,8 @@ export interface ChildSpec {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** File that takes standard output (access logs); standard error goes to `onLine`. */
   readonly outputFile: string;
+  /** Between SIGTERM and SIGKILL; undefined: as long as a gateway drains. */
+  readonly stopTimeoutMs?: number;
 }
 
 export interface SupervisorEvents {
@@ -67,7 +69,7 @@ export class Supervisor {
       if (process === undefined) continue;
       const exited = once(process, "exit");
       process.kill("SIGTERM");
-      const force = setTimeout(() => process.kill("SIGKILL"), STOP_TIMEOUT_MS);
+      const force = setTimeout(() => process.kill("SIGKILL"), child.spec.stopTimeoutMs ?? STOP_TIMEOUT_MS);
       await exited;
       clearTimeout(force);
     }

@@ -55,9 +55,17 @@ export async function takenPorts(ports: UpPorts, pools: readonly PlannedPool[]):
     ),
   ];
   const told = await Promise.all(wanted.map(async (one) => ({ one, why: await whyTaken(one.host, one.port) })));
-  return told.flatMap(({ one: { what, host, port, remedy }, why }) =>
-    why === undefined ? [] : [`port ${host}:${port} for ${what} ${why}: stop what has it, or ${remedy}`],
-  );
+  return told.flatMap(({ one, why }) => (why === undefined ? [] : [sentence(one, why)]));
+}
+
+/** Why something cannot listen on a port of this machine; undefined: it can. */
+export async function portTaken(what: string, port: number, remedy: string): Promise<string | undefined> {
+  const why = await whyTaken(LOOPBACK, port);
+  return why === undefined ? undefined : sentence({ what, host: LOOPBACK, port, remedy }, why);
+}
+
+function sentence({ what, host, port, remedy }: WantedPort, why: string): string {
+  return `port ${host}:${port} for ${what} ${why}: stop what has it, or ${remedy}`;
 }
 
 function whyTaken(host: string, port: number): Promise<string | undefined> {

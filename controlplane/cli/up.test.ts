@@ -17,7 +17,7 @@ function plan(content: unknown) {
 }
 
 test("a plain folder is its own configuration", () => {
-  expect(readPlan(folder)).toEqual({ config: folder, page: undefined, programs: [] });
+  expect(readPlan(folder)).toEqual({ config: folder, page: undefined, programs: [], edge: undefined });
 });
 
 test("up.json: paths from its folder, node is the project's own", () => {
@@ -26,6 +26,15 @@ test("up.json: paths from its folder, node is the project's own", () => {
     config: join(folder, "mesh"),
     page,
     programs: [{ name: "app", command: [process.execPath, "a.ts"], cwd: folder }],
+    edge: undefined,
+  });
+});
+
+test("up.json: what --edge adds", () => {
+  const worker = { name: "caller", file: "edge/caller.ts", port: 8788 };
+  expect(plan({ edge: { config: "edge", site: "local", workers: [worker] } }).edge).toEqual({
+    ...{ config: join(folder, "edge"), site: "local", page: undefined },
+    workers: [{ ...worker, file: join(folder, "edge/caller.ts") }],
   });
 });
 
