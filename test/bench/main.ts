@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: our gateway beside nginx, HAProxy, Envoy and a bare relay, in one run.
+ * `npm run bench`: our gateway beside nginx, HAProxy, Envoy and a bare relay, and our edge Worker beside other Workers, in one run.
  *
  * Each proxy alone on core 0 with one thread, origin and load on core 1; short rounds, proxies and workloads interleaved, the first round thrown away,
  * medians of the rest. Absolute figures wander with the machine: read the ratios.
@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ensure } from "../tools/ensure.ts";
 import type { Running } from "../tools/processes.ts";
-import { measure, median, type Round } from "./measure.ts";
+import { type EdgeFigures, measureEdge } from "./edge.ts";
+import { measure, medians, type Round } from "./measure.ts";
 import { envoy } from "./peers/envoy.ts";
 import { haproxy } from "./peers/haproxy.ts";
 import { missingNginx, nginx, startOrigin } from "./peers/nginx.ts";
@@ -34,7 +35,7 @@ const { values } = parseArgs({
 });
 
 if (values.help) {
-  process.stdout.write(`Usage: npm run bench -- [--quick] [--json FILE] [--rounds N] [--seconds S] [--only proxies|snapshot|propagation]
+  process.stdout.write(`Usage: npm run bench -- [--quick] [--json FILE] [--rounds N] [--seconds S] [--only proxies|snapshot|propagation|edge]
 
   --quick      two counted rounds of one second: under a minute
   --json FILE  write the figures as JSON
@@ -63,6 +64,9 @@ try {
   const propagation: Propagation | undefined = part("propagation")
     ? await measurePropagation(directory, values.quick ? 40 : 200, say)
     : undefined;
+  const edge: EdgeFigures | undefined = part("edge")
+    ? await measureEdge({ directory, rounds, seconds, quick: values.quick, say })
+    : undefined;
   const results: Results = {
     machine: machine(),
     rounds,
@@ -71,6 +75,7 @@ try {
     snapshot,
     missing,
     ...(propagation && { propagation }),
+    ...(edge && { edge }),
   };
   process.stdout.write(renderTables(results));
   process.stdout.write(barLines(results));
@@ -143,12 +148,7 @@ async function interleave(running: readonly Contender[]): Promise<Results["workl
   for (const [{ workload, peer }, all] of counted) {
     results[workload.name] = {
       ...results[workload.name],
-      [peer.name]: {
-        rps: median(all.map((r) => r.rps)),
-        cpuMicros: median(all.map((r) => r.cpuMicros)),
-        p99Ms: median(all.map((r) => r.p99Ms)),
-        rssMb: median(all.map((r) => r.rssMb)),
-      },
+      [peer.name]: medians(all),
     };
   }
   return results;

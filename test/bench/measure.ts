@@ -41,6 +41,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 }
 
+/** Of each figure by itself. */
+export function medians(all: readonly Round[]): Round {
+  const of = (figure: keyof Round) => median(all.map((round) => round[figure]));
+  return { rps: of("rps"), cpuMicros: of("cpuMicros"), p99Ms: of("p99Ms"), rssMb: of("rssMb") };
+}
+
 export function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? 0;

@@ -1,4 +1,5 @@
 /** The figures as tables, and against the bars that they are held to. */
+import type { EdgeFigures } from "./edge.ts";
 import type { Round } from "./measure.ts";
 import type { Propagation } from "./propagation.ts";
 import type { SnapshotTimes } from "./snapshot.ts";
@@ -18,6 +19,7 @@ export interface Results {
   readonly workloads: Readonly<Record<string, Readonly<Record<string, Round>>>>;
   readonly snapshot: Readonly<Record<string, SnapshotTimes>>;
   readonly propagation?: Propagation;
+  readonly edge?: EdgeFigures;
   /** Peers that could not run, and why. */
   readonly missing: Readonly<Record<string, string>>;
 }
@@ -25,7 +27,7 @@ export interface Results {
 export function renderTables(results: Results): string {
   const { machine } = results;
   const parts = [`\n${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, load ${machine.load}\n`];
-  for (const [name, proxies] of Object.entries(results.workloads)) parts.push(proxyTable(name, proxies));
+  for (const [name, proxies] of Object.entries(results.workloads)) parts.push(roundTable(name, proxies, "nginx"));
   for (const [name, reason] of Object.entries(results.missing)) parts.push(`${name}: missing: ${reason}\n`);
   if (Object.keys(results.snapshot).length > 0) {
     const rows = Object.entries(results.snapshot).map(([routes, times]) => [
@@ -45,11 +47,26 @@ export function renderTables(results: Results): string {
       `\ncommit to enforced on ${gateways} gateways, ${changes} changes: p50 ${p50Ms.toFixed(0)} ms, p99 ${p99Ms.toFixed(0)} ms\n`,
     );
   }
+  if (results.edge !== undefined) parts.push(edgeTables(results.edge));
   return parts.join("");
 }
 
-function proxyTable(name: string, proxies: Readonly<Record<string, Round>>): string {
-  const base = proxies["nginx"];
+function edgeTables({ workers, isolate, propagation }: EdgeFigures): string {
+  const { routes, cpuMs, firstCpuMs, memoryMb, bytes } = isolate;
+  const costs = [cpuMs.toFixed(1), firstCpuMs.toFixed(1), memoryMb.toFixed(1), String(Math.round(bytes / 1024))];
+  const times = (["widening", "narrowing"] as const).map((kind) => {
+    const { p50Ms, p99Ms } = propagation[kind];
+    return [kind, p50Ms.toFixed(0), p99Ms.toFixed(0)];
+  });
+  return [
+    roundTable("edge: Workers on workerd", workers, "pass-through"),
+    `\nedge: a snapshot in an isolate\n${grid(["routes", "CPU ms", "first, CPU ms", "MiB per isolate", "KiB"], [[String(routes), ...costs]])}`,
+    `\nedge: commit to the first request held against it, ${propagation.changes} changes of each class, ms\n${grid(["change", "p50", "p99"], times)}`,
+  ].join("");
+}
+
+function roundTable(name: string, proxies: Readonly<Record<string, Round>>, baseName: string): string {
+  const base = proxies[baseName];
   const rows = Object.entries(proxies).map(([peer, round]) => [
     peer,
     round.rps.toFixed(0),
@@ -59,7 +76,7 @@ function proxyTable(name: string, proxies: Readonly<Record<string, Round>>): str
     base === undefined ? "-" : (round.rps / base.rps).toFixed(2),
     base === undefined ? "-" : (round.cpuMicros / base.cpuMicros).toFixed(2),
   ]);
-  return `\n${name}\n${grid(["proxy", "requests/s", "CPU µs/request", "p99 ms", "RSS MiB", "rate / nginx", "CPU / nginx"], rows)}`;
+  return `\n${name}\n${grid(["proxy", "requests/s", "CPU µs/request", "p99 ms", "RSS MiB", `rate / ${baseName}`, `CPU / ${baseName}`], rows)}`;
 }
 
 interface Bar {
@@ -68,6 +85,19 @@ interface Bar {
   readonly bar: number;
   /** Whether more is better. */
   readonly atLeast: boolean;
+}
+
+function edgeBars({ workers, isolate, propagation }: EdgeFigures): readonly Bar[] {
+  const own = workers["tidegate"]?.rps;
+  const bare = workers["pass-through"]?.rps;
+  const rate = own === undefined || bare === undefined ? undefined : own / bare;
+  return [
+    { what: "edge, requests/s against a bare pass-through Worker", value: rate, bar: 0.8, atLeast: true },
+    { what: "edge, verify + compile of 5,000 routes, CPU ms", value: isolate.cpuMs, bar: 50, atLeast: false },
+    { what: "edge, MiB per isolate with 5,000 routes", value: isolate.memoryMb, bar: 40, atLeast: false },
+    { what: "edge, commit to enforced, p99 ms", value: propagation.widening.p99Ms, bar: 3_000, atLeast: false },
+    { what: "edge, a narrowing commit to enforced, p99 ms", value: propagation.narrowing.p99Ms, bar: 1_000, atLeast: false },
+  ];
 }
 
 /** Every bar, met or missed, with the figure. */
@@ -108,6 +138,7 @@ export function barLines(results: Results): string {
     { what: "verify + compile of 5,000 routes, ms", value: times && times.verifyMs + times.compileMs, bar: 50, atLeast: false },
     { what: "memory that 5,000 routes hold, MiB", value: times && mebibytes(times.heldBytes), bar: 40, atLeast: false },
     { what: "commit to enforced, p99 ms", value: results.propagation?.p99Ms, bar: 100, atLeast: false },
+    ...(results.edge === undefined ? [] : edgeBars(results.edge)),
   ];
   const lines = bars
     .filter((bar): bar is Bar & { readonly value: number } => bar.value !== undefined)

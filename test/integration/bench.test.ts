@@ -10,7 +10,7 @@ const tools = needs("nginx", "haproxy", "wrk", "envoy");
 
 /** That it runs and tells everything; what the figures are is for a quiet machine to say. */
 test.skipIf(tools.missing || availableParallelism() < 2)(
-  `the bench measures every proxy, snapshots and propagation in one run${tools.note}`,
+  `the bench measures every proxy, snapshots, propagation and the edge in one run${tools.note}`,
   { timeout: 240_000 },
   () => {
     const directory = mkdtempSync(join(tmpdir(), "tidegate-bench-test-"));
@@ -35,6 +35,11 @@ test.skipIf(tools.missing || availableParallelism() < 2)(
       expect(Object.keys(results.snapshot)).toEqual(["100", "1000", "5000"]);
       expect(results.snapshot["5000"]?.compileMs).toBeGreaterThan(0);
       expect(results.propagation).toMatchObject({ gateways: 10, changes: 40 });
+      expect(Object.keys(results.edge?.workers ?? {}).sort()).toEqual(["hono", "pass-through", "tidegate"]);
+      const { isolate, propagation } = results.edge ?? {};
+      for (const figure of [isolate?.cpuMs, isolate?.memoryMb, propagation?.widening.p99Ms, propagation?.narrowing.p99Ms]) {
+        expect(figure).toBeGreaterThan(0);
+      }
       expect(results.missing).toEqual({});
       expect(printed).toMatch(/plain, requests\/s against the bare relay/);
     } finally {

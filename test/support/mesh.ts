@@ -78,7 +78,7 @@ export class TestMesh {
     this.#api = new ApiClient(`http://127.0.0.1:${this.ports.api}`, readFileSync(join(state, "api.token"), "utf8").trim());
   }
 
-  async startGateway(pool: "ingress" | "egress"): Promise<void> {
+  async startGateway(pool: "ingress" | "egress", flags: readonly string[] = []): Promise<void> {
     const { token } = await this.api.post<JoinTokenResponse>("/join-tokens", { pool });
     const tokenFile = join(this.#directory, `${pool}.join-token`);
     writeFileSync(tokenFile, token, { mode: 0o600 });
@@ -96,6 +96,7 @@ export class TestMesh {
         "--threads",
         String(this.#threads),
       ],
+      ...flags,
     ]);
   }
 

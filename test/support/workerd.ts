@@ -33,8 +33,14 @@ function codeOf(entry: string): Promise<string> {
 /**
  * @param directory scratch folder; what `storage` names relative to it is made
  * @param env of the process, for bindings of kind `fromEnvironment`
+ * @param cpu processor to be pinned to
  */
-export async function startWorkerd(directory: string, config: TestWorkerd, env: NodeJS.ProcessEnv = {}): Promise<Running> {
+export async function startWorkerd(
+  directory: string,
+  config: TestWorkerd,
+  env: NodeJS.ProcessEnv = {},
+  cpu?: number,
+): Promise<Running> {
   mkdirSync(directory, { recursive: true });
   const workers = await Promise.all(
     config.workers.map(async ({ entry, ...worker }): Promise<WorkerdWorker> => {
@@ -50,6 +56,7 @@ export async function startWorkerd(directory: string, config: TestWorkerd, env: 
   if (!binary.ok) throw new Error(binary.error);
   const running = start("workerd", [binary.value, "serve", join(directory, "workerd.capnp"), "--experimental"], {
     env: { ...process.env, ...env },
+    ...(cpu !== undefined && { cpu }),
   });
   for (const { address } of config.sockets) await untilPort(running, Number(address.slice(address.lastIndexOf(":") + 1)));
   return running;

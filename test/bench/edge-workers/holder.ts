@@ -1,0 +1,46 @@
+/**
+ * Verifies and compiles the snapshot in a request's body as often as the query says, and holds the last outcome, as an isolate does. What it costs is
+ * measured from outside: a Worker's own clock stands still while it computes.
+ */
+import { compile, type Tables } from "../../../gateway/core/index.ts";
+import { acceptSnapshot, DEFAULT_SNAPSHOT_LIMITS, type HeldSnapshot, openRoot } from "../../../gateway/core/ir/index.ts";
+
+/** Bytes as base64. */
+export interface HolderWork {
+  readonly jws: string;
+  readonly chunks: Readonly<Record<string, string>>;
+  readonly root: string;
+  readonly pin: string;
+  readonly audience: string;
+  readonly nowS: number;
+}
+
+let held: { readonly snapshot: HeldSnapshot; readonly tables: Tables } | undefined;
+
+export default {
+  async fetch(request: Request): Promise<Response> {
+    if (request.method === "GET") return Response.json({ listeners: held?.tables.listeners.size ?? 0 });
+    const rounds = Number(new URL(request.url).searchParams.get("rounds") ?? 1);
+    const work: HolderWork = await request.json();
+    const chunks = new Map(Object.entries(work.chunks).map(([hash, text]) => [hash, fromBase64(text)]));
+    for (let round = 0; round < rounds; round += 1) held = await take(work, chunks);
+    return Response.json({ rounds });
+  },
+} satisfies ExportedHandler;
+
+async function take(work: HolderWork, chunks: ReadonlyMap<string, Uint8Array>): Promise<typeof held> {
+  const root = await openRoot(fromBase64(work.root), work.pin);
+  if (!root.ok) throw new Error(root.error.detail);
+  const accepted = await acceptSnapshot(fromBase64(work.jws), chunks, {
+    ...{ root: root.value, audience: work.audience, nowS: work.nowS, limits: DEFAULT_SNAPSHOT_LIMITS, clockSkewS: 30 },
+    ...{ accepted: undefined, floor: undefined, held: undefined, purpose: "update", gatewayId: "bench" },
+  });
+  if (accepted.kind !== "accepted") throw new Error(JSON.stringify(accepted));
+  const tables = compile(accepted.held.snapshot, "1.1", undefined);
+  if (!tables.ok) throw new Error(JSON.stringify(tables.error[0]));
+  return { snapshot: accepted.held, tables: tables.value };
+}
+
+function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+}

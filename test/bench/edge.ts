@@ -1,0 +1,145 @@
+/**
+ * The edge on plain `workerd serve`: our ingress Worker with a thousand routes and a quota beside a bare pass-through Worker and a router Worker; what
+ * a snapshot costs an isolate; how long a change takes to a site. Requests go from core 1 to core 0, as for the other proxies.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { TestSite } from "../support/edge-site.ts";
+import { TestMesh } from "../support/mesh.ts";
+import { startWorkerd } from "../support/workerd.ts";
+import { ensure } from "../tools/ensure.ts";
+import type { Running } from "../tools/processes.ts";
+import { type IsolateFigures, measureIsolates } from "./edge-isolates.ts";
+import { type EdgePropagation, measureEdgePropagation } from "./edge-propagation.ts";
+import { measure, medians, type Round } from "./measure.ts";
+import { missingNginx, startOrigin } from "./peers/nginx.ts";
+import { QUOTA_PER_SECOND } from "./workload.ts";
+
+export interface EdgeFigures {
+  /** By Worker: `tidegate`, `pass-through`, `hono`. */
+  readonly workers: Readonly<Record<string, Round>>;
+  readonly isolate: IsolateFigures;
+  readonly propagation: EdgePropagation;
+}
+
+export interface EdgeOptions {
+  readonly directory: string;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly quick: boolean;
+  readonly say: (text: string) => void;
+}
+
+const EDGE_CPU = 0;
+const LOAD_CPU = 1;
+const ORIGIN_PORT = 19_300;
+const PASS_THROUGH_PORT = 19_301;
+const ROUTER_PORT = 19_302;
+/** As many as the router Worker has. */
+const ROUTES = 1_000;
+const PATH = `/r${Math.floor(ROUTES * 0.7)}/item`;
+
+export async function measureEdge(options: EdgeOptions): Promise<EdgeFigures> {
+  const { directory, quick, say } = options;
+  const workers = await measureWorkers(options);
+  say(`edge: snapshots in isolates`);
+  const isolate = await measureIsolates(join(directory, "edge-isolates"), quick ? 5 : 20);
+  const changes = quick ? 10 : 100;
+  say(`edge: ${changes} changes of each class to a site`);
+  const propagation = await measureEdgePropagation(join(directory, "edge-propagation"), changes);
+  return { workers, isolate, propagation };
+}
+
+async function measureWorkers({ directory, rounds, seconds, say }: EdgeOptions): Promise<Record<string, Round>> {
+  for (const reason of [missingNginx(), ensure("wrk").kind === "missing" ? "wrk is missing" : undefined]) {
+    if (reason !== undefined) throw new Error(`edge: ${reason}`);
+  }
+  const origin = await startOrigin(directory, ORIGIN_PORT, LOAD_CPU);
+  const home = join(directory, "edge-load");
+  const mesh = await TestMesh.prepare({ directory: home, declared: [80], settings: "  accessLog: { enabled: false }\n" });
+  const site = await TestSite.prepare({ directory: home, gateway: "bench" });
+  const peers: Running[] = [];
+  try {
+    writeFileSync(join(mesh.config, "bench.yaml"), [routes(), site.yaml].join("---\n"));
+    await mesh.startControl();
+    await site.start(mesh.api, { cpu: EDGE_CPU });
+    const passThrough = await peer("pass-through", PASS_THROUGH_PORT, directory);
+    peers.push(passThrough);
+    const router = await peer("hono-router", ROUTER_PORT, directory);
+    peers.push(router);
+    const subjects = [
+      { name: "tidegate", process: site.running, port: site.port },
+      { name: "pass-through", process: passThrough, port: PASS_THROUGH_PORT },
+      { name: "hono", process: router, port: ROUTER_PORT },
+    ];
+    const counted = new Map<string, Round[]>();
+    for (let round = 0; round <= rounds; round += 1) {
+      say(`edge: round ${round} of ${rounds}${round === 0 ? " (thrown away)" : ""}`);
+      for (const { name, process, port } of subjects) {
+        const result = await measure(process, `http://127.0.0.1:${port}${PATH}`, seconds, LOAD_CPU);
+        if (round > 0) counted.set(name, [...(counted.get(name) ?? []), result]);
+      }
+    }
+    return Object.fromEntries([...counted].map(([name, all]) => [name, medians(all)]));
+  } finally {
+    await Promise.all([...peers, site, mesh, origin].map((one) => one.stop()));
+  }
+}
+
+async function peer(name: string, port: number, directory: string): Promise<Running> {
+  const folder = join(directory, `edge-${name}`);
+  mkdirSync(folder, { recursive: true });
+  const origin = { kind: "text" as const, value: `http://127.0.0.1:${ORIGIN_PORT}` };
+  return await startWorkerd(
+    folder,
+    {
+      workers: [{ name, entry: `test/bench/edge-workers/${name}.ts`, bindings: { ORIGIN: origin } }],
+      sockets: [{ name: "http", address: `127.0.0.1:${port}`, service: name }],
+      allowNetworks: ["127.0.0.0/8"],
+    },
+    {},
+    EDGE_CPU,
+  );
+}
+
+/** The origin stands on the internet as far as the mesh knows, so that nothing is between it and the Worker. */
+function routes(): string {
+  // The origin's own name as Host: the Worker then fetches by URL, as the others do.
+  const send = `rewrite: { authority: "127.0.0.1:${ORIGIN_PORT}" }, route: [{ destination: { host: origin.bench.local, port: { number: 80 } } }]`;
+  const route = (i: number) => `    - { name: r${i}, match: [{ uri: { prefix: /r${i}/ } }], ${send} }`;
+  return `apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: bench, namespace: test }
+spec:
+  selector: { istio: ingressgateway }
+  servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ["*"] }]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: origin, namespace: test }
+spec:
+  hosts: [origin.bench.local]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{ number: 80, name: http, protocol: HTTP, targetPort: ${ORIGIN_PORT} }]
+  endpoints: [{ address: 127.0.0.1 }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: bench, namespace: test }
+spec:
+  hosts: ["*"]
+  gateways: [bench]
+  http:
+${Array.from({ length: ROUTES }, (_, i) => route(i)).join("\n")}
+---
+apiVersion: mesh.tidegate.dev/v1
+kind: Quota
+metadata: { name: bench, namespace: test }
+spec:
+  targets: [{ kind: VirtualService, name: bench }]
+  key: [{ clientIP: {} }]
+  limits: [{ name: most, requests: ${QUOTA_PER_SECOND}, per: 1s }]
+  headers: none
+`;
+}
