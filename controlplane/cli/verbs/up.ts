@@ -84,11 +84,12 @@ async function up(plan: UpPlan, folder: string, flags: UpFlags, context: CliCont
     }
     for (const { name, command, cwd } of plan.programs) child(name, command, cwd);
     if (site !== undefined) supervisor.start(await siteChild(site, { api, state, logs, env: childEnv(context.env) }));
+    if (site !== undefined) await until(`edge site ${site.facts.name}`, ending, () => siteReady(site.port, site.facts));
+    const wanted = [...pools.map(({ name }) => name), ...(site === undefined ? [] : [site.facts.audience])];
     const gateways = await until("the gateways", ending, async () => {
       const all = (await api.get<StatusResponse>("/status")).pools.flatMap((pool) => pool.gateways);
-      return pools.every(({ name }) => all.some((one) => one.pool === name && SETTLED.has(one.state))) ? all : undefined;
+      return wanted.every((name) => all.some((one) => one.pool === name && SETTLED.has(one.state))) ? all : undefined;
     });
-    if (site !== undefined) await until(`edge site ${site.facts.name}`, ending, () => siteReady(site.port, site.facts));
     supervisor.steady();
     const tookMs = Math.round(performance.now() - started);
     terminal.out(summary(terminal, { plan, site, folder, ports, listeners: await reportedListeners(ports), tookMs }));
