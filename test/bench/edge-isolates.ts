@@ -27,7 +27,7 @@ export interface IsolateFigures {
 }
 
 const ROUTES = 5_000;
-const WARM_UP = 5;
+const WARM_UP = 15;
 /** Isolates that share one process: their mean evens out what the process does besides. */
 const ISOLATES = 4;
 /** For the garbage of verifying and compiling to be given back. */
