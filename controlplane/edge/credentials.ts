@@ -1,5 +1,6 @@
 /** Credentials that the egress gateway of a site puts into requests: which ones its policies name, and under which name its Worker finds each. */
 import { z } from "zod";
+import { secretBinding } from "../../gateway/core/ir/index.ts";
 import { fail, type Issue, ok, type Result } from "../../gateway/core/result.ts";
 import { secretDirectory } from "../secrets.ts";
 import type { SiteObject } from "./site.ts";
@@ -30,12 +31,7 @@ export function injectedCredentials(policies: readonly SiteObject[]): readonly C
       ({ fromSecret }): CredentialRef => ({ namespace, ...fromSecret, wantedBy: `EgressPolicy ${namespace}/${name}` }),
     );
   });
-  return [...new Map(all.map((one) => [credentialVariable(one), one])).values()];
-}
-
-/** `SECRET_<NAMESPACE>_<NAME>_<KEY>`: upper case, and `_` for what an identifier cannot have. */
-export function credentialVariable({ namespace, name, key }: Omit<CredentialRef, "wantedBy">): string {
-  return `SECRET_${[namespace, name, key].map((part) => part.toUpperCase().replace(/[^A-Z0-9]/g, "_")).join("_")}`;
+  return [...new Map(all.map((one) => [secretBinding(one), one])).values()];
 }
 
 /** Their values by the Worker's name for them. */
@@ -45,7 +41,7 @@ export function readCredentials(secrets: string, refs: readonly CredentialRef[])
   const values: Record<string, string> = {};
   for (const ref of refs) {
     const secret = reader.read(ref);
-    if (secret.ok) values[credentialVariable(ref)] = secret.value.reveal();
+    if (secret.ok) values[secretBinding(ref)] = secret.value.reveal();
     else {
       const { kind, message } = secret.error;
       issues.push({

@@ -4,7 +4,7 @@
  * Never talks to a site (that is distribution's), and never holds a secret longer than it takes to write it where it is wanted.
  */
 export { type Bundle, bundleProblem, bundleWorker, MAX_WORKER_GZIP_BYTES } from "./bundle.ts";
-export { type CredentialRef, credentialVariable, injectedCredentials, readCredentials } from "./credentials.ts";
+export { type CredentialRef, injectedCredentials, readCredentials } from "./credentials.ts";
 export { loopbackPort, type SiteFacts, type SiteObject, type SiteTrust, siteFacts } from "./site.ts";
 export { CONFIG_FILE, ENVIRONMENT_FILE, environmentFile, siteReadme, writePrivate, writeSiteConfig } from "./site-files.ts";
 export {

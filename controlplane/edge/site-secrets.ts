@@ -6,12 +6,9 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
+import { userBinding } from "../../gateway/core/ir/index.ts";
 import { fail, type Issue, ok, type Result } from "../../gateway/core/result.ts";
 import { secretDirectory } from "../secrets.ts";
-
-function userBinding(user: string): string {
-  return `PROXY_TOKEN_${user.toUpperCase().replace(/[^A-Z0-9_]/g, "_")}`;
-}
 
 /** File name in the secret's folder, and the name under which a Worker finds it. */
 export const SITE_SECRETS = {

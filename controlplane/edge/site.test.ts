@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { secretBinding } from "../../gateway/core/ir/index.ts";
 import { bundleProblem, MAX_WORKER_GZIP_BYTES } from "./bundle.ts";
-import { credentialVariable, injectedCredentials, readCredentials } from "./credentials.ts";
+import { injectedCredentials, readCredentials } from "./credentials.ts";
 import { loopbackPort, siteFacts, siteVariables } from "./site.ts";
 import { environmentFile, siteReadme } from "./site-files.ts";
 import { type SiteRuntime, siteWorkerd } from "./site-workerd.ts";
@@ -81,7 +82,7 @@ describe("credentials that a site injects", () => {
 
   test("each once, under the Worker's name for it", () => {
     const found = injectedCredentials(policies);
-    expect(found.map(credentialVariable)).toEqual(["SECRET_SHOP_STRIPE_EU_API_TOKEN"]);
+    expect(found.map(secretBinding)).toEqual(["SECRET_SHOP_STRIPE_EU_API_TOKEN"]);
   });
 
   test("read from the folder of secrets, or the file to write is named", () => {

@@ -3,7 +3,7 @@
  * ingress Worker as a server of its own, by which its address no longer depends on the URL. The address is looked up when workerd
  * starts, so servers that a URL can reach are left to it.
  */
-import type { Cluster, Endpoint, ForwardAction, Snapshot } from "../../gateway/core/ir/index.ts";
+import { type Cluster, type Endpoint, type ForwardAction, type Snapshot, upstreamBinding } from "../../gateway/core/ir/index.ts";
 
 export interface SiteUpstream {
   /** Under which the Worker looks for it. */
@@ -59,11 +59,6 @@ function upstreamOf({ tls }: Cluster, { address, port }: Endpoint): SiteUpstream
     address: `${bracketed(address)}:${port}`,
     certificateHost: tls === undefined ? undefined : (tls.serverName ?? address),
   };
-}
-
-/** `UPSTREAM_<HOST>_<PORT>`, as the ingress Worker spells it. */
-function upstreamBinding(address: string, port: number): string {
-  return `UPSTREAM_${address.toUpperCase().replace(/[^A-Z0-9]/g, "_")}_${port}`;
 }
 
 /** Host as a URL to the endpoint has it: the scheme's own port is not written (RFC 9110 4.2.3). */

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { UpstreamTarget } from "../core/index.ts";
+import { upstreamBinding } from "../core/ir/index.ts";
 import { failureOf } from "./fetch-failure.ts";
-import { bindingName, Upstreams } from "./upstream.ts";
+import { Upstreams } from "./upstream.ts";
 
 const pool = { connectTimeoutMs: 1, idleTimeoutMs: 1, maxConnections: 1, maxPendingRequests: 1, maxRequestsPerConnection: 0 };
 const tls = { mode: "simple", subjectAltNames: [], minVersion: "TLSv1.2", insecureSkipVerify: false } as const;
@@ -59,8 +60,8 @@ describe("an endpoint as a URL", () => {
   });
 
   test("names of bindings", () => {
-    expect(bindingName("origin-1.example.com", 443)).toBe("UPSTREAM_ORIGIN_1_EXAMPLE_COM_443");
-    expect(bindingName("2001:db8::1", 80)).toBe("UPSTREAM_2001_DB8__1_80");
+    expect(upstreamBinding("origin-1.example.com", 443)).toBe("UPSTREAM_ORIGIN_1_EXAMPLE_COM_443");
+    expect(upstreamBinding("2001:db8::1", 80)).toBe("UPSTREAM_2001_DB8__1_80");
   });
 });
 

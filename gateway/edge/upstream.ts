@@ -7,6 +7,7 @@
  * Addresses instead of names work only self-hosted. Translation refuses routes that need more.
  */
 import { parseAddress, type RequestHead, sameAuthority, type UpstreamTarget } from "../core/index.ts";
+import { upstreamBinding } from "../core/ir/index.ts";
 
 export type UpstreamCall =
   | { readonly kind: "call"; readonly url: string; readonly fetcher: UpstreamFetcher }
@@ -48,14 +49,14 @@ export class Upstreams {
     if (bound !== undefined) return { kind: "call", url: `${scheme}://${head.authority}${head.target}`, fetcher: bound };
     if (!this.#options.allowAddresses && parseAddress(address) !== undefined) {
       return refused(
-        `${address} is an IP address, and this runtime reaches names only: name the endpoint, or bind ${bindingName(address, port)}`,
+        `${address} is an IP address, and this runtime reaches names only: name the endpoint, or bind ${upstreamBinding(address, port)}`,
       );
     }
     const own = `${address.includes(":") ? `[${address}]` : address}:${port}`;
     if (ownHost) return { kind: "call", url: `${scheme}://${own}${head.target}`, fetcher: INTERNET };
     if (!sameAuthority(own, head.authority, scheme)) {
       return refused(
-        `the origin would be told ${own} for its Host instead of ${head.authority}: set the route's authority to the endpoint's name, or bind ${bindingName(address, port)}`,
+        `the origin would be told ${own} for its Host instead of ${head.authority}: set the route's authority to the endpoint's name, or bind ${upstreamBinding(address, port)}`,
       );
     }
     return { kind: "call", url: `${scheme}://${head.authority}${head.target}`, fetcher: INTERNET };
@@ -64,7 +65,7 @@ export class Upstreams {
   #bound(address: string, port: number): UpstreamFetcher | undefined {
     const key = `${address}|${port}`;
     if (this.#bindings.has(key)) return this.#bindings.get(key);
-    const value = this.#env[bindingName(address, port)];
+    const value = this.#env[upstreamBinding(address, port)];
     const fetcher = isFetcher(value) ? value : undefined;
     if (this.#bindings.size >= MAX_KNOWN_ENDPOINTS) this.#bindings.clear();
     this.#bindings.set(key, fetcher);
@@ -75,11 +76,6 @@ export class Upstreams {
 /** Endpoints whose binding is remembered; more, and remembering starts over. */
 const MAX_KNOWN_ENDPOINTS = 4_096;
 const INTERNET: UpstreamFetcher = { fetch: (input, init) => fetch(input, init) };
-
-/** `UPSTREAM_ORIGIN_EXAMPLE_COM_443`: upper case, anything but letters and digits as `_`. */
-export function bindingName(address: string, port: number): string {
-  return `UPSTREAM_${address.toUpperCase().replace(/[^A-Z0-9]/g, "_")}_${port}`;
-}
 
 function refused(reason: string): UpstreamCall {
   return { kind: "refused", reason };

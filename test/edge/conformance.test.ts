@@ -9,7 +9,7 @@ import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ErrorCode } from "../../gateway/core/error.ts";
 import type { RequestHead } from "../../gateway/core/http/message.ts";
-import { bindingName } from "../../gateway/edge/upstream.ts";
+import { upstreamBinding } from "../../gateway/core/ir/index.ts";
 import type { Case } from "../conformance/case.ts";
 import { CASES } from "../conformance/cases/index.ts";
 import { compareSeen, compareTold, type Seen } from "../conformance/compare.ts";
@@ -40,7 +40,7 @@ beforeAll(async () => {
   for (const name of ENDPOINTS) external[name] = { address: `127.0.0.1:${await origins.port(name)}` };
   const bindings = ENDPOINTS.map((name) => {
     const [address = "", port = ""] = name.split(":");
-    return [bindingName(address, Number(port)), { kind: "service", service: name }] as const;
+    return [upstreamBinding(address, Number(port)), { kind: "service", service: name }] as const;
   });
   const service = "conformance";
   workerd = await startWorkerd(directory, {

@@ -7,8 +7,14 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chunkSnapshot } from "../../controlplane/snapshot/index.ts";
-import { DEFAULT_SETTINGS, type Manifest, type QuotaPolicy, type Route, type Snapshot } from "../../gateway/core/ir/index.ts";
-import { bindingName } from "../../gateway/edge/upstream.ts";
+import {
+  DEFAULT_SETTINGS,
+  type Manifest,
+  type QuotaPolicy,
+  type Route,
+  type Snapshot,
+  upstreamBinding,
+} from "../../gateway/core/ir/index.ts";
 import { forward, only, prefix, route, routes, snapshot, virtualHost } from "../conformance/build.ts";
 import { eventually, freePort, listening, RawClient } from "../support/gateway.ts";
 import { type Keys, makeKey, manifestOf, pinOf, rootDocument, signManifest, signRoot } from "../support/snapshots.ts";
@@ -64,7 +70,7 @@ beforeAll(async () => {
     RELAY: { kind: "durableObject", className: "SnapshotRelay" },
     BANK: { kind: "durableObject", className: "QuotaBank" },
     TUNNELS: { kind: "durableObject", className: "SnapshotRelay" },
-    [bindingName("10.0.0.1", 80)]: { kind: "service", service: "origin" },
+    [upstreamBinding("10.0.0.1", 80)]: { kind: "service", service: "origin" },
     ...Object.fromEntries(Object.entries(TOKENS).map(([name, value]) => [name, { kind: "text", value }] as const)),
   };
   const entry = "test/edge/workers/ingress.ts";

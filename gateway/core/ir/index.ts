@@ -15,7 +15,7 @@ export type * from "./policy.ts";
 export * from "./relay.ts";
 export type * from "./route.ts";
 export * from "./settings.ts";
-export { secretBinding, userBinding } from "./site-bindings.ts";
+export { secretBinding, upstreamBinding, userBinding } from "./site-bindings.ts";
 export {
   followRoots,
   nextRoot,

@@ -14,6 +14,11 @@ export function userBinding(user: string): string {
   return `PROXY_TOKEN_${spelled(user)}`;
 }
 
+/** The binding by which a Worker reaches an endpoint where its `fetch` cannot: `UPSTREAM_<HOST>_<PORT>`. */
+export function upstreamBinding(address: string, port: number): string {
+  return `UPSTREAM_${spelled(address)}_${port}`;
+}
+
 function spelled(text: string): string {
   return text.toUpperCase().replace(/[^A-Z0-9_]/g, "_");
 }
