@@ -3,7 +3,7 @@ import type { FileReader } from "./config/index.ts";
 import type { Problem } from "./config/resource.ts";
 import { statePaths } from "./layout.ts";
 import { mergeDocuments } from "./offline-set.ts";
-import { agesOf, meshOf, runPipeline, siteSizes } from "./pipeline.ts";
+import { agesOf, meshOf, rolloutAfterS, runPipeline, siteSizes } from "./pipeline.ts";
 import { readProxyUsers } from "./proxy-users.ts";
 import { secretDirectory } from "./secrets.ts";
 import { readSiteKeys } from "./site-keys.ts";
@@ -70,7 +70,7 @@ export async function buildSnapshots(options: OfflineOptions): Promise<OfflineOu
   const published: Published[] = [];
   for (const { pool, snapshot } of output.pools) {
     if (!options.pools.includes(pool.name)) continue;
-    const outcome = await publisher.publish(pool.name, snapshot);
+    const outcome = await publisher.publish(pool.name, snapshot, { afterS: rolloutAfterS(output.mesh, pool) });
     if (outcome.kind === "refused") {
       const failure = outcome.issues.map(({ path, problem }) => `${path}: ${problem}`).join("; ");
       return { published, problems, pools, failure: `pool ${pool.name}: ${failure}` };

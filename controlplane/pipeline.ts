@@ -77,6 +77,12 @@ export function agesOf(mesh: MeshConfigSpec): SectionAges {
   return { routes: age(routes), egress: age(egress), quota: age(quota) };
 }
 
+/** Seconds after signing at which the pool takes a change; 0: at once. */
+export function rolloutAfterS({ rollout }: MeshConfigSpec, { site }: TranslatedPool): number {
+  const cohort = rollout.cohorts.find(({ name }) => name === site?.spec.cohort);
+  return Math.ceil((cohort?.after ?? 0) / 1000);
+}
+
 /** Room is short at the edge: what a site's snapshots may have. */
 export function siteSizes({ pools }: PipelineOutput): ReadonlyMap<string, SizeLimits> {
   return new Map(pools.flatMap(({ pool }) => (pool.site === undefined ? [] : [[pool.name, EDGE_SIZE_LIMITS]])));

@@ -137,6 +137,19 @@ test("a site is a pool: signed for its audience, in the history, in the status, 
   });
 });
 
+test("sites of a cohort take a change when it is theirs; everybody else at once", async () => {
+  const mesh = object("MeshConfig", "mesh", { rollout: { cohorts: [{ name: "canary" }, { name: "rest", after: "10m" }] } });
+  makeKey();
+  const notBefore = (pool: string) => current(pool)?.manifest.rollout.notBefore;
+  expect(await apply(mesh, ...SHOP, site({ cohort: "rest" }))).toEqual([]);
+  expect([notBefore("edge-eu"), notBefore("ingress")]).toEqual([NOW_S + 600, 0]);
+  expect(await apply(site({ cohort: "canary" }))).toEqual([]);
+  expect(notBefore("edge-eu")).toBe(0);
+  expect(await apply(site({ cohort: "west" }))).toEqual([
+    'warning EdgeSite spec.cohort: there is no cohort "west" in MeshConfig\'s rollout.cohorts, so the site takes changes at once; it lists canary, rest',
+  ]);
+});
+
 test("a site's older snapshot is published again by a rollback", async () => {
   makeKey();
   await apply(...SHOP, site());

@@ -6,7 +6,7 @@ import { type ConfigSet, type ConfigStore, type ResourceOf, refOf } from "./conf
 import { type ObjectRef, type Problem, refKey } from "./config/resource.ts";
 import type { SiteSnapshot, SiteSnapshots, SnapshotReader } from "./distribute/index.ts";
 import type { Log } from "./log.ts";
-import { agesOf, type PipelineOutput, runPipeline, siteSizes, type TranslatedPool } from "./pipeline.ts";
+import { agesOf, type PipelineOutput, rolloutAfterS, runPipeline, siteSizes, type TranslatedPool } from "./pipeline.ts";
 import { readProxyUsers } from "./proxy-users.ts";
 import type { SecretReader } from "./secrets.ts";
 import { readSiteKeys } from "./site-keys.ts";
@@ -186,7 +186,7 @@ export class Publishing implements SnapshotReader, SiteSnapshots {
       publisher.useSizeLimits(siteSizes(output));
       for (const { pool, snapshot, programmed } of output.pools) {
         if (!this.#records.has(pool.name)) await this.#lookBack(pool.name);
-        const outcome = await publisher.publish(pool.name, snapshot);
+        const outcome = await publisher.publish(pool.name, snapshot, { afterS: rolloutAfterS(output.mesh, pool) });
         if (outcome.kind === "refused") {
           await this.#refused(pool, reasonOf(outcome));
           continue;

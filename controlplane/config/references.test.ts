@@ -66,6 +66,15 @@ test("targets of quotas", () => {
   ]);
 });
 
+test("cohorts of sites", () => {
+  const site = object("EdgeSite", "{ url: 'https://e.example', egress: true, cohort: canary }");
+  const mesh = object("MeshConfig", "{ rollout: { cohorts: [{ name: canary, after: 5m }] } }");
+  expect(check([site, mesh])).toEqual([]);
+  expect(check([site])).toEqual([
+    'EdgeSite default/x: spec.cohort: there is no cohort "canary" in MeshConfig\'s rollout.cohorts, so the site takes changes at once; it lists none',
+  ]);
+});
+
 test("proxy users are checked where they are known; selectors have to select", () => {
   const policy = object("EgressPolicy", "{ from: [{ proxyUser: u }] }");
   expect(check([policy])).toEqual([]);

@@ -26,6 +26,7 @@ class ReferenceCheck {
   readonly problems: Problem[] = [];
   private readonly byKey = new Map<string, AnyResource>();
   private readonly hosts = new Set<string>();
+  private readonly cohorts = new Set<string>();
   /** Host → subset names, over all DestinationRules. */
   private readonly subsets = new Map<string, Set<string>>();
   private readonly options: ReferenceOptions;
@@ -37,6 +38,7 @@ class ReferenceCheck {
       this.byKey.set(refKey(refOf(resource)), resource);
       if (resource.kind === "ServiceEntry") for (const host of resource.spec.hosts) this.hosts.add(host);
       if (resource.kind === "DestinationRule") this.collectSubsets(resource);
+      if (resource.kind === "MeshConfig") for (const { name } of resource.spec.rollout.cohorts) this.cohorts.add(name);
     }
   }
 
@@ -228,6 +230,13 @@ class ReferenceCheck {
   }
 
   private edgeSite({ spec }: ResourceOf<"EdgeSite">): void {
+    if (spec.cohort !== undefined && !this.cohorts.has(spec.cohort)) {
+      const known = this.cohorts.size === 0 ? "it lists none" : `it lists ${[...this.cohorts].join(", ")}`;
+      this.warn(
+        ["cohort"],
+        `there is no cohort "${spec.cohort}" in MeshConfig's rollout.cohorts, so the site takes changes at once; ${known}`,
+      );
+    }
     spec.gateways.forEach(({ name, namespace = this.namespace }, index) => {
       if (this.find("Gateway", namespace, name)) return;
       this.warn(

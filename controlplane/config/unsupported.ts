@@ -251,7 +251,7 @@ export const UNSUPPORTED: { readonly [Kind in KindName]: readonly UnsupportedRul
   ],
   Quota: quotaRules(),
   EgressPolicy: egressRules(),
-  EdgeSite: [{ field: "spec.cohort", effect: "nothing", instead: "every site gets a snapshot at once" }],
+  EdgeSite: [],
   MeshConfig: [
     {
       field: "spec.outboundTrafficPolicy",

@@ -82,6 +82,22 @@ describe("publishing", () => {
     expect(await to.publish("edge", wide)).toMatchObject({ policyClass: "widening" });
   });
 
+  test("a delay begins with each change, is not begun again by the same content, and does not hold up what narrows egress", async () => {
+    const to = await publisher();
+    const later = { afterS: 600 };
+    const notBefore = async (snapshot: Snapshot, rollout = later) =>
+      published(await to.publish("edge", snapshot, rollout)).manifest.rollout.notBefore;
+    const wide = egressConfig([egressRule({ ports: [443, 8443] })]);
+    expect(await notBefore(small(3, { egress: wide }))).toBe(NOW_S + 600);
+    clock.ms += 60_000;
+    expect(await to.publish("edge", small(3, { egress: wide }), later)).toMatchObject({ kind: "unchanged" });
+    expect(await notBefore(small(4, { egress: wide }))).toBe(NOW_S + 660);
+    expect(await notBefore(small(4, { egress: egressConfig([egressRule()]) }))).toBe(0);
+    expect(await notBefore(small(5, { egress: egressConfig([egressRule()]) }))).toBe(NOW_S + 660);
+    // The delay is over for what waits, too.
+    expect(await notBefore(small(5, { egress: egressConfig([egressRule()]) }), { afterS: 0 })).toBe(0);
+  });
+
   test("a widening without enough signatures, or without any key, is refused and takes no version", async () => {
     keys = await ring({ onlineKeys: 2, wideningThreshold: 2 });
     keys = { ...keys, signers: keys.signers.slice(0, 1) };

@@ -26,7 +26,16 @@ import { isPoolName, type SnapshotHistory, type StoredManifest, type VersionId }
 import type { KeyRing } from "./keys.ts";
 import { signDocument } from "./sign.ts";
 import { chunkSizeIssues, manifestSizeIssues, type SizeLimits } from "./size.ts";
-import { DEFAULT_AGES, EVERYWHERE_AT_ONCE, makeManifest, nextVersion, renewAtS, type SectionAges } from "./version.ts";
+import {
+  DEFAULT_AGES,
+  EVERYWHERE_AT_ONCE,
+  isRollout,
+  makeManifest,
+  nextVersion,
+  type Rollout,
+  renewAtS,
+  type SectionAges,
+} from "./version.ts";
 
 export interface PublisherOptions {
   readonly history: SnapshotHistory;
@@ -109,7 +118,7 @@ export class SnapshotPublisher {
   }
 
   /** Gives the snapshot out as a new version, unless it is what the pool has and that is still fresh. */
-  async publish(pool: string, snapshot: Snapshot, rollout: Manifest["rollout"] = EVERYWHERE_AT_ONCE): Promise<PublishOutcome> {
+  async publish(pool: string, snapshot: Snapshot, rollout: Rollout = EVERYWHERE_AT_ONCE): Promise<PublishOutcome> {
     if (!isPoolName(pool)) return refusedPool();
     return this.#inTurn(() => this.#publish(pool, snapshot, rollout));
   }
@@ -136,7 +145,7 @@ export class SnapshotPublisher {
     });
   }
 
-  async #publish(name: string, snapshot: Snapshot, rollout: Manifest["rollout"]): Promise<PublishOutcome> {
+  async #publish(name: string, snapshot: Snapshot, rollout: Rollout): Promise<PublishOutcome> {
     const pool = await this.#pool(name);
     const chunks = chunkSnapshot(snapshot);
     const nowS = Math.floor(this.#clock.unixMs() / 1_000);
@@ -158,32 +167,25 @@ export class SnapshotPublisher {
     return { kind: "published", published: made.value.published, policyClass: manifest.policyClass };
   }
 
-  #isFresh({ published, state }: PoolState, chunks: readonly Chunk[], rollout: Manifest["rollout"], nowS: number): boolean {
+  #isFresh({ published, state }: PoolState, chunks: readonly Chunk[], rollout: Rollout, nowS: number): boolean {
     const { manifest } = published;
     const sameContent =
       canonicalJson(chunkRefs(manifest).toSorted(byKindAndName)) ===
       canonicalJson(chunks.map(({ ref }) => ref).toSorted(byKindAndName));
     const sameTerms =
       state.rootHash === this.#keys.root.hash &&
-      canonicalJson(manifest.rollout) === canonicalJson(rollout) &&
-      canonicalJson(makeManifest({ ...this.#terms(manifest), chunks, rollout }).sections) === canonicalJson(manifest.sections);
+      isRollout(manifest, rollout) &&
+      canonicalJson(makeManifest({ ...this.#terms(manifest), chunks }).sections) === canonicalJson(manifest.sections);
     return sameContent && sameTerms && nowS < renewAtS(manifest) && nowS >= manifest.iat;
   }
 
   /** What a manifest signed at the same moment would say today. */
   #terms(manifest: Manifest) {
-    const { iss, aud: pool, epoch, version, prevHash, iat: nowS, policyClass } = manifest;
-    return { iss, pool, epoch, version, prevHash, nowS, policyClass, ages: this.#ages };
+    const { iss, aud: pool, epoch, version, prevHash, iat: nowS, policyClass, rollout } = manifest;
+    return { iss, pool, epoch, version, prevHash, nowS, policyClass, rollout, ages: this.#ages };
   }
 
-  #manifest(
-    name: string,
-    pool: Pool,
-    snapshot: Snapshot,
-    chunks: readonly Chunk[],
-    rollout: Manifest["rollout"],
-    nowS: number,
-  ): Manifest {
+  #manifest(name: string, pool: Pool, snapshot: Snapshot, chunks: readonly Chunk[], rollout: Rollout, nowS: number): Manifest {
     const { document } = this.#keys.root;
     const last = pool.current?.state;
     const { version, prevHash } = nextVersion(document.epoch, last, pool.highest);
@@ -196,11 +198,20 @@ export class SnapshotPublisher {
       nowS,
       ages: this.#ages,
       chunks,
-      rollout,
+      rollout: EVERYWHERE_AT_ONCE,
     };
     const draft = makeManifest({ ...input, policyClass: "widening" });
     const policyClass = classifyChange(pool.current?.held, { manifest: draft, snapshot });
-    return { ...draft, policyClass };
+    return { ...draft, policyClass, rollout: this.#rolloutOf(pool, draft, policyClass, rollout) };
+  }
+
+  /** What closes a way out must not wait for anybody. */
+  #rolloutOf({ current }: Pool, draft: Manifest, policyClass: PolicyClass, wanted: Rollout): Manifest["rollout"] {
+    if (!("afterS" in wanted)) return wanted;
+    const held = current?.published.manifest.sections.egress.chunks ?? [];
+    const narrows = policyClass === "narrowing" && canonicalJson(held) !== canonicalJson(draft.sections.egress.chunks);
+    if (wanted.afterS === 0 || narrows) return EVERYWHERE_AT_ONCE;
+    return { ...EVERYWHERE_AT_ONCE, notBefore: draft.iat + wanted.afterS };
   }
 
   /** Signs with every key at hand, then judges the result as a gateway that holds the last version would. */

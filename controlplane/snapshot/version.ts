@@ -22,6 +22,16 @@ export const DEFAULT_AGES: SectionAges = {
 
 export const EVERYWHERE_AT_ONCE: Manifest["rollout"] = { salt: "", percent: 100, notBefore: 0 };
 
+/** To whom a snapshot goes when: by the manifest's own words, or to all some time after it was signed (a change that only narrows egress: at once). */
+export type Rollout = Manifest["rollout"] | { readonly afterS: number };
+
+/** Whether what a manifest says is what is wanted: a delay that it has begun with is not begun again. */
+export function isRollout(manifest: Manifest, wanted: Rollout): boolean {
+  const { salt, percent, notBefore } = manifest.rollout;
+  if (!("afterS" in wanted)) return salt === wanted.salt && percent === wanted.percent && notBefore === wanted.notBefore;
+  return percent === EVERYWHERE_AT_ONCE.percent && notBefore <= manifest.iat + wanted.afterS;
+}
+
 /** The last version that is known good. */
 export interface Predecessor extends VersionId {
   readonly payloadHash: string;

@@ -152,7 +152,7 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
     ...under(".deny", ["", "[].hosts", "[].ports", "[].reason"]),
   ],
   EdgeSite: [
-    ...[".url", ".audience", ".runtime", ".egress", ".quotaBank"],
+    ...[".url", ".audience", ".runtime", ".egress", ".quotaBank", ".cohort"],
     ...under(".gateways", ["", "[].name", "[].namespace"]),
     ...under(".clusters", ["", "[].name", "[].ingress", "[].via"]),
     ...under(".credentials", ["", ".fromSecret", ".fromSecret.name"]),
@@ -168,6 +168,7 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
       ".quotaHeaders",
     ],
     ...under(".gatewayPools", ["", "[].name", "[].labels", "[].role", "[].bind", "[].ports", "[].forwardProxyPort"]),
+    ...under(".rollout", ["", ".cohorts", ".cohorts[].name", ".cohorts[].after"]),
     ...under(".accessLog", ["", ".enabled", ".path", ".format"]),
     ...[".snapshots", ".signatures"],
     ...["routes", "egress", "quota"].flatMap((section) => [

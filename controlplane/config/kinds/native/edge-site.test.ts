@@ -21,7 +21,6 @@ test.each([
       "error spec.clusters[1].ingress: Cloudflare reaches names on the internet only, not 10.0.0.1; write the ingress's name, use via: tunnel, or runtime: workerd",
       "error spec.clusters[2].ingress: Cloudflare reaches names on the internet only, not localhost; write the ingress's name, use via: tunnel, or runtime: workerd",
       "warning spec.clusters[1]: services are reached through the first cluster, main; the others are not used yet",
-      "unsupported spec.cohort: cohort is not supported yet and has no effect; every site gets a snapshot at once",
     ],
   ],
   [

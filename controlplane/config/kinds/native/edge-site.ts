@@ -85,7 +85,9 @@ const edgeSiteSchema = z.strictObject({
   quotaBank: z.boolean().default(false).meta({
     description: "Whether it counts quotas of scope global, for all sites and clusters; default: the first site by name does",
   }),
-  cohort: objectName.optional().meta({ description: "Group of sites that get a rollout together" }),
+  cohort: objectName
+    .optional()
+    .meta({ description: "Group of sites that take a change together: one of MeshConfig's rollout.cohorts; default: at once" }),
   credentials: z
     .strictObject({ fromSecret: z.strictObject({ name: objectName }) })
     .optional()

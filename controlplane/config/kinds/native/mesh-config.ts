@@ -52,6 +52,23 @@ const thresholds = z
   .prefault({})
   .meta({ description: "Signatures needed for a change that narrows, and for any other" });
 
+const rollout = z
+  .strictObject({
+    cohorts: z
+      .array(
+        z.strictObject({
+          name: objectName,
+          after: duration({ min: 0, max: DAY_MS })
+            .default(0)
+            .meta({ description: "How long after it was published; 0s: at once" }),
+        }),
+      )
+      .default([])
+      .meta({ description: "Groups that EdgeSite objects name with `cohort`" }),
+  })
+  .prefault({})
+  .meta({ description: "When edge sites take a change; one that only narrows egress never waits" });
+
 const meshConfigSchema = z.strictObject({
   trustDomain: z
     .string()
@@ -93,6 +110,7 @@ const meshConfigSchema = z.strictObject({
     .strictObject({ routes: thresholds, egress: thresholds, quota: thresholds })
     .prefault({})
     .meta({ description: "Thresholds per role and policy class" }),
+  rollout,
   http: z
     .strictObject({
       maxRequestLine: size({ min: 256, max: 1024 * 1024 }).default(http.maxRequestLineBytes),
@@ -129,6 +147,32 @@ function headerRealm() {
 
 /** What holds in a mesh that has no MeshConfig object. */
 export const DEFAULT_MESH_CONFIG: MeshConfigSpec = meshConfigSchema.parse({});
+
+function checkCohorts({ rollout, snapshots }: MeshConfigSpec): Finding[] {
+  const softest = Math.min(snapshots.routes.soft, snapshots.egress.soft, snapshots.quota.soft);
+  return rollout.cohorts.flatMap(({ name, after }, index): Finding[] => {
+    const before = rollout.cohorts.findIndex((cohort) => cohort.name === name);
+    const path = ["rollout", "cohorts", index];
+    return [
+      ...(before < index
+        ? [
+            {
+              path: [...path, "name"],
+              message: `the cohort "${name}" is defined already by cohorts[${before}]; names must differ`,
+            },
+          ]
+        : []),
+      ...(after >= softest
+        ? [
+            {
+              path: [...path, "after"],
+              message: "after is as long as a soft age of snapshots, so sites that wait would alarm; make it shorter",
+            },
+          ]
+        : []),
+    ];
+  });
+}
 
 function checkPools(spec: MeshConfigSpec): Finding[] {
   const found: Finding[] = [];
@@ -173,7 +217,7 @@ export const meshConfig = defineKind({
   description: "Defaults of the mesh; one per mesh.",
   schema: meshConfigSchema,
   check(spec) {
-    const found = checkPools(spec);
+    const found = [...checkPools(spec), ...checkCohorts(spec)];
     for (const name of ["routes", "egress", "quota"] as const) {
       const { soft, hard } = spec.snapshots[name];
       if (soft > hard)

@@ -356,6 +356,14 @@ test.each([
   ],
   [
     "MeshConfig",
+    "{ rollout: { cohorts: [{ name: canary }, { name: canary, after: 2h }] } }",
+    [
+      'error spec.rollout.cohorts[1].name: the cohort "canary" is defined already by cohorts[0]; names must differ',
+      "error spec.rollout.cohorts[1].after: after is as long as a soft age of snapshots, so sites that wait would alarm; make it shorter",
+    ],
+  ],
+  [
+    "MeshConfig",
     "{ http: { maxHeaders: 64KB5, maxRequestLine: 1 }, trustDomain: Cluster.local }",
     [
       'error spec.http.maxHeaders: "64KB5" is not a size; write a number and a unit (B, KiB, MiB, GiB, KB, MB, GB), such as 64KiB',
