@@ -23,7 +23,6 @@ interface NotTaken {
   readonly kind: "refused";
   readonly passport: RequestRecord["passport"];
   readonly code: ErrorCode;
-  readonly detail: string;
-  /** For logs and explain headers. */
+  /** For logs and explain headers: whoever sent the request is told no more than `code`, for the edge passes that on to its client. */
   readonly reason: string;
 }

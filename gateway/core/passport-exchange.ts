@@ -156,14 +156,13 @@ const UNCHECKED = refusePassport("passport_unchecked", "it could not be verified
 /** Refusals that say something about this gateway, not about the passport: whoever sent it may try again with another. */
 const OWN_FAULT: ReadonlySet<PassportRefusalCode> = new Set(["passport_memory_full", "passport_unchecked"]);
 
-function refused({ code, message, signed }: PassportRefusal): HandedOn {
+function refused({ code, signed }: PassportRefusal): HandedOn {
   const error: ErrorCode = OWN_FAULT.has(code) ? "overload" : "denied";
-  return { kind: "refused", passport: signed, code: error, detail: `passport: ${message}`, reason: code };
+  return { kind: "refused", passport: signed, code: error, reason: code };
 }
 
 function unknownDestination(passport: Passport): HandedOn {
-  const detail = "the passport's destination is not in this cluster";
-  return { kind: "refused", passport, code: "no_cluster", detail, reason: "passport_unknown_destination" };
+  return { kind: "refused", passport, code: "no_cluster", reason: "passport_unknown_destination" };
 }
 
 /**

@@ -271,7 +271,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
 
   /** Not matched, and neither changed nor held up a second time: only what nobody has charged is charged. */
   private goOn(handedOn: HandedOn): Step {
-    if (handedOn.kind === "refused") return this.refuse(handedOn.code, handedOn.detail, handedOn.reason);
+    if (handedOn.kind === "refused") return this.refuse(handedOn.code, undefined, handedOn.reason);
     // Normalised and rewritten already: it goes on as it came.
     this.splitTarget((path) => path);
     if (handedOn.quotas.length === 0) return this.forward();
