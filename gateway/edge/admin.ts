@@ -9,6 +9,7 @@ import type { IngressSettings } from "./env.ts";
 import type { IsolateStatus } from "./isolate.ts";
 import type { EdgeStats } from "./report.ts";
 import type { Secret } from "./secret.ts";
+import { acceptTunnel, TUNNEL_PATH } from "./tunnel.ts";
 
 export const ADMIN_PREFIX = "/.tidegate/";
 
@@ -21,7 +22,7 @@ export interface AdminPorts {
 }
 
 /** One request's answer. Made per isolate; what a request brings is handed to `fetch`. */
-export function adminRoutes(settings: IngressSettings, objects: AdminObjects): Hono<AdminEnv> {
+export function adminRoutes(settings: IngressSettings): Hono<AdminEnv> {
   const app = new Hono<AdminEnv>();
   app.get(`${ADMIN_PREFIX}ready`, async (c) => {
     const { version, askedMsAgo, age } = await c.env.ports.status();
@@ -37,8 +38,8 @@ export function adminRoutes(settings: IngressSettings, objects: AdminObjects): H
     return c.json({ ...c.env.ports.stats(), refused: refused ?? null });
   });
   relayRoute(app, settings);
-  bankRoute(app, settings, objects.bank);
-  tunnelRoute(app, settings, objects.tunnels);
+  bankRoute(app, settings);
+  tunnelRoute(app, settings);
   app.notFound((c) => c.text("not found\n", 404));
   return app;
 }
@@ -47,19 +48,16 @@ interface AdminEnv {
   Bindings: { readonly ports: AdminPorts };
 }
 
-/** Durable Objects that a site may do without. */
-export interface AdminObjects {
-  readonly bank: DurableObjectNamespace | undefined;
-  readonly tunnels: DurableObjectNamespace | undefined;
-}
-
 /** The control plane brings snapshots here: a WebSocket, or plain requests below it. */
 function relayRoute(app: Hono<AdminEnv>, { relay, relayToken, site }: IngressSettings): void {
-  app.all(`${ADMIN_PREFIX}relay/*`, (c) => handOver(c.req.raw, relay, site, relayToken));
+  app.all(`${ADMIN_PREFIX}relay/*`, async (c) => {
+    const refusal = await refuseBearer(c.req.raw, relayToken);
+    return refusal ?? (await relay.get(relay.idFromName(site)).fetch(c.req.raw));
+  });
 }
 
 /** Node gateways and other sites draw leases here, of limits that this site's own snapshot has. */
-function bankRoute(app: Hono<AdminEnv>, { bankToken }: IngressSettings, bank: AdminObjects["bank"]): void {
+function bankRoute(app: Hono<AdminEnv>, { bankToken, bank }: IngressSettings): void {
   app.all(BANK_PATH, async (c) => {
     const refusal = await refuseBearer(c.req.raw, bankToken);
     if (refusal !== undefined) return refusal;
@@ -69,23 +67,8 @@ function bankRoute(app: Hono<AdminEnv>, { bankToken }: IngressSettings, bank: Ad
 }
 
 /** Node gateways of a cluster keep WebSockets open here. */
-function tunnelRoute(app: Hono<AdminEnv>, { tunnelToken }: IngressSettings, tunnels: AdminObjects["tunnels"]): void {
-  app.get(`${ADMIN_PREFIX}tunnel/:cluster`, (c) => handOver(c.req.raw, tunnels, c.req.param("cluster"), tunnelToken));
-}
-
-/** To a Durable Object, if the bearer may. */
-async function handOver(
-  request: Request,
-  objects: DurableObjectNamespace | undefined,
-  name: string | undefined,
-  token: Secret | undefined,
-): Promise<Response> {
-  const refusal = await refuseBearer(request, token);
-  if (refusal !== undefined) return refusal;
-  if (objects === undefined) return notHere();
-  if (name === undefined || name === "")
-    return new Response("the request does not say for which object it is\n", { status: 400 });
-  return await objects.get(objects.idFromName(name)).fetch(request);
+function tunnelRoute(app: Hono<AdminEnv>, { tunnelToken, tunnels }: IngressSettings): void {
+  app.get(TUNNEL_PATH, (c) => (tunnels === undefined ? notHere() : acceptTunnel(c.req.raw, tunnels, tunnelToken)));
 }
 
 /** RFC 6750 2.1. Without a token nobody may: what is not set up is not open. */

@@ -8,6 +8,7 @@
 import {
   type AttemptFailure,
   type Clock,
+  type Established,
   type Exchange,
   type ExchangeEnd,
   type IncomingRequest,
@@ -33,7 +34,7 @@ export interface DriverPorts {
   readonly clock: Clock;
   readonly arm: ArmTimer;
   /** Where an attempt or a mirror's copy goes, and how. */
-  readonly call: (send: Pick<SendStep, "target" | "head">) => UpstreamCall | Promise<UpstreamCall>;
+  readonly call: (send: Pick<SendStep, "target" | "head" | "switchTo">, established: Established | undefined) => UpstreamCall;
 }
 
 /** What of the request's context outlives its response. */
@@ -138,8 +139,7 @@ class Drive {
 
   async #send(step: SendStep): Promise<Step> {
     this.#release();
-    const pending = this.#ports.call(step);
-    const call = pending instanceof Promise ? await pending : pending;
+    const call = this.#ports.call(step, step.established);
     if (call.kind === "refused") return this.#exchange.failed(this.#cannot(call.reason));
     const attempt = new AbortController();
     this.#attempt = attempt;
@@ -180,7 +180,7 @@ class Drive {
     const init: RequestInit = { method: head.method, headers, redirect: "manual", signal, encodeResponseBody: "manual" };
     if (!this.#body.isEmpty && takesNoContent(head.method)) {
       // `fetch` refuses to give such a method content, but passes on what a request has.
-      this.#mirror(step.mirrors);
+      this.#mirror(step);
       this.#body.handOver();
       const { method: _, ...rest } = init;
       return await call.fetcher.fetch(new Request(call.url, this.#request), rest);
@@ -190,7 +190,7 @@ class Drive {
       step.mirrors.length > 0 ? MAX_MIRROR_BODY_BYTES : 0,
     );
     const body = this.#body.isEmpty ? null : await Promise.race([this.#body.content(keepBytes), aborted(signal)]);
-    this.#mirror(step.mirrors);
+    this.#mirror(step);
     if (body !== null) init.body = body;
     return await call.fetcher.fetch(call.url, init);
   }
@@ -215,14 +215,14 @@ class Drive {
   }
 
   /** Copies go their own way. A body that could not be kept leaves them out. */
-  #mirror(mirrors: readonly MirrorSend[]): void {
+  #mirror({ mirrors, established }: SendStep): void {
     const content = this.#body.isEmpty ? null : this.#body.kept;
     if (content === undefined) return;
-    for (const mirror of mirrors) this.#context.waitUntil(this.#copy(mirror, content));
+    for (const mirror of mirrors) this.#context.waitUntil(this.#copy(mirror, established, content));
   }
 
-  async #copy(mirror: MirrorSend, body: Uint8Array | null): Promise<void> {
-    const call = await this.#ports.call(mirror);
+  async #copy(mirror: MirrorSend, established: Established | undefined, body: Uint8Array | null): Promise<void> {
+    const call = this.#ports.call(mirror, established);
     if (call.kind === "refused") return;
     const { head } = mirror;
     const attempt = new AbortController();

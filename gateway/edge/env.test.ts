@@ -29,6 +29,8 @@ describe("bindings", () => {
         allowIpUpstreams: false,
         bankToken: undefined,
         tunnelToken: undefined,
+        passportKey: undefined,
+        tunnels: undefined,
       },
     });
   });
@@ -67,6 +69,9 @@ describe("bindings", () => {
     ["ALLOW_IP_UPSTREAMS", "yes"],
     ["RELAY_TOKEN", "t".repeat(MIN_TOKEN_CHARS - 1)],
     ["BANK_TOKEN", "hunter2-hunter"],
+    ["PASSPORT_KEY", '{"kty":"OKP","crv":"Ed25519","x":"AAAA","d":"AAAA"}'],
+    ["PASSPORT_KEY", "-----BEGIN PRIVATE KEY-----"],
+    ["TUNNELS", "TunnelHub"],
   ])("%s %s is refused by name, and its value is not told", (name, value) => {
     const problems = problemsOf({ ...GOOD, [name]: value });
     expect(problems).toHaveLength(1);

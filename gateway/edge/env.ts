@@ -2,6 +2,7 @@
  * A Worker's bindings as values that can be relied on: read once per isolate, every problem at once. Nothing that a binding holds
  * is ever told in a problem, only its name and what would be right.
  */
+import { readPassportKey } from "../core/identity/index.ts";
 import { fail, type Issue, ok, type Result } from "../core/result.ts";
 import { Secret } from "./secret.ts";
 
@@ -31,6 +32,12 @@ export interface IngressSettings extends SiteSettings {
   readonly bankToken: Secret | undefined;
   /** Bearer of Node gateways for tunnels; undefined: none are taken. */
   readonly tunnelToken: Secret | undefined;
+  /** Private JWK that passports are signed with; undefined: nothing goes to a cluster. */
+  readonly passportKey: Secret | undefined;
+  /** Objects that count global quotas; undefined: another site has them. */
+  readonly bank: DurableObjectNamespace | undefined;
+  /** Objects in which the gateways of clusters are met; undefined: no cluster is reached by a tunnel. */
+  readonly tunnels: DurableObjectNamespace | undefined;
 }
 
 /**
@@ -65,6 +72,9 @@ export function readIngress(env: object): Result<IngressSettings> {
     relayToken: read.secret("RELAY_TOKEN"),
     bankToken: read.optionalSecret("BANK_TOKEN"),
     tunnelToken: read.optionalSecret("TUNNEL_TOKEN"),
+    passportKey: read.optionalPassportKey("PASSPORT_KEY"),
+    bank: read.optionalObjects("BANK"),
+    tunnels: read.optionalObjects("TUNNELS"),
   });
 }
 
@@ -135,6 +145,15 @@ export class EnvReader {
     if (value === undefined || value === "") return undefined;
     if (typeof value !== "string" || value.length < MIN_TOKEN_CHARS) {
       this.#problem(name, `must be a text of at least ${MIN_TOKEN_CHARS} characters`);
+    }
+    return new Secret(String(value));
+  }
+
+  optionalPassportKey(name: string): Secret | undefined {
+    const value = this.#env[name];
+    if (value === undefined || value === "") return undefined;
+    if (typeof value !== "string" || !readPassportKey(value).ok) {
+      this.#problem(name, "must be a private Ed25519 JWK (RFC 8037) with a kid, as JSON");
     }
     return new Secret(String(value));
   }

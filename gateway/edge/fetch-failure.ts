@@ -18,11 +18,23 @@ const SENTENCES: readonly (readonly [RegExp, Told])[] = [
     { code: "upstream_reset", reason: "connection_lost", neverSent: false },
   ],
 ];
+
+/** Thrown in place of what `fetch` throws, where what happened is known. */
+export class KnownFailure extends Error {
+  readonly told: Told;
+
+  constructor(told: Told) {
+    super(told.reason);
+    this.told = told;
+  }
+}
+
 const UNCLEAR: Told = { code: "upstream_reset", reason: "fetch_failed", neverSent: false };
 /** What the caller has made wrong: nothing was even tried. */
 const OURS: Told = { code: "internal", reason: "fetch_refused", neverSent: true };
 
 export function failureOf(error: unknown): Told {
+  if (error instanceof KnownFailure) return error.told;
   if (error instanceof TypeError) return OURS;
   const message = error instanceof Error ? error.message : String(error);
   for (const [sentence, told] of SENTENCES) if (sentence.test(message)) return told;

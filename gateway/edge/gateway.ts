@@ -3,8 +3,9 @@
  * request (its relay, its timers, its streams) is handed through.
  */
 import { createExchange, type ErrorCode, type Ports, type ReadonlyFieldList, respondError } from "../core/index.ts";
-import { ADMIN_PREFIX, type AdminObjects, adminRoutes } from "./admin.ts";
+import { ADMIN_PREFIX, adminRoutes } from "./admin.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
+import { Clusters } from "./cluster.ts";
 import { type DriverPorts, drive } from "./driver.ts";
 import { Entrances } from "./entrance.ts";
 import type { IngressSettings } from "./env.ts";
@@ -27,7 +28,7 @@ export class IngressGateway {
   readonly #relay: RelayRpc;
   readonly #admin: ReturnType<typeof adminRoutes>;
 
-  constructor(settings: IngressSettings, env: object, objects: AdminObjects) {
+  constructor(settings: IngressSettings, env: object) {
     this.#settings = settings;
     this.#relay = relayOf(settings.relay, settings.site);
     this.#isolate = new Isolate({
@@ -38,22 +39,24 @@ export class IngressGateway {
       arm: armWorkerTimer,
       log: workerLog,
     });
-    this.#quotas = new IsolateQuotas({ namespace: objects.bank, token: settings.bankToken });
+    this.#quotas = new IsolateQuotas({ namespace: settings.bank, token: settings.bankToken });
     const upstreams = new Upstreams(env, {
       allowAddresses: settings.allowIpUpstreams,
       // On Cloudflare there is no other way.
       ownHost: settings.clientAddress === "cf-connecting-ip",
     });
+    const { site, passportKey, tunnels } = settings;
+    const newId = () => crypto.randomUUID();
+    const clusters = new Clusters({ site, passportKey, tunnels, upstreams, unixMs: workerClock.unixMs, newId });
     this.#driverPorts = {
       clock: workerClock,
       arm: armWorkerTimer,
-      // Without its passport a request to a cluster would be anybody's.
-      call: ({ target, head }) =>
-        target.via === undefined
-          ? upstreams.call(target, head)
-          : { kind: "refused", reason: `cluster ${target.via.cluster} asks for passports` },
+      call: (send, established) => {
+        const { target, head } = send;
+        return target.via === undefined ? upstreams.call(target, head) : clusters.call(send, target.via, established);
+      },
     };
-    this.#admin = adminRoutes(settings, objects);
+    this.#admin = adminRoutes(settings);
   }
 
   fetch(request: Request, context: ExecutionContext): Response | Promise<Response> {

@@ -1,11 +1,12 @@
 /** The ingress Worker: entry for requests, and the script in which a site's Durable Objects live. */
-import { EnvReader, readIngress } from "./env.ts";
+import { readIngress } from "./env.ts";
 import { IngressGateway } from "./gateway.ts";
 import { workerLog } from "./log.ts";
 
-// The site's Durable Objects, one export per class: SnapshotRelay, QuotaBank, TunnelHub.
+// The site's Durable Objects, one export per class.
 export { QuotaBank } from "./bank-do.ts";
 export { SnapshotRelay } from "./relay-do.ts";
+export { TunnelHub } from "./tunnel-do.ts";
 
 type Ready = { readonly gateway: IngressGateway } | { readonly problem: string };
 
@@ -22,11 +23,8 @@ export default {
 
 function prepare(env: object): Ready {
   const settings = readIngress(env);
-  const read = new EnvReader(env);
-  const objects = read.result({ bank: read.optionalObjects("BANK"), tunnels: read.optionalObjects("TUNNELS") });
-  if (settings.ok && objects.ok) return { gateway: new IngressGateway(settings.value, env, objects.value) };
-  const problems = [settings, objects].flatMap((result) => (result.ok ? [] : result.error));
-  const problem = problems.map(({ path, problem }) => `${path} ${problem}`).join("; ");
+  if (settings.ok) return { gateway: new IngressGateway(settings.value, env) };
+  const problem = settings.error.map(({ path, problem }) => `${path} ${problem}`).join("; ");
   workerLog("error", "bindings of the ingress Worker are missing or wrong", { problem });
   return { problem };
 }

@@ -18,6 +18,9 @@ import {
 } from "../core/index.ts";
 import { MAX_CLUSTER_NAME_CHARS } from "./tunnel-limits.ts";
 
+/** Where gateways of clusters connect to. */
+export const TUNNEL_PATH = "/.tidegate/tunnel";
+
 /** Fields between isolate and hub. */
 export const HEAD_FIELD = "x-tidegate-tunnel-head";
 export const FAILURE_FIELD = "x-tidegate-tunnel-failure";

@@ -77,7 +77,7 @@ export class Upstreams {
 const MAX_KNOWN_ENDPOINTS = 4_096;
 const INTERNET: UpstreamFetcher = { fetch: (input, init) => fetch(input, init) };
 
-function refused(reason: string): UpstreamCall {
+export function refused(reason: string): UpstreamCall {
   return { kind: "refused", reason };
 }
 

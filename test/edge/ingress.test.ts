@@ -69,14 +69,14 @@ beforeAll(async () => {
     CLIENT_ADDRESS: { kind: "text", value: "x-forwarded-for" },
     RELAY: { kind: "durableObject", className: "SnapshotRelay" },
     BANK: { kind: "durableObject", className: "QuotaBank" },
-    TUNNELS: { kind: "durableObject", className: "SnapshotRelay" },
+    TUNNELS: { kind: "durableObject", className: "TunnelHub" },
     [upstreamBinding("10.0.0.1", 80)]: { kind: "service", service: "origin" },
     ...Object.fromEntries(Object.entries(TOKENS).map(([name, value]) => [name, { kind: "text", value }] as const)),
   };
   const entry = "test/edge/workers/ingress.ts";
   workerd = await startWorkerd(mkdtempSync(join(tmpdir(), "tidegate-ingress-")), {
     workers: [
-      { name: "ingress", entry, bindings, durableObjects: ["SnapshotRelay", "QuotaBank"] },
+      { name: "ingress", entry, bindings, durableObjects: ["SnapshotRelay", "QuotaBank", "TunnelHub"] },
       { name: "broken", entry, bindings: { SITE: { kind: "text", value: "Not A Name" } }, durableObjects: ["SnapshotRelay"] },
     ],
     sockets: [
@@ -574,7 +574,7 @@ describe("the site's own routes", () => {
   });
 
   it("hand nothing to an object without the token that is for it", async () => {
-    for (const path of ["relay", "relay/chunks", "tunnel/main", "stats"]) {
+    for (const path of ["relay", "relay/chunks", "tunnel?cluster=main", "stats"]) {
       for (const token of [undefined, "", "wrong-token-0123456789", TOKENS.BANK_TOKEN]) {
         const answer = await admin(path, token);
         expect([path, answer.status]).toEqual([path, 401]);
@@ -585,9 +585,7 @@ describe("the site's own routes", () => {
 
   it("hand a request on with its token, and say what the site does not have", async () => {
     expect(JSON.parse((await admin("relay", TOKENS.RELAY_TOKEN)).body.toString())).toMatchObject({ path: "/.tidegate/relay" });
-    expect(JSON.parse((await admin("tunnel/main", TOKENS.TUNNEL_TOKEN)).body.toString())).toMatchObject({
-      path: "/.tidegate/tunnel/main",
-    });
+    expect((await admin("tunnel?cluster=main", TOKENS.TUNNEL_TOKEN)).status).toBe(426);
     expect((await admin("bank", TOKENS.BANK_TOKEN, "POST")).status).toBe(400);
   });
 

@@ -49,26 +49,42 @@ export interface PassportKey {
   readonly key: CryptoKey;
 }
 
+/** A private key as its text says it; no runtime has seen it yet. */
+export interface PassportJwk {
+  readonly kid: string;
+  readonly jwk: JWK;
+}
+
 /** @param text private Ed25519 JWK as JSON, with `kid`. Problems never repeat it. */
 export async function importPassportKey(text: string): Promise<Result<PassportKey>> {
-  const problem = (what: string) =>
-    fail([{ path: "passport key", problem: `${what}; it has to be a private Ed25519 JWK (RFC 8037) with a kid, as JSON` }]);
+  const read = readPassportKey(text);
+  if (!read.ok) return read;
+  const { kid, jwk } = read.value;
+  try {
+    const key = await importJWK(jwk, PASSPORT_ALG);
+    return key instanceof Uint8Array ? unfitKey("is no private key") : ok({ kid, key });
+  } catch {
+    return unfitKey("holds no usable key");
+  }
+}
+
+/** The form alone, for whoever cannot wait: whether there is a key in it shows when it is imported. */
+export function readPassportKey(text: string): Result<PassportJwk> {
   let jwk: unknown;
   try {
     jwk = JSON.parse(text);
   } catch {
-    return problem("is no JSON");
+    return unfitKey("is no JSON");
   }
-  if (typeof jwk !== "object" || jwk === null) return problem("is no JWK");
+  if (typeof jwk !== "object" || jwk === null) return unfitKey("is no JWK");
   const { kty, crv, x, d, kid } = jwk as Readonly<Record<string, unknown>>;
-  if (kty !== "OKP" || crv !== "Ed25519" || typeof x !== "string" || typeof d !== "string") return problem("is of another kind");
-  if (typeof kid !== "string" || kid === "") return problem("has no kid");
-  try {
-    const key = await importJWK({ kty, crv, x, d }, PASSPORT_ALG);
-    return key instanceof Uint8Array ? problem("is no private key") : ok({ kid, key });
-  } catch {
-    return problem("holds no usable key");
-  }
+  if (kty !== "OKP" || crv !== "Ed25519" || typeof x !== "string" || typeof d !== "string") return unfitKey("is of another kind");
+  if (typeof kid !== "string" || kid === "") return unfitKey("has no kid");
+  return ok({ kid, jwk: { kty, crv, x, d } });
+}
+
+function unfitKey(what: string): Result<never> {
+  return fail([{ path: "passport key", problem: `${what}; it has to be a private Ed25519 JWK (RFC 8037) with a kid, as JSON` }]);
 }
 
 export async function signPassport(passport: Passport, { kid, key }: PassportKey): Promise<string> {

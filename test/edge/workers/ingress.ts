@@ -2,7 +2,7 @@
 import { DurableObject, WorkerEntrypoint } from "cloudflare:workers";
 import type { RelayAnswer, RelayChunk, RelayRpc } from "../../../gateway/edge/relay-rpc.ts";
 
-export { default, QuotaBank } from "../../../gateway/edge/ingress.ts";
+export { default, QuotaBank, TunnelHub } from "../../../gateway/edge/ingress.ts";
 
 /** What a test posts: bytes as base64. */
 interface PostedAnswer {
