@@ -107,3 +107,15 @@ describe("a request that cannot go to its cluster is refused with the reason", (
     expect(call).toMatchObject({ kind: "refused", reason: expect.stringContaining(reason) });
   });
 });
+
+it("goes in clear to a gateway on this very machine, and to no other", () => {
+  const { tls: _, ...plain } = target(VIA);
+  const kindAt = (address: string) => {
+    const endpoint = { ...plain.endpoint, address };
+    const upstreams = new Upstreams({}, { allowAddresses: true, ownHost: false });
+    return clusters({ upstreams }).call({ target: { ...plain, endpoint, tls: undefined }, head: HEAD }, VIA, ESTABLISHED).kind;
+  };
+  for (const address of ["127.0.0.1", "127.9.9.9", "localhost", "::1"]) expect(kindAt(address), address).toBe("call");
+  for (const address of ["10.0.0.1", "127.0.0.1.example.com", "localhost.example.com", "::2"])
+    expect(kindAt(address), address).toBe("refused");
+});
