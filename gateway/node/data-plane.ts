@@ -221,15 +221,21 @@ export class DataPlane {
   }
 
   /**
-   * Ends without failing a request: answers say `Connection: close`, listeners accept until nobody comes any more, requests in flight are
-   * finished. What is left after `withinMs` is cut.
+   * The first half of ending without failing a request: answers say `Connection: close`, and listeners accept until nobody comes any more. Then
+   * clients keep what connections they have: another thread may be about to close the port that they would come to.
    */
-  async drain(withinMs: number): Promise<void> {
-    const untilMs = this.#clock.now() + withinMs;
+  async letGo(withinMs: number): Promise<void> {
     this.#draining = true;
-    const all = [...this.#listeners.values(), ...this.#retired];
+    const all = this.#all();
     for (const listener of all) listener.startDraining();
     await Promise.all(all.map((listener) => listener.letGo(Math.min(MAX_LAST_ACCEPT_MS, withinMs / 2))));
+  }
+
+  /** The second half, when all threads have let go: requests in flight are finished. What is left after `withinMs` is cut. */
+  async drain(withinMs: number): Promise<void> {
+    const untilMs = this.#clock.now() + withinMs;
+    const all = this.#all();
+    for (const listener of all) listener.sendAway();
     const emptied = Promise.all(all.map((listener) => listener.emptied())).then(() => true);
     while (this.#clock.now() < untilMs && !(await Promise.race([emptied, pause(POLL_MS).then(() => false)])));
     for (const listener of all) listener.destroy();
@@ -238,6 +244,10 @@ export class DataPlane {
     this.#leases.stop();
     await this.#log.flush();
     this.#thread.deadlines.close();
+  }
+
+  #all(): readonly Listener[] {
+    return [...this.#listeners.values(), ...this.#retired];
   }
 
   async #open(compiled: CompiledListener, tables: Tables): Promise<readonly NamedProblem[]> {
@@ -270,6 +280,7 @@ export class DataPlane {
   async #letGo(listener: Listener, withinMs: number): Promise<void> {
     if (withinMs > 0) await listener.letGo(withinMs);
     else listener.stopAccepting();
+    listener.sendAway();
     if (listener.open) return;
     await listener.emptied();
     this.#retired.delete(listener);

@@ -113,7 +113,10 @@ export class Engine implements Installer {
   /** Ends without failing a request; what takes longer than `withinMs` is cut. Not ready from the first moment on. */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
-    await Promise.allSettled(this.#living().map((lane) => lane.drain(withinMs)));
+    const untilMs = performance.now() + withinMs;
+    await Promise.allSettled(this.#living().map((lane) => lane.letGo(withinMs)));
+    const restMs = Math.max(0, untilMs - performance.now());
+    await Promise.allSettled(this.#living().map((lane) => lane.drain(restMs)));
   }
 
   async #install(snapshot: Snapshot, version: SnapshotVersion, persist: () => Promise<void>): Promise<InstallOutcome> {

@@ -19,6 +19,8 @@ export interface Lane {
   close(closed: ClosedSections): void;
   sample(): Promise<readonly ListenerState[]>;
   reopenLogs(): void;
+  /** Before `drain`, in all lanes: see DataPlane. */
+  letGo(withinMs: number): Promise<void>;
   drain(withinMs: number): Promise<void>;
 }
 
@@ -49,6 +51,9 @@ export class InlineLane implements Lane {
   reopenLogs(): void {
     this.#plane.reopenLogs();
   }
+  letGo(withinMs: number): Promise<void> {
+    return this.#plane.letGo(withinMs);
+  }
   drain(withinMs: number): Promise<void> {
     return this.#plane.drain(withinMs);
   }
@@ -64,7 +69,7 @@ export type ToWorker =
   | { readonly kind: "close"; readonly closed: ClosedSections }
   | { readonly kind: "sample"; readonly id: number }
   | { readonly kind: "reopenLogs" }
-  | { readonly kind: "drain"; readonly id: number; readonly withinMs: number };
+  | { readonly kind: "letGo" | "drain"; readonly id: number; readonly withinMs: number };
 
 export type FromWorker =
   | { readonly kind: "answer"; readonly id: number; readonly value: readonly NamedProblem[] | readonly ListenerState[] }
@@ -132,6 +137,9 @@ export class WorkerLane implements Lane {
   }
   reopenLogs(): void {
     this.#tell({ kind: "reopenLogs" });
+  }
+  async letGo(withinMs: number): Promise<void> {
+    await this.#ask((id) => ({ kind: "letGo", id, withinMs }));
   }
   async drain(withinMs: number): Promise<void> {
     await this.#ask((id) => ({ kind: "drain", id, withinMs }));

@@ -131,6 +131,8 @@ export class Listener implements HttpListener {
   /**
    * Accepts until nobody has connected for a while (or `withinMs` is over), then stops at a moment when nobody waits to be accepted: whom
    * the kernel has told that he is connected is served. Does nothing more when it is wanted again meanwhile.
+   *
+   * Afterwards clients keep their connections until `sendAway`.
    */
   async letGo(withinMs: number): Promise<void> {
     const beganMs = this.#thread.clock.now();
@@ -144,6 +146,10 @@ export class Listener implements HttpListener {
     queue.waiting();
     while (this.#draining && now() < giveUpMs && (queue.waiting() ?? 0) > 0) await nextTurn();
     if (this.#draining) this.stopAccepting();
+  }
+
+  /** Clients are told to close, and may come anew: to whoever has the port now. */
+  sendAway(): void {
     this.#holding = false;
     if (this.#draining) this.startDraining();
   }

@@ -35,6 +35,10 @@ port.on("message", async (message: ToWorker) => {
     case "reopenLogs":
       plane.reopenLogs();
       return;
+    case "letGo":
+      await plane.letGo(message.withinMs);
+      tell({ kind: "answer", id: message.id, value: [] });
+      return;
     case "drain":
       await plane.drain(message.withinMs);
       tell({ kind: "answer", id: message.id, value: [] });
