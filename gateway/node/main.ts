@@ -31,6 +31,8 @@ const SETTLE_MS = 50;
 
 // Requests leave short-lived objects behind; a young generation that holds more of them is swept less often. Threads inherit it.
 setFlagsFromString("--min-semi-space-size=8");
+// A pause between requests is no reason to forget their code: whoever comes after it would wait for all of it to be compiled and measured anew.
+setFlagsFromString("--no-flush-bytecode");
 
 const log = createLog(
   (line) => process.stderr.write(line),
