@@ -27,12 +27,12 @@ import {
 } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
 import { type HeadEvent, ResponseParserSettings } from "../wire/index.ts";
+import type { HttpThread } from "./call.ts";
 import { armSystemTimer, systemClock } from "./clock.ts";
 import { Deadlines } from "./deadlines.ts";
 import { EgressGateway } from "./egress.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
-import type { HttpThread } from "./http1.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import { type BankAccess, Leases } from "./leases.ts";
 import { Listener, type ListenerHooks } from "./listener.ts";

@@ -9,8 +9,9 @@ import type { CompiledListener, PeerInfo } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { DEFAULT_HTTP1_LIMITS, RequestParserSettings } from "../wire/index.ts";
 import { AcceptQueue } from "./accept-queue.ts";
+import type { HttpThread } from "./call.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
-import { type HttpListener, type HttpThread, ServerConnection } from "./http1.ts";
+import { type HttpListener, ServerConnection } from "./http1.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import { TlsContexts, type TlsProblem } from "./tls.ts";
 

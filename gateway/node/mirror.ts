@@ -1,25 +1,20 @@
 /** A copy of a request, sent on the side: nobody waits for its response, and it never slows the request that it copies. */
 import type { RequestHead, ResponseHead, UpstreamTarget } from "../core/index.ts";
-import { CHUNK_END, chunkHeader, type HeadEvent, lastChunk, writeRequestHead } from "../wire/index.ts";
-import type { Outbox } from "./outbox.ts";
-import { UpstreamConnection } from "./upstream/connection.ts";
 import { poolOf, type UpstreamThread } from "./upstream/pool.ts";
-import type { UpstreamUser } from "./upstream/user.ts";
+import type { UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
 
 /** A copy that is this far behind is given up. */
 const MAX_QUEUED_BYTES = 256 * 1024;
 
 export class MirrorCopy implements UpstreamUser {
   readonly #thread: UpstreamThread;
-  readonly #outbox: Outbox;
   readonly #head: RequestHead;
   readonly #target: UpstreamTarget;
-  #connection: UpstreamConnection | undefined;
+  #stream: UpstreamStream | undefined;
   #ended = false;
 
-  constructor(thread: UpstreamThread, outbox: Outbox, head: RequestHead, target: UpstreamTarget) {
+  constructor(thread: UpstreamThread, head: RequestHead, target: UpstreamTarget) {
     this.#thread = thread;
-    this.#outbox = outbox;
     this.#head = head;
     this.#target = target;
   }
@@ -28,55 +23,44 @@ export class MirrorCopy implements UpstreamUser {
   start(): boolean {
     const pool = poolOf(this.#thread, this.#target);
     const acquired = pool.acquire(this.#target, this);
-    if (!(acquired instanceof UpstreamConnection)) {
-      if (acquired === "waiting") pool.cancel(this);
-      return false;
-    }
-    this.#connection = acquired;
-    acquired.begin(this, this.#head.method);
-    this.#outbox.text(acquired.socket, writeRequestHead(this.#head, { keepAlive: true }));
+    if (acquired === "waiting") pool.cancel(this);
+    if (acquired === "waiting" || "reason" in acquired) return false;
+    this.#stream = acquired;
+    acquired.start(this, this.#head);
     return true;
   }
 
   body(bytes: Uint8Array): void {
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    if (connection.socket.writableLength > MAX_QUEUED_BYTES) {
-      this.abort();
-      return;
-    }
-    const chunked = this.#head.body.kind === "stream";
-    if (chunked) this.#outbox.text(connection.socket, chunkHeader(bytes.length));
-    this.#outbox.bytes(connection.socket, bytes);
-    if (chunked) this.#outbox.text(connection.socket, CHUNK_END);
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    if (stream.queuedBytes > MAX_QUEUED_BYTES) this.abort();
+    else stream.body(bytes);
   }
 
   end(): void {
-    const connection = this.#connection;
-    if (connection === undefined || this.#ended) return;
+    if (this.#ended) return;
     this.#ended = true;
-    if (this.#head.body.kind === "stream") this.#outbox.text(connection.socket, lastChunk(undefined));
-    connection.requestEnded();
+    this.#stream?.end(undefined);
   }
 
   /** The request that it copies has been cut: so is the copy. */
   abort(): void {
-    this.#connection?.destroy();
-    this.#connection = undefined;
+    this.#stream?.cancel();
+    this.#stream = undefined;
   }
 
-  connectionReady(connection: UpstreamConnection): void {
-    connection.abandon();
+  streamReady(stream: UpstreamStream): void {
+    stream.cancel();
   }
   responseInterim(_head: ResponseHead): void {}
-  responseHead(_event: HeadEvent<ResponseHead>): void {}
+  responseHead(_event: UpstreamHead): void {}
   responseBody(_bytes: Uint8Array): void {}
   responseFlush(): void {}
   responseEnd(): void {
-    this.#connection = undefined;
+    this.#stream = undefined;
   }
   requestDrained(): void {}
   upstreamFailed(): void {
-    this.#connection = undefined;
+    this.#stream = undefined;
   }
 }

@@ -17,7 +17,7 @@ import { Outbox } from "./outbox.ts";
 import { ingressTarget } from "./tunnel-ingress.ts";
 import { TunnelLink } from "./tunnel-link.ts";
 import { TunnelMeters } from "./tunnel-meters.ts";
-import type { TunnelThread } from "./tunnel-request.ts";
+import type { UpstreamThread } from "./upstream/pool.ts";
 
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
@@ -44,7 +44,7 @@ export interface TunnelClientOptions {
 }
 
 export class TunnelClient {
-  readonly #thread: TunnelThread;
+  readonly #thread: UpstreamThread;
   readonly #slots: readonly Slot[];
 
   constructor(options: TunnelClientOptions) {
@@ -110,7 +110,7 @@ class IngressTargets {
 class Slot {
   readonly #site: string;
   readonly #options: TunnelClientOptions;
-  readonly #thread: TunnelThread;
+  readonly #thread: UpstreamThread;
   readonly #meters: TunnelMeters;
   readonly #ingress: () => UpstreamTarget | undefined;
   #link: TunnelLink | undefined;
@@ -123,7 +123,7 @@ class Slot {
   constructor(
     site: string,
     options: TunnelClientOptions,
-    thread: TunnelThread,
+    thread: UpstreamThread,
     meters: TunnelMeters,
     ingress: () => UpstreamTarget | undefined,
   ) {

@@ -6,7 +6,8 @@
  */
 import { type ResetCode, type ResponseHead, type TunnelEvent, TunnelSession, type UpstreamTarget } from "../core/index.ts";
 import type { TunnelMeters } from "./tunnel-meters.ts";
-import { TunnelRequest, type TunnelStreamPort, type TunnelThread } from "./tunnel-request.ts";
+import { TunnelRequest, type TunnelStreamPort } from "./tunnel-request.ts";
+import type { UpstreamThread } from "./upstream/pool.ts";
 
 /** How often a connection says that it is there; one that has heard nothing since the last time is given up. */
 export const TUNNEL_KEEPALIVE_MS = 15_000;
@@ -20,7 +21,7 @@ export interface TunnelLinkOptions {
   readonly url: string;
   /** A secret. */
   readonly token: string;
-  readonly thread: TunnelThread;
+  readonly thread: UpstreamThread;
   /** This gateway's own listener; undefined: it has none now. */
   readonly ingress: () => UpstreamTarget | undefined;
   readonly opened: () => void;

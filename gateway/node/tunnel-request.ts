@@ -3,17 +3,9 @@
  * is checked where all are, and whichever thread accepts it serves it.
  */
 import type { RequestHead, ResetCode, ResponseHead, UpstreamTarget } from "../core/index.ts";
-import type { HeadEvent } from "../wire/index.ts";
-import type { Outbox } from "./outbox.ts";
 import { hasBody, RequestSender } from "./sender.ts";
-import type { UpstreamConnection } from "./upstream/connection.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
-import type { UpstreamFailure, UpstreamUser } from "./upstream/user.ts";
-
-/** What all requests out of tunnels share. */
-export interface TunnelThread extends UpstreamThread {
-  readonly outbox: Outbox;
-}
+import type { UpstreamFailure, UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
 
 /** What a request asks of the tunnel connection that it came by. */
 export interface TunnelStreamPort {
@@ -28,7 +20,7 @@ export interface TunnelStreamPort {
 }
 
 export class TunnelRequest implements UpstreamUser {
-  readonly #thread: TunnelThread;
+  readonly #thread: UpstreamThread;
   readonly #tunnel: TunnelStreamPort;
   readonly #stream: number;
   readonly #sender: RequestSender;
@@ -41,11 +33,11 @@ export class TunnelRequest implements UpstreamUser {
   #outgoingEnded = false;
   #over = false;
 
-  constructor(thread: TunnelThread, tunnel: TunnelStreamPort, stream: number) {
+  constructor(thread: UpstreamThread, tunnel: TunnelStreamPort, stream: number) {
     this.#thread = thread;
     this.#tunnel = tunnel;
     this.#stream = stream;
-    this.#sender = new RequestSender(thread, thread.outbox, this);
+    this.#sender = new RequestSender(thread, this);
   }
 
   start(head: RequestHead, target: UpstreamTarget): void {
@@ -89,28 +81,27 @@ export class TunnelRequest implements UpstreamUser {
       this.#outgoing.shift();
     }
     if (this.#outgoingEnded) this.#endResponse();
-    else this.#sender.connection?.socket.resume();
+    else this.#sender.resume();
   }
 
   /** The other side has given it up, or is gone. */
   abort(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#sender.connection?.socket.resume();
     this.#sender.abort();
     this.#tunnel.over(this.#stream);
   }
 
   // --- what comes of the listener (UpstreamUser)
 
-  connectionReady(connection: UpstreamConnection): void {
-    this.#sender.connected(connection);
+  streamReady(stream: UpstreamStream): void {
+    this.#sender.ready(stream);
     this.#write();
   }
 
   responseInterim(_head: ResponseHead): void {}
 
-  responseHead(event: HeadEvent<ResponseHead>): void {
+  responseHead(event: UpstreamHead): void {
     this.#answered = true;
     this.#tunnel.head(this.#stream, event.head);
   }
@@ -120,14 +111,12 @@ export class TunnelRequest implements UpstreamUser {
     const sent = this.#outgoing.length > 0 ? 0 : this.#tunnel.data(this.#stream, bytes);
     if (sent === bytes.length) return;
     this.#outgoing.push(Uint8Array.prototype.slice.call(bytes, sent));
-    this.#sender.connection?.socket.pause();
+    this.#sender.pause();
   }
 
   responseFlush(): void {}
 
   responseEnd(): void {
-    // The connection goes back to its pool, where it has to read.
-    this.#sender.connection?.socket.resume();
     this.#sender.released();
     this.#outgoingEnded = true;
     if (this.#outgoing.length === 0) this.#endResponse();

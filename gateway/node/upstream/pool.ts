@@ -8,9 +8,10 @@ import type { Clock, UpstreamEndpoint, UpstreamTarget } from "../../core/index.t
 import type { ClientTls, PoolSettings } from "../../core/ir/index.ts";
 import type { ResponseParserSettings } from "../../wire/index.ts";
 import type { Deadlines } from "../deadlines.ts";
-import { UpstreamConnection } from "./connection.ts";
+import type { Outbox } from "../outbox.ts";
+import { Http1UpstreamConnection } from "./http1.ts";
 import { originationOptions } from "./tls.ts";
-import type { UpstreamFailure, UpstreamUser } from "./user.ts";
+import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
 /** What all pools of one thread share. */
 export interface UpstreamThread {
@@ -19,6 +20,7 @@ export interface UpstreamThread {
   readonly parser: ResponseParserSettings;
   readonly counts: UpstreamCounts;
   readonly clusters: Map<string, ClusterLoad>;
+  readonly outbox: Outbox;
 }
 
 /** Told to metrics. */
@@ -41,7 +43,8 @@ interface Waiting {
   readonly user: UpstreamUser;
 }
 
-export type Acquired = UpstreamConnection | UpstreamFailure | "waiting";
+/** A stream that is to be started at once, a place in the line, or why neither. */
+export type Acquired = UpstreamStream | UpstreamFailure | "waiting";
 
 const OVERFLOW: UpstreamFailure = {
   code: "upstream_overflow",
@@ -60,7 +63,7 @@ export class UpstreamPool {
   /** Last TLS session, to resume. */
   session: Buffer | undefined;
   readonly #cluster: ClusterLoad;
-  readonly #idle: UpstreamConnection[] = [];
+  readonly #idle: Http1UpstreamConnection[] = [];
   #tlsSource: ClientTls | undefined;
   #tlsFailure: UpstreamFailure | undefined;
   #connections = 0;
@@ -106,7 +109,7 @@ export class UpstreamPool {
   }
 
   /** A response ended and its connection can carry another request. */
-  release(connection: UpstreamConnection): void {
+  release(connection: Http1UpstreamConnection): void {
     const max = this.settings.maxRequestsPerConnection;
     if (max !== 0 && connection.requests >= max) {
       connection.destroy();
@@ -118,7 +121,7 @@ export class UpstreamPool {
   }
 
   /** A connection has closed. */
-  forget(connection: UpstreamConnection, wasIdle: boolean): void {
+  forget(connection: Http1UpstreamConnection, wasIdle: boolean): void {
     if (wasIdle) {
       const at = this.#idle.indexOf(connection);
       if (at !== -1) this.#idle.splice(at, 1);
@@ -154,13 +157,13 @@ export class UpstreamPool {
     }
   }
 
-  #open(): UpstreamConnection {
+  #open(): Http1UpstreamConnection {
     this.#connections += 1;
     this.#cluster.pools.add(this);
     this.#cluster.connections += 1;
     this.thread.counts.connections += 1;
     this.thread.counts.connectionsTotal += 1;
-    return new UpstreamConnection(this);
+    return new Http1UpstreamConnection(this);
   }
 
   /** Below the limit, or below it after an idle connection to another endpoint of the cluster has made room. */
@@ -183,7 +186,7 @@ export class UpstreamPool {
     if (connection === undefined) return;
     this.#cluster.waiting.shift();
     this.thread.counts.waiting -= 1;
-    first.user.connectionReady(connection);
+    first.user.streamReady(connection);
   }
 }
 

@@ -1,26 +1,48 @@
-/** Who uses an upstream connection for one request: told what happens to it, in order, and nothing after its end. */
-import type { ErrorCode, ResponseHead } from "../../core/index.ts";
+/** The two sides of one attempt at an origin: what its user may do with it, and what its user is told. */
+import type { ErrorCode, RequestHead, ResponseHead } from "../../core/index.ts";
 import type { HeadEvent } from "../../wire/index.ts";
-import type { UpstreamConnection } from "./connection.ts";
 
+/** One request on its way to an origin. Over HTTP/1.1 that is the connection itself; over HTTP/2 a stream of one. */
+export interface UpstreamStream {
+  /** It takes more of the request right now; afterwards `requestDrained` says when it does again. */
+  readonly hasRoom: boolean;
+  /** Bytes of the request that wait here because the origin does not take them. */
+  readonly queuedBytes: number;
+  /** Begins. Throws when the head holds what must not be written; nothing was written then. */
+  start(user: UpstreamUser, head: RequestHead): void;
+  /** Part of the request's body, valid during this call. */
+  body(bytes: Uint8Array): void;
+  /** The request is whole. */
+  end(trailers: readonly string[] | undefined): void;
+  /** The user takes no more of the response for now. What was read before still comes. */
+  pause(): void;
+  resume(): void;
+  /** The user wants nothing more of it and is told nothing more. Also for a stream that was not started. */
+  cancel(): void;
+}
+
+/** Told what happens to a request's attempt, in order, and nothing after its end. */
 export interface UpstreamUser {
-  /** A waiting request has got its connection. Only after `acquire` answered "waiting". */
-  connectionReady(connection: UpstreamConnection): void;
+  /** A waiting request may start. Only after `acquire` answered "waiting". */
+  streamReady(stream: UpstreamStream): void;
   /** A 1xx response. */
   responseInterim(head: ResponseHead): void;
-  /** The final response's head. The user may abandon the connection in here. */
-  responseHead(event: HeadEvent<ResponseHead>): void;
+  /** The final response's head. The user may cancel the stream in here. */
+  responseHead(event: UpstreamHead): void;
   /** Bytes of the body. They are gone after the call: copy what has to stay. */
   responseBody(bytes: Uint8Array): void;
   /** Everything that one read brought has been told. Not called after `responseEnd`. */
   responseFlush(): void;
-  /** Whole. The connection is no longer the user's. */
+  /** Whole. The stream is no longer the user's. */
   responseEnd(trailers: readonly string[] | undefined): void;
-  /** The connection takes more of the request again. */
+  /** The stream takes more of the request again. */
   requestDrained(): void;
-  /** No (whole) response will come. The connection is no longer the user's. */
+  /** No (whole) response will come. The stream is no longer the user's. */
   upstreamFailed(failure: UpstreamFailure): void;
 }
+
+/** The head of a response and what is only for this hop, whatever it came by. */
+export type UpstreamHead = Pick<HeadEvent<ResponseHead>, "head" | "connectionOptions">;
 
 export interface UpstreamFailure {
   readonly code: ErrorCode;

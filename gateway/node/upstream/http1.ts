@@ -1,5 +1,5 @@
 /**
- * One connection to one origin, used by one request at a time.
+ * One HTTP/1.1 connection to one origin, used by one request at a time: so it is that request's stream, too.
  *
  *     connecting ──► busy ◄──► idle
  *         │           │  └──► draining ──► idle
@@ -8,29 +8,28 @@
  * A connection is born for a request and is busy from the start; the socket keeps what is written until it is connected.
  * `draining`: the user has lost interest in a response that is on its way; a short rest is read so that the connection can live on.
  */
-import { connect, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
-import type { ErrorCode } from "../../core/index.ts";
-import { ResponseParser } from "../../wire/index.ts";
+import type { Socket } from "node:net";
+import type { ErrorCode, RequestHead } from "../../core/index.ts";
+import { CHUNK_END, chunkHeader, lastChunk, ResponseParser, writeRequestHead } from "../../wire/index.ts";
 import type { Timed } from "../deadlines.ts";
+import { type DialUser, dial, dialCode } from "./dial.ts";
 import type { UpstreamPool } from "./pool.ts";
-import type { UpstreamFailure, UpstreamUser } from "./user.ts";
+import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
 /** An abandoned response is read to its end for at most this long and this much, so that its connection can be used again. */
 const DRAIN_MS = 1000;
 const DRAIN_BYTES = 64 * 1024;
 
-/** All plain upstream sockets of a thread read into this; nobody keeps a view of it beyond the call it came with. */
-const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
+const KEEP = { keepAlive: true };
 
 type State = "connecting" | "busy" | "idle" | "draining" | "closed";
 
-export class UpstreamConnection implements Timed {
+export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed {
   deadlineMs = Number.POSITIVE_INFINITY;
   filedMs = 0;
   place = -1;
 
-  readonly socket: Socket;
+  readonly #socket: Socket;
   readonly #pool: UpstreamPool;
   readonly #parser: ResponseParser;
   #state: State = "connecting";
@@ -38,7 +37,9 @@ export class UpstreamConnection implements Timed {
   #requests = 0;
   /** The request that is using it has been written whole. */
   #requestEnded = false;
+  #chunked = false;
   #keepAlive = false;
+  #paused = false;
   /** Bytes of the current response have come. */
   #answered = false;
   #drainLeft = 0;
@@ -47,13 +48,13 @@ export class UpstreamConnection implements Timed {
   constructor(pool: UpstreamPool) {
     this.#pool = pool;
     this.#parser = new ResponseParser(pool.thread.parser);
-    this.socket = pool.tls === undefined ? this.#openPlain() : this.#openTls(pool.tls);
-    this.socket.on("error", (error) => {
+    this.#socket = dial(pool, this);
+    this.#socket.on("error", (error) => {
       this.#error = error;
     });
-    this.socket.on("end", () => this.#ended());
-    this.socket.on("close", () => this.#closed());
-    this.socket.on("drain", () => this.#user?.requestDrained());
+    this.#socket.on("end", () => this.#ended());
+    this.#socket.on("close", () => this.#closed());
+    this.#socket.on("drain", () => this.#user?.requestDrained());
     pool.thread.deadlines.set(this, pool.thread.clock.now() + pool.settings.connectTimeoutMs);
   }
 
@@ -68,29 +69,58 @@ export class UpstreamConnection implements Timed {
 
   /** False once its socket cannot take a request any more. */
   get usable(): boolean {
-    return this.#state !== "closed" && this.socket.writable;
+    return this.#state !== "closed" && this.#socket.writable;
   }
 
-  /** Starts a request. */
-  begin(user: UpstreamUser, method: string): void {
+  get hasRoom(): boolean {
+    return !this.#socket.writableNeedDrain;
+  }
+
+  get queuedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  start(user: UpstreamUser, head: RequestHead): void {
+    const text = writeRequestHead(head, KEEP);
     this.#user = user;
     this.#requests += 1;
     this.#requestEnded = false;
     this.#answered = false;
+    this.#chunked = head.body.kind === "stream";
     if (this.#state === "idle") {
       this.#state = "busy";
       this.#pool.thread.deadlines.set(this, Number.POSITIVE_INFINITY);
     }
-    this.#parser.expect(method);
+    this.#parser.expect(head.method);
+    this.#pool.thread.outbox.text(this.#socket, text);
   }
 
-  /** The request has been written whole. Without this the connection is not used again. */
-  requestEnded(): void {
+  body(bytes: Uint8Array): void {
+    const { outbox } = this.#pool.thread;
+    if (this.#chunked) outbox.text(this.#socket, chunkHeader(bytes.length));
+    outbox.bytes(this.#socket, bytes);
+    if (this.#chunked) outbox.text(this.#socket, CHUNK_END);
+  }
+
+  /** Without this the connection is not used again. */
+  end(trailers: readonly string[] | undefined): void {
+    if (this.#chunked) this.#pool.thread.outbox.text(this.#socket, lastChunk(trailers));
     this.#requestEnded = true;
   }
 
-  /** The user wants nothing more of it. A short rest of the response is read; otherwise the connection closes. */
-  abandon(): void {
+  pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  /** A short rest of the response is read; otherwise the connection closes. */
+  cancel(): void {
     this.#user = undefined;
     if (this.#state === "closed") return;
     if (this.#state !== "busy" || !this.#requestEnded || !this.#answered) {
@@ -100,13 +130,13 @@ export class UpstreamConnection implements Timed {
     this.#state = "draining";
     this.#drainLeft = DRAIN_BYTES;
     this.#pool.thread.deadlines.set(this, this.#pool.thread.clock.now() + DRAIN_MS);
-    this.socket.resume();
+    this.resume();
   }
 
   /** Closes at once; the user is told nothing. */
   destroy(): void {
     this.#user = undefined;
-    this.socket.destroy();
+    this.#socket.destroy();
     this.#leave();
   }
 
@@ -129,44 +159,13 @@ export class UpstreamConnection implements Timed {
     }
   }
 
-  #openPlain(): Socket {
-    const { address, port } = this.#pool;
-    const socket = connect({
-      host: address,
-      port,
-      noDelay: true,
-      onread: {
-        buffer: READ_BUFFER,
-        callback: (length, buffer) => {
-          this.#read(buffer.subarray(0, length));
-          return true;
-        },
-      },
-    });
-    socket.once("connect", () => this.#connected());
-    return socket;
-  }
-
-  #openTls(options: NonNullable<UpstreamPool["tls"]>): Socket {
-    const { address, port } = this.#pool;
-    const session = this.#pool.session;
-    const socket = connectTls({ host: address, port, ...options, ...(session === undefined ? {} : { session }) });
-    socket.setNoDelay(true);
-    socket.once("secureConnect", () => this.#connected());
-    socket.on("session", (fresh) => {
-      this.#pool.session = fresh;
-    });
-    socket.on("data", (bytes: Buffer) => this.#read(bytes));
-    return socket;
-  }
-
-  #connected(): void {
+  connected(): void {
     if (this.#state !== "connecting") return;
     this.#state = "busy";
     this.#pool.thread.deadlines.set(this, Number.POSITIVE_INFINITY);
   }
 
-  #read(bytes: Uint8Array): void {
+  read(bytes: Uint8Array): void {
     if (this.#state === "draining") {
       this.#drainLeft -= bytes.length;
       if (this.#drainLeft < 0) {
@@ -218,8 +217,9 @@ export class UpstreamConnection implements Timed {
   #complete(trailers: readonly string[] | undefined): void {
     const user = this.#user;
     this.#user = undefined;
+    this.resume();
     // Bytes behind the end belong to no request: whoever sends them may as well answer the next request with them.
-    if (this.#keepAlive && this.#requestEnded && this.#parser.idle && this.socket.writable) this.#pool.release(this);
+    if (this.#keepAlive && this.#requestEnded && this.#parser.idle && this.#socket.writable) this.#pool.release(this);
     else this.destroy();
     user?.responseEnd(trailers);
   }
@@ -245,8 +245,7 @@ export class UpstreamConnection implements Timed {
   #closed(): void {
     if (this.#state === "closed") return;
     const error = this.#error;
-    if (this.#state === "connecting")
-      this.#fail(connectCode(error, this.#pool.tls !== undefined), error?.message ?? "closed", true);
+    if (this.#state === "connecting") this.#fail(dialCode(error, this.#pool.tls !== undefined), error?.message ?? "closed", true);
     else this.#fail("upstream_reset", error?.message ?? "connection closed", false);
   }
 
@@ -266,20 +265,3 @@ export class UpstreamConnection implements Timed {
     this.#pool.forget(this, wasIdle);
   }
 }
-
-function connectCode(error: (Error & { code?: unknown }) | undefined, tls: boolean): ErrorCode {
-  const code = typeof error?.code === "string" ? error.code : "";
-  if (code === "ENOTFOUND" || code.startsWith("EAI_")) return "dns_failure";
-  if (CONNECT_ERRORS.has(code) || !tls) return "upstream_connect";
-  return "upstream_tls";
-}
-
-const CONNECT_ERRORS: ReadonlySet<string> = new Set([
-  "ECONNREFUSED",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EADDRNOTAVAIL",
-  "ETIMEDOUT",
-  "EMFILE",
-  "ENFILE",
-]);

@@ -1,0 +1,76 @@
+/** Opens connections to origins, plain or TLS. */
+import { connect, type Socket } from "node:net";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import type { ErrorCode } from "../../core/index.ts";
+
+/** All plain upstream sockets of a thread read into this; nobody keeps a view of it beyond the call it came with. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
+
+/** Where to, and what to remember for the next time. */
+export interface DialTarget {
+  readonly address: string;
+  readonly port: number;
+  /** Undefined: plain. */
+  readonly tls: ConnectionOptions | undefined;
+  /** Last TLS session, to resume. */
+  session: Buffer | undefined;
+}
+
+export interface DialUser {
+  /** The connection, with its TLS handshake, stands. */
+  connected(): void;
+  /** @param bytes valid during this call */
+  read(bytes: Uint8Array): void;
+}
+
+/** What is written before `connected` waits in the socket. */
+export function dial(target: DialTarget, user: DialUser): Socket {
+  return target.tls === undefined ? dialPlain(target, user) : dialTls(target, target.tls, user);
+}
+
+function dialPlain({ address, port }: DialTarget, user: DialUser): Socket {
+  const socket = connect({
+    host: address,
+    port,
+    noDelay: true,
+    onread: {
+      buffer: READ_BUFFER,
+      callback: (length, buffer) => {
+        user.read(buffer.subarray(0, length));
+        return true;
+      },
+    },
+  });
+  socket.once("connect", () => user.connected());
+  return socket;
+}
+
+function dialTls(target: DialTarget, options: ConnectionOptions, user: DialUser): Socket {
+  const { address, port, session } = target;
+  const socket = connectTls({ host: address, port, ...options, ...(session === undefined ? {} : { session }) });
+  socket.setNoDelay(true);
+  socket.once("secureConnect", () => user.connected());
+  socket.on("session", (fresh) => {
+    target.session = fresh;
+  });
+  socket.on("data", (bytes: Buffer) => user.read(bytes));
+  return socket;
+}
+
+/** Why a connection did not come to stand, by the socket's error. */
+export function dialCode(error: (Error & { code?: unknown }) | undefined, tls: boolean): ErrorCode {
+  const code = typeof error?.code === "string" ? error.code : "";
+  if (code === "ENOTFOUND" || code.startsWith("EAI_")) return "dns_failure";
+  if (CONNECT_ERRORS.has(code) || !tls) return "upstream_connect";
+  return "upstream_tls";
+}
+
+const CONNECT_ERRORS: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EADDRNOTAVAIL",
+  "ETIMEDOUT",
+  "EMFILE",
+  "ENFILE",
+]);
