@@ -31,8 +31,9 @@ export {
   writeRequestHead,
   writeResponseHead,
 } from "./http1/write.ts";
-export { Http2Connection, type Http2Options, Http2Settings } from "./http2/connection.ts";
+export { Http2Connection } from "./http2/connection.ts";
 export { type ConnectionProblem, Http2Code, type StreamProblem } from "./http2/errors.ts";
 export type { Http2Event } from "./http2/events.ts";
 export { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "./http2/limits.ts";
+export { type Http2Options, Http2Settings } from "./http2/settings.ts";
 export type { Http2Stream } from "./http2/stream.ts";

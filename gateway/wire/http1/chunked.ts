@@ -35,7 +35,8 @@ const NEVER_IN_TRAILERS: ReadonlySet<string> = new Set(
     "proxy-authorization proxy-connection range retry-after set-cookie te trailer transfer-encoding upgrade vary via www-authenticate"
   ).split(" "),
 );
-const mayTrail = (name: string): boolean => !NEVER_IN_TRAILERS.has(name);
+/** Trailer fields that may be kept. */
+export const mayTrail = (name: string): boolean => !NEVER_IN_TRAILERS.has(name);
 
 /** Reads one content after another; `begin…` says how the next one is framed. */
 export class ContentReader {

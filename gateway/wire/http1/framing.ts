@@ -125,7 +125,7 @@ export function persists(minor: 0 | 1, options: readonly string[] | undefined): 
 }
 
 /** RFC 9110 8.6: 1*DIGIT. -1 for everything else: signs, lists, white space, numbers beyond exact integers. */
-function contentLength(text: string): number {
+export function contentLength(text: string): number {
   if (text.length === 0 || text.length > 16) return -1;
   let bytes = 0;
   for (let i = 0; i < text.length; i++) {

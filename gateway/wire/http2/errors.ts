@@ -43,7 +43,6 @@ const CONNECTION_PROBLEMS = {
     "SETTINGS_INITIAL_WINDOW_SIZE is more than 2^31-1, or makes a window so (RFC 9113 6.5.2, 6.9.2)",
   ],
   bad_last_stream: [protocolError, "GOAWAY raises the last stream id of an earlier one (RFC 9113 6.8)"],
-  self_dependency: [protocolError, "a stream is said to depend on itself (RFC 7540 5.3.1)"],
   window_overflow: [flowControlError, "the connection's window is made larger than 2^31-1 (RFC 9113 6.9.1)"],
   window_exceeded: [flowControlError, "DATA beyond the connection's window (RFC 9113 6.9.1)"],
   zero_increment: [protocolError, "WINDOW_UPDATE of the connection by 0 (RFC 9113 6.9)"],

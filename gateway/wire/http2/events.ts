@@ -3,8 +3,8 @@
  *
  *     connection.feed(bytes, nowMs); for (;;) { const event = connection.next(); if (event.kind === "need") break; … }
  *
- * An event is valid until the next call of `next`: the frequent ones are one object each, filled anew. Frames that tell the caller nothing
- * (SETTINGS, PING, windows of streams that wait for nothing, PRIORITY, unknown ones) are dealt with inside.
+ * The bytes of an event are valid until the next call of `next`. Frames that tell the caller nothing (SETTINGS, PING, windows of streams that wait for
+ * nothing, PRIORITY, unknown ones) are dealt with inside.
  */
 import type { FieldList, RequestHead, ResponseHead } from "../../core/http/message.ts";
 import type { ConnectionProblem, StreamProblem } from "./errors.ts";
@@ -35,8 +35,10 @@ export interface RequestEvent<Owner> {
   /** Extended CONNECT (RFC 8441): what the stream is to speak. `head` has scheme, authority and target as any request. */
   readonly protocol: string | undefined;
   readonly expectContinue: boolean;
-  /** Request: the client takes trailers (`te: trailers`), which is no field of `head`. */
+  /** The client takes trailers (`te: trailers`), which is no field of `head`. */
   readonly takesTrailers: boolean;
+  /** Names of fields that must be written so again wherever HTTP/2 is spoken next (RFC 7541 6.2.3). */
+  readonly neverIndexed: readonly string[] | undefined;
 }
 
 /** Client: a response head. After one with a 1xx status comes another. */
@@ -45,6 +47,7 @@ export interface ResponseEvent<Owner> {
   readonly stream: Http2Stream<Owner>;
   readonly head: ResponseHead;
   readonly end: boolean;
+  readonly neverIndexed: readonly string[] | undefined;
 }
 
 /** Content: a view into the fed bytes, framing and padding taken off; empty only to tell the end. The receiver says `consumed` once it has let go of it. */
