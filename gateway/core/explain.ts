@@ -18,6 +18,7 @@ import { redirect, redirectToHttps } from "./filter/redirect.ts";
 import { addressAndPort } from "./http/address.ts";
 import { type FieldList, field, fieldJoined, NO_BODY, type RequestHead, type Scheme } from "./http/message.ts";
 import type { Origin } from "./ir/index.ts";
+import { endsHere } from "./last-recipient.ts";
 import { findHost, hostOf } from "./match/host.ts";
 import { normalizePath } from "./match/path.ts";
 import { queryValue } from "./match/query.ts";
@@ -83,7 +84,7 @@ export type ExplainedOutcome =
   | { readonly kind: "refused"; readonly reason: string }
   | {
       readonly kind: "answered";
-      readonly by: "https-redirect" | "cors" | "redirect" | "direct";
+      readonly by: "last-hop" | "https-redirect" | "cors" | "redirect" | "direct";
       readonly status: number;
       readonly location?: string;
     }
@@ -145,10 +146,14 @@ class Explainer implements RequestView {
     const listener = this.#listener;
     const server = listener === undefined ? undefined : findHost(listener.servers, hostOf(this.authority));
     const virtualHost = server === undefined ? undefined : findHost(server.routes.hosts, hostOf(this.authority));
-    const found = virtualHost === undefined || this.#normalized === undefined ? undefined : findRoute(virtualHost.index, this);
+    const ended = this.#endsHere();
+    const found =
+      ended !== undefined || virtualHost === undefined || this.#normalized === undefined
+        ? undefined
+        : findRoute(virtualHost.index, this);
     const quotas = (found?.route ?? virtualHost ?? server?.routes)?.quotas ?? [];
-    const outcome = this.#outcome(server?.routes, virtualHost, found);
-    const charged = outcome.kind !== "answered" || outcome.by !== "https-redirect";
+    const outcome = ended ?? this.#outcome(server?.routes, virtualHost, found);
+    const charged = ended === undefined && (outcome.kind !== "answered" || outcome.by !== "https-redirect");
     return {
       snapshot: this.#tables.version,
       listener: listener === undefined ? undefined : pick(listener.source, "name", "servicePort", "origins"),
@@ -167,6 +172,14 @@ class Explainer implements RequestView {
       quotas: charged && this.#normalized !== undefined ? quotas.map((quota) => this.#quota(quota)) : [],
       outcome,
     };
+  }
+
+  /** A TRACE or OPTIONS that goes no further, whatever the routes say. */
+  #endsHere(): ExplainedOutcome | undefined {
+    const head = { ...this.#forwardContext().head, fields: [...this.fields] };
+    const last = endsHere(head, "HTTP/1.1");
+    if (typeof last === "string") return { kind: "refused", reason: last };
+    return last === undefined ? undefined : { kind: "answered", by: "last-hop", status: last.head.status };
   }
 
   #outcome(

@@ -41,6 +41,7 @@ export {
   type Scheme,
   STREAM_BODY,
 } from "./http/message.ts";
+export { httpDate } from "./http/response-fields.ts";
 export { findHost, hostOf } from "./match/host.ts";
 export { carriesPassport, createPassportExchange } from "./passport-exchange.ts";
 export type {

@@ -88,6 +88,9 @@ class PassportExchange implements Exchange {
     return this.judged === undefined ? this.judge(this.verdict) : this.judged.resumed();
   }
 
+  interim(head: ResponseHead, connectionOptions?: readonly string[]): ResponseHead {
+    return this.settle().interim?.(head, connectionOptions) ?? head;
+  }
   responded(head: ResponseHead, connectionOptions?: readonly string[]): Step {
     return this.settle().responded(head, connectionOptions);
   }

@@ -26,7 +26,8 @@ import { addressAndPort } from "./http/address.ts";
 import { clientAddress } from "./http/forwarded.ts";
 import { type FieldList, field, type ReadonlyFieldList, type RequestHead, type ResponseHead } from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
-import { PSEUDONYM } from "./http/upstream-head.ts";
+import { isLoop, PSEUDONYM } from "./http/via.ts";
+import { endsHere } from "./last-recipient.ts";
 import { findHost, hostOf } from "./match/host.ts";
 import { normalizePath } from "./match/path.ts";
 import { findRoute } from "./match/route.ts";
@@ -149,6 +150,9 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.startedMs = this.ports.clock.now();
     if (this.tables.closed !== undefined) return this.refuse("snapshot_expired", undefined, this.tables.closed);
     if (this.method === "CONNECT") return this.refuse("not_supported", "this listener is no forward proxy");
+    const last = endsHere(this.head, this.minor === 1 ? "HTTP/1.1" : "HTTP/1.0");
+    if (typeof last === "string") return this.refuse("bad_request", last);
+    if (last !== undefined) return this.answer(last);
     if (this.handedOn !== undefined) return this.goOn(this.handedOn);
     if (!this.readTarget()) return this.refuse("bad_request", "a path that origins would read differently");
     this.virtualHost = findHost(this.server.routes.hosts, hostOf(this.authority));
@@ -160,7 +164,12 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     return this.pass(STAGE.https);
   }
 
+  interim(head: ResponseHead, connectionOptions?: readonly string[]): ResponseHead {
+    return { ...head, fields: downstreamFields(head, connectionOptions, 0) };
+  }
+
   responded(head: ResponseHead, connectionOptions?: readonly string[]): Step {
+    if (head.status === SWITCHING_PROTOCOLS && !isWanted(head, this.switchTo)) return this.failed(UNASKED_SWITCH);
     if (this.attempts !== undefined) this.upstreamMs = this.ports.clock.now() - this.attempts.sentMs;
     const step = this.attempts?.afterResponse(head);
     return step === undefined ? this.relay(head, connectionOptions) : this.backOff(step);
@@ -310,18 +319,14 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.destination = destination;
     if (cluster === undefined) return this.refuse("no_cluster");
     const { timeoutMs } = action;
-    this.attempts = new Attempts(
-      action,
-      cluster,
-      upstreamHead(this, action, destination, this.tables.settings.numTrustedProxies),
-      this.ports,
-      {
-        deadlineMs: timeoutMs === undefined || this.isDelayed ? undefined : this.startedMs + timeoutMs,
-        policy: this.isDelayed ? undefined : action.retry,
-        maxReplayBytes: this.tables.settings.http.maxReplayBytes,
-        switchTo: this.switchTo,
-      },
-    );
+    if (isLoop(this.fields)) return this.refuse("loop_detected");
+    const head = upstreamHead(this, action, destination, this.tables.settings.numTrustedProxies);
+    this.attempts = new Attempts(action, cluster, head, this.ports, {
+      deadlineMs: timeoutMs === undefined || this.isDelayed ? undefined : this.startedMs + timeoutMs,
+      policy: this.isDelayed ? undefined : action.retry,
+      maxReplayBytes: this.tables.settings.http.maxReplayBytes,
+      switchTo: this.switchTo,
+    });
     return this.send(this.phase === "new" ? this.startedMs : this.ports.clock.now());
   }
 
@@ -358,7 +363,9 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   private relay(head: ResponseHead, connectionOptions: readonly string[] | undefined): Step {
     this.phase = "relaying";
     this.status = head.status;
-    const fields = downstreamFields(head.fields, connectionOptions);
+    const fields = downstreamFields(head, connectionOptions, this.ports.clock.unixMs());
+    // RFC 9110 7.8: a 101 says to what.
+    if (head.status === SWITCHING_PROTOCOLS && this.switchTo !== undefined) fields.push("upgrade", this.switchTo);
     const edit = this.destination?.responseEdit;
     if (edit !== undefined) editFields(fields, edit);
     if (this.route?.cors !== undefined) addCorsFields(this.route.cors, this.fields, fields);
@@ -456,7 +463,19 @@ const EXPLAIN_EDIT: HeaderEdit = { drop: new Set(["x-tidegate-snapshot", "x-tide
 /** An unread request body longer than this costs the connection instead. */
 const MAX_DISCARD_BYTES = 64 * 1024;
 const SWITCHING_PROTOCOLS = 101;
+/** RFC 9110 7.8: nobody switches to what was not asked for. */
+const UNASKED_SWITCH: AttemptFailure = {
+  code: "upstream_protocol",
+  reason: "it switched to a protocol that nobody asked for",
+  neverSent: false,
+  replayable: false,
+};
 const NO_FIELDS: ReadonlyFieldList = [];
+
+/** A 101 to what was asked for; one that does not say to what is taken for that. */
+function isWanted(head: ResponseHead, asked: Upgrade | undefined): boolean {
+  return asked !== undefined && (field(head.fields, "upgrade") ?? asked).toLowerCase() === asked;
+}
 
 function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, "?");

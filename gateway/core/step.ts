@@ -11,8 +11,10 @@ import type { ClientTls, ClusterVia, PoolSettings } from "./ir/index.ts";
 
 export interface Exchange {
   start(): Step;
+  /** A 1xx of the origin's other than 101 arrived. Answer: what of it goes on to the client. Absent where nothing is ever sent to an origin. */
+  interim?(head: ResponseHead, connectionOptions?: readonly string[]): ResponseHead;
   /**
-   * The origin's final response head arrived (1xx never comes here). Answer: `relay`, `sleep` (before a retry) or `send` (retry now).
+   * The origin's final response head arrived, or its 101 (no other 1xx comes here). Answer: `relay`, `sleep` (before a retry) or `send` (retry now).
    * `connectionOptions`: what its Connection field names, hop-by-hop for this response.
    */
   responded(head: ResponseHead, connectionOptions?: readonly string[]): Step;

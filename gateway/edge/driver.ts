@@ -176,6 +176,8 @@ class Drive {
     const headers = headersOf(head.fields);
     // RFC 9110 10.1.1: the platform has given the go-ahead itself.
     headers.delete("expect");
+    // RFC 9110 6.5.1: `fetch` has no trailer fields to pass on.
+    headers.delete("te");
     if (step.switchTo !== undefined) headers.set("upgrade", step.switchTo);
     const init: RequestInit = { method: head.method, headers, redirect: "manual", signal, encodeResponseBody: "manual" };
     if (!this.#body.isEmpty && takesNoContent(head.method)) {

@@ -52,7 +52,7 @@ export interface Downstream {
   schedule(): void;
   /** RFC 9110 10.1.1: the client may send the body. */
   goAhead(): void;
-  /** A 1xx response of the origin. */
+  /** What goes on of a 1xx response of the origin. */
   interim(head: ResponseHead): void;
   /** @param close this is the last response of the connection, where such a thing is said */
   head(head: ResponseHead, close: boolean): void;
@@ -328,8 +328,9 @@ export class Call implements UpstreamUser {
     this.#downstream.wanted();
   }
 
-  responseInterim(head: ResponseHead): void {
-    if (!this.#answering) this.#downstream.interim(head);
+  responseInterim({ head, connectionOptions }: UpstreamHead): void {
+    const passed = this.#answering ? undefined : this.#exchange?.interim?.(head, connectionOptions);
+    if (passed !== undefined) this.#downstream.interim(passed);
   }
 
   responseHead(event: UpstreamHead): void {

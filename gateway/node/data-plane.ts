@@ -360,12 +360,18 @@ class RoutedExchanges implements ExchangeFactory {
     const { servers } = this.#listener;
     const { tls } = connection.peer;
     const server = tls?.serverName === undefined ? servers.any : findHost(servers, tls.serverName);
-    if (server === undefined) return new Misdirected(event.head);
+    if (server === undefined || asksForTlsInTheClear(event, connection))
+      return new Misdirected(event.head, this.#ports.clock.unixMs());
     const { peer } = connection;
     return carriesPassport(this.#tables, event.head)
       ? createPassportExchange(this.#tables, this.#listener, server, event, peer, this.#ports, this.#passports)
       : createExchange(this.#tables, this.#listener, server, event, peer, this.#ports);
   }
+}
+
+/** RFC 9110 7.4: whoever believed the target's scheme would take the request for one that came over TLS. */
+function asksForTlsInTheClear({ form, head }: HeadEvent<RequestHead>, { scheme }: ConnectionInfo): boolean {
+  return form === "absolute" && head.scheme === "https" && scheme === "http";
 }
 
 function portOf(name: string): number {

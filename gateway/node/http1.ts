@@ -141,7 +141,7 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
       case "head":
         this.#phase = "exchange";
         this.#keepAlive = event.keepAlive;
-        this.#response.begin(event.head.method, event.minor);
+        this.#response.begin(event.head.method, event.minor, event.takesTrailers === true);
         this.#call.begin(event);
         return;
       case "body":
@@ -202,7 +202,7 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
   #refuseHead(status: number, text: string): void {
     this.#listener.refused(this.#info, status, text);
     const { head, body } = plainAnswer(status, text, this.#thread.clock.unixMs());
-    this.#response.begin("", 1);
+    this.#response.begin("", 1, false);
     this.#response.head(head, false);
     this.#response.body(body);
     this.#response.end(undefined);

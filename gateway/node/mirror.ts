@@ -1,5 +1,5 @@
 /** A copy of a request, sent on the side: nobody waits for its response, and it never slows the request that it copies. */
-import type { RequestHead, ResponseHead, UpstreamTarget } from "../core/index.ts";
+import type { RequestHead, UpstreamTarget } from "../core/index.ts";
 import { poolOf, type UpstreamThread } from "./upstream/pool.ts";
 import type { UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
 
@@ -52,7 +52,7 @@ export class MirrorCopy implements UpstreamUser {
   streamReady(stream: UpstreamStream): void {
     stream.cancel();
   }
-  responseInterim(_head: ResponseHead): void {}
+  responseInterim(): void {}
   responseHead(_event: UpstreamHead): void {}
   responseBody(_bytes: Uint8Array): void {}
   responseFlush(): void {}

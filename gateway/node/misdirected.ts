@@ -1,15 +1,22 @@
-/** The exchange of a request whose connection was for a server that is no longer there: RFC 9110 15.5.20. */
-import { type Exchange, type RequestHead, respondError, type Step } from "../core/index.ts";
+/**
+ * The exchange of a request that its connection is not for: its server is no longer there (RFC 9110 15.5.20), or it asks for an https resource in the
+ * clear (RFC 9110 7.4).
+ */
+import { type Exchange, httpDate, type RequestHead, respondError, type Step } from "../core/index.ts";
 
 export class Misdirected implements Exchange {
   readonly #head: RequestHead;
+  readonly #unixMs: number;
 
-  constructor(head: RequestHead) {
+  constructor(head: RequestHead, unixMs: number) {
     this.#head = head;
+    this.#unixMs = unixMs;
   }
 
   start(): Step {
-    return respondError("misdirected_request", this.#head.fields);
+    const step = respondError("misdirected_request", this.#head.fields);
+    step.head.fields.push("date", httpDate(this.#unixMs));
+    return step;
   }
   responded(): Step {
     return this.start();

@@ -23,19 +23,24 @@ export class ResponseWriter {
   readonly #outbox: Outbox;
   readonly #writing = { keepAlive: true, method: "", minor: 1 as 0 | 1 };
   #framing: WireFraming = "none";
+  #takesTrailers = false;
+  /** The go-ahead is out. */
+  #wentAhead = false;
 
   constructor(socket: Socket, outbox: Outbox) {
     this.#socket = socket;
     this.#outbox = outbox;
   }
 
-  /** A request with this method and HTTP minor version is to be answered. */
-  begin(method: string, minor: 0 | 1): void {
+  /** A request with this method and HTTP minor version is to be answered; `takesTrailers`: it asked for trailer fields. */
+  begin(method: string, minor: 0 | 1, takesTrailers: boolean): void {
     this.started = false;
     this.done = false;
     this.bytes = 0;
     this.#writing.method = method;
     this.#writing.minor = minor;
+    this.#takesTrailers = takesTrailers;
+    this.#wentAhead = false;
   }
 
   /** Only the connection's end marks the body's: an orderly close would make a part of it look whole. */
@@ -45,12 +50,13 @@ export class ResponseWriter {
 
   /** RFC 9110 10.1.1: go ahead with the body. */
   goAhead(): void {
+    this.#wentAhead = true;
     this.#outbox.text(this.#socket, CONTINUE);
   }
 
-  /** A 1xx of the origin. A go-ahead was given here already; RFC 9110 15.2: HTTP/1.0 knows no 1xx. */
+  /** A 1xx of the origin (RFC 9110 15.2). The go-ahead is given once; HTTP/1.0 knows no 1xx. */
   interim(head: ResponseHead): void {
-    if (head.status === 100 || this.#writing.minor === 0 || this.started) return;
+    if ((head.status === 100 && this.#wentAhead) || this.#writing.minor === 0 || this.started) return;
     this.#outbox.text(this.#socket, writeResponseHead(head, this.#writing));
   }
 
@@ -74,7 +80,7 @@ export class ResponseWriter {
   }
 
   end(trailers: readonly string[] | undefined): void {
-    if (this.#framing === "chunked") this.#outbox.text(this.#socket, lastChunk(trailers));
+    if (this.#framing === "chunked") this.#outbox.text(this.#socket, lastChunk(this.#takesTrailers ? trailers : undefined));
     this.done = true;
   }
 }

@@ -99,7 +99,7 @@ export class TunnelRequest implements UpstreamUser {
     this.#write();
   }
 
-  responseInterim(_head: ResponseHead): void {}
+  responseInterim(): void {}
 
   responseHead(event: UpstreamHead): void {
     this.#answered = true;

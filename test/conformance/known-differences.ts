@@ -84,6 +84,20 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   },
   {
     runtimes: ["workerd"],
+    cases: ["forwarding: trailers are asked for where the client asked"],
+    kind: "answered",
+    reason: "fetch has no trailer fields to pass on, so none are asked for",
+    status: "Trailer fields of a response do not arrive.",
+  },
+  {
+    runtimes: ["workerd"],
+    cases: ["hops: an origin may ask for another protocol"],
+    kind: "answered",
+    reason: "the platform keeps a response's Upgrade field to itself",
+    status: "A 426 of the origin does not say which protocol it asks for.",
+  },
+  {
+    runtimes: ["workerd"],
     cases: ["failures: upstream_protocol"],
     kind: "answered",
     reason: "fetch says of a broken answer that the connection was lost",

@@ -72,9 +72,9 @@ function common(
   refused: boolean,
 ): Disagreement["aspect"] | undefined {
   if (ours.event.minor !== theirs.minor) return "fields";
-  // Ours drops an expectation of HTTP/1.0, which means nothing there (RFC 9110 10.1.1).
+  // Ours drops an expectation that means nothing: in HTTP/1.0, and where no content follows (RFC 9110 10.1.1).
   const dropped = (name: string): boolean =>
-    FRAMING.has(name) || (name === "expect" && theirs.minor === 0 && "method" in ours.event.head);
+    FRAMING.has(name) || (name === "expect" && !ours.event.expectContinue && "method" in ours.event.head);
   const fields = comparable(theirs.fields, (name) => !dropped(name));
   if (!sameList(ours.event.head.fields, fields)) return "fields";
   if (ours.event.keepAlive !== theirs.keepAlive) return "keepAlive";

@@ -13,6 +13,12 @@ export const RESPONSES: readonly ResponseCase[] = [
     `${OK}${TE}\r\n5\r\nhello\r\n0\r\nx: y\r\n\r\n`,
     ["200 stream(hello) trailers(x=y)", "! cut_head"],
   ],
+  [
+    "trailers that Connection names are dropped",
+    "GET",
+    `${OK}Connection: close, x-hop\r\n${TE}\r\n0\r\nX-Hop: 1\r\nok: 1\r\n\r\n`,
+    ["200 close options=close,x-hop stream() trailers(ok=1)"],
+  ],
   ["until close", "GET", `${OK}\r\nhello`, ["200 close stream(hello)"]],
   ["until close, nothing", "GET", `${OK}\r\n`, ["200 close stream()"]],
   ["until close in 1.0", "GET", "HTTP/1.0 200 OK\r\n\r\nhello", ["200 close stream(hello)"]],
@@ -101,7 +107,7 @@ export const RESPONSES: readonly ResponseCase[] = [
   ["length and chunks", "GET", `${OK}${CL5}${TE}\r\n0\r\n\r\n`, ["! content_length_with_transfer_encoding"]],
   ["chunks in 1.0", "GET", `HTTP/1.0 200 OK\r\n${TE}\r\n0\r\n\r\n`, ["! transfer_encoding_in_http10"]],
   ["gzip, chunked", "GET", `${OK}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, ["! unsupported_transfer_coding"]],
-  ["identity", "GET", `${OK}Transfer-Encoding: identity\r\n\r\nhello`, ["! unsupported_transfer_coding"]],
+  ["identity", "GET", `${OK}Transfer-Encoding: identity\r\n\r\nhello`, ["! chunked_not_last"]],
   ["bad chunk", "GET", `${OK}${TE}\r\nx\r\n`, ["200 stream() …", "! bad_chunk_size"]],
   ["Connection is no token list", "GET", `${OK}Connection: "close"\r\n\r\n`, ["! bad_connection"]],
 

@@ -104,7 +104,7 @@ export function transcribeResponses(
 /** One line per request, for tables. */
 export function requestLines({ messages, outcome, rest }: RequestTranscript): string[] {
   const lines = messages.map(({ event, body, trailers, ended }) => {
-    const { head, form, keepAlive, connectionOptions, expectContinue, upgrade } = event;
+    const { head, form, keepAlive, connectionOptions, expectContinue, takesTrailers, upgrade } = event;
     return words(
       `${head.method} ${form} ${head.scheme}://${head.authority} ${head.target}`,
       head.fields,
@@ -112,6 +112,7 @@ export function requestLines({ messages, outcome, rest }: RequestTranscript): st
         keepAlive ? "" : "close",
         connectionOptions && `options=${connectionOptions}`,
         expectContinue ? "expects" : "",
+        takesTrailers === true ? "takes-trailers" : "",
         upgrade && `upgrade=${upgrade}`,
       ],
       head.body.kind === "none" && body === "" ? "" : content(head.body.kind, body),
@@ -171,4 +172,9 @@ function tail(outcome: string, rest: string): string[] {
 export function* splits(bytes: Uint8Array): Generator<Uint8Array[]> {
   for (let at = 0; at <= bytes.length; at++) yield [bytes.slice(0, at), bytes.slice(at)];
   yield Array.from(bytes, (byte) => Uint8Array.of(byte));
+}
+
+/** `fields` without those of one name. */
+export function without(name: string, fields: readonly string[]): string[] {
+  return fields.filter((_, i) => fields[i - (i % 2)] !== name);
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { QuotaFilter } from "../filter/quota.ts";
 import type { FieldList } from "../http/message.ts";
+import { MAX_OWN_HOPS } from "../http/via.ts";
 import type { EgressConfig, EgressPolicy, EgressRule, QuotaPolicy } from "../ir/index.ts";
 import type { QuotaAnswer, QuotaBank, QuotaCharge, RequestRecord } from "../ports.ts";
 import { MapBank } from "../quota/map-bank.ts";
@@ -103,7 +104,7 @@ class Bench {
       confidential: over.confidential ?? false,
       service: over.service,
       connectionOptions: over.connectionOptions,
-      protocol: "HTTP/1.1",
+      protocol: over.protocol ?? "HTTP/1.1",
       listener: "0.0.0.0:3128",
       peer: over.peer ?? { address: "127.0.0.1", port: 5 },
     });
@@ -200,7 +201,7 @@ describe("a plain http request", () => {
     const step = asSend(bench.exchange({ fields, connectionOptions: ["x-hop", "close"] }).start());
     expect(dialled(step)).toBe("93.184.216.34:80");
     expect(step.head).toMatchObject({ method: "GET", scheme: "http", authority: "api.example.com", target: "/v1/x?y=1" });
-    expect(step.head.fields).toEqual(["accept", "*/*", "via", "1.1 tidegate"]);
+    expect(step.head.fields).toEqual(["accept", "*/*", "te", "trailers", "via", "1.1 tidegate"]);
     expect(step.target.tls).toBeUndefined();
     expect(bench.decisions).toMatchObject([
       {
@@ -211,6 +212,61 @@ describe("a plain http request", () => {
         authority: "api.example.com",
       },
     ]);
+  });
+
+  it("Via says what the request came in by", () => {
+    const step = asSend(new Bench().exchange({ protocol: "HTTP/1.0" }).start());
+    expect(step.head.fields).toEqual(["via", "1.0 tidegate"]);
+  });
+
+  it("a response without Date gets one, an interim one does not", () => {
+    const exchange = new Bench().exchange();
+    exchange.start();
+    const body = { kind: "none" } as const;
+    const link = ["link", "</a>", "x-hop", "1"];
+    expect(exchange.interim({ status: 103, fields: link, body }, ["x-hop"]).fields).toEqual([
+      "link",
+      "</a>",
+      "via",
+      "1.1 tidegate",
+    ]);
+    const date = "Tue, 14 Nov 2023 22:13:20 GMT";
+    expect(exchange.responded({ status: 200, fields: [], body })).toMatchObject({
+      head: { fields: ["via", "1.1 tidegate", "date", date] },
+    });
+  });
+
+  it("a refusal has a Date", () => {
+    const bench = new Bench();
+    bench.policies = [];
+    expect(answer(bench.exchange().start()).fields).toHaveProperty("date");
+  });
+
+  it("a switch of protocols that nobody asked for is the origin's failure", () => {
+    const exchange = new Bench().exchange();
+    exchange.start();
+    const step = exchange.responded({ status: 101, fields: ["upgrade", "websocket"], body: { kind: "none" } });
+    expect(answer(step).status).toBe(502);
+  });
+
+  it("OPTIONS and TRACE count their hops, and end here when the last is used up", () => {
+    const at = (count: string, over: { method: string; fields?: FieldList }): Step =>
+      new Bench().exchange({ ...over, fields: ["max-forwards", count, ...(over.fields ?? [])] }).start();
+    expect(asSend(at("5", { method: "OPTIONS" })).head.fields).toEqual(["max-forwards", "4", "via", "1.1 tidegate"]);
+    expect(asSend(at("5", { method: "GET" })).head.fields).toEqual(["max-forwards", "5", "via", "1.1 tidegate"]);
+    expect(answer(at("0", { method: "OPTIONS" })).status).toBe(200);
+    const traced = at("0", { method: "TRACE", fields: ["x-a", "1", "authorization", "Bearer x"] });
+    expect(answer(traced).fields).toMatchObject({ "content-type": "message/http" });
+    expect(new TextDecoder().decode("body" in traced ? (traced.body as Uint8Array) : undefined)).toBe(
+      "TRACE /v1/x?y=1 HTTP/1.1\r\nhost: api.example.com\r\nmax-forwards: 0\r\nx-a: 1\r\n\r\n",
+    );
+    expect(answer(at("x", { method: "TRACE" })).status).toBe(400);
+  });
+
+  it("a request that goes round in circles is stopped", () => {
+    const hops = (count: number): FieldList => ["via", Array(count).fill("1.1 tidegate").join(", ")];
+    expect(answer(new Bench().exchange({ fields: hops(MAX_OWN_HOPS) }).start()).status).toBe(508);
+    asSend(new Bench().exchange({ fields: hops(MAX_OWN_HOPS - 1) }).start());
   });
 
   it("is refused with rule, reason and snapshot in the answer and in the log", () => {
@@ -708,9 +764,10 @@ describe("attacks", () => {
     const bench = new Bench();
     const exchange = bench.exchange();
     exchange.start();
-    const fields = ["location", "http://169.254.169.254/", "connection", "x-hop", "x-hop", "1", "x-tidegate-rule", "forged"];
-    const step = exchange.responded({ status, fields, body: { kind: "none" } });
-    expect(step).toMatchObject({ kind: "relay", head: { status, fields: ["location", "http://169.254.169.254/"] } });
+    const fields = ["location", "http://169.254.169.254/", "x-hop", "1", "x-tidegate-rule", "forged", "date", "then"];
+    const step = exchange.responded({ status, fields, body: { kind: "none" }, version: "1.0" }, ["x-hop"]);
+    const told = ["location", "http://169.254.169.254/", "date", "then", "via", "1.0 tidegate"];
+    expect(step).toMatchObject({ kind: "relay", head: { status, fields: told } });
     expect(bench.queries.length).toBe(1);
   });
 

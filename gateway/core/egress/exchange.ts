@@ -7,8 +7,11 @@
  * Each request is decided afresh, the second one of a kept-alive connection like the first. Redirects are relayed, never followed.
  */
 import type { QuotaVerdict } from "../filter/quota.ts";
-import type { ReadonlyFieldList, RequestHead, ResponseHead } from "../http/message.ts";
+import type { HttpVersion, ReadonlyFieldList, RequestHead, ResponseHead } from "../http/message.ts";
 import { NO_BODY } from "../http/message.ts";
+import { httpDate } from "../http/response-fields.ts";
+import { isLoop } from "../http/via.ts";
+import { endsHere } from "../last-recipient.ts";
 import type { PeerInfo } from "../ports.ts";
 import { unreachable } from "../result.ts";
 import type {
@@ -38,6 +41,7 @@ import {
   type CredentialState,
   deniedTo,
   INTERNAL,
+  LOOP,
   notInForce,
   overQuota,
   QUOTA_TOO_LATE,
@@ -158,15 +162,25 @@ export class EgressExchange implements Exchange {
     }
   }
 
-  responded(head: ResponseHead): Step {
+  interim(head: ResponseHead, connectionOptions?: readonly string[]): ResponseHead {
+    return { ...head, fields: responseFields(head, connectionOptions, 0) };
+  }
+
+  responded(head: ResponseHead, connectionOptions?: readonly string[]): Step {
     this.#upstreamMs = this.#sentMs === undefined ? undefined : this.#ports.clock.now() - this.#sentMs;
     if (head.status === 407) {
       return this.#refuse(unreached(this.#hostText(), PROXY_STATUS));
     }
+    if (head.status === 101 && this.#request.switchTo === undefined) {
+      return this.#refuse(unreached(this.#hostText(), UNASKED_SWITCH));
+    }
+    const fields = responseFields(head, connectionOptions, this.#ports.clock.unixMs());
+    // RFC 9110 7.8: a 101 says to what.
+    if (head.status === 101 && this.#request.switchTo !== undefined) fields.push("upgrade", this.#request.switchTo);
     this.#status = head.status;
     return {
       kind: "relay",
-      head: { status: head.status, fields: responseFields(head.fields), body: head.body },
+      head: { status: head.status, fields, body: head.body },
       deadlineMs: undefined,
     };
   }
@@ -201,6 +215,8 @@ export class EgressExchange implements Exchange {
     const decision = decide(this.#snapshot.tables, callerAt(peer.address, this.#user, service), target);
     if (decision.kind === "deny") return this.#refuse(deniedTo(this.#verdict, decision));
     this.#allow = decision;
+    const ended = this.#endsHere(decision);
+    if (ended !== undefined) return ended;
     const injected = readInjections(decision, target.method, secrets);
     if (!injected.ok) return this.#refuse(injected.error);
     this.#injected = injected.value;
@@ -209,6 +225,19 @@ export class EgressExchange implements Exchange {
       if (!this.#holdsTunnel) return this.#refuse(TOO_MANY_TUNNELS);
     }
     return this.#resolve(target.host, decision);
+  }
+
+  /** The request goes no further than here, although it is allowed to. */
+  #endsHere(allow: EgressAllow): Step | undefined {
+    const { head, protocol } = this.#request;
+    if (isLoop(head.fields)) return this.#refuse(LOOP);
+    const last = endsHere(head, protocol);
+    if (last === undefined) return undefined;
+    if (typeof last === "string") return this.#refuse({ error: "bad_request", code: "bad_request", reason: last });
+    this.#recordAllow(allow, undefined);
+    this.#status = last.head.status;
+    last.head.fields.push("date", httpDate(this.#ports.clock.unixMs()));
+    return last;
   }
 
   /** An address is itself, a name with addresses of its own has those, and every other name is looked up, once. */
@@ -314,9 +343,13 @@ export class EgressExchange implements Exchange {
       scheme: secure ? "https" : "http",
       authority: turned ? httpsAuthority(host, port) : head.authority,
       target: head.target,
-      fields: inject(requestFields(head.fields, connectionOptions), this.#injected),
+      fields: inject(requestFields(head.fields, connectionOptions, this.#received), this.#injected),
       body: head.body,
     };
+  }
+
+  get #received(): HttpVersion {
+    return this.#request.protocol === "HTTP/1.0" ? "1.0" : "1.1";
   }
 
   #tunnel(tunnels: Tunnels, target: UpstreamTarget, allow: EgressAllow, host: Host): Step {
@@ -367,6 +400,7 @@ export class EgressExchange implements Exchange {
     const close = this.#isConnect ? !challenge : head.body.kind !== "none";
     const shown = explainHeaders ? version : undefined;
     const step = refusalStep(refusal, head.fields, { realm: tables.realm, version: shown, close });
+    step.head.fields.push("date", httpDate(this.#ports.clock.unixMs()));
     this.#refusal = refusal;
     this.#status = step.head.status;
     this.#record({ verdict: "deny", code: refusal.code, rule: refusal.rule, reason: refusal.reason });
@@ -425,6 +459,13 @@ const MORE: TunnelVerdict = { kind: "more" };
 const ALLOW: TunnelVerdict = { kind: "allow" };
 
 const NO_ANSWER: AttemptFailure = { code: "upstream_timeout", reason: "no answer in time", neverSent: false, replayable: false };
+/** RFC 9110 7.8. */
+const UNASKED_SWITCH: AttemptFailure = {
+  code: "upstream_protocol",
+  reason: "it switched to a protocol that nobody asked for",
+  neverSent: false,
+  replayable: false,
+};
 /** RFC 9110 15.5.8 is about the next hop: relayed, it would have clients send their proxy password for an origin. */
 const PROXY_STATUS: AttemptFailure = {
   code: "upstream_protocol",

@@ -1,48 +1,36 @@
 /** What of a message goes on to the next hop (RFC 9110 7.6.1): fields meant for this hop stay here. */
 import { isHopByHop, isOwnField } from "../http/hop-by-hop.ts";
-import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
+import { type FieldList, type HttpVersion, listsTrailers, type ReadonlyFieldList, type ResponseHead } from "../http/message.ts";
+import { downstreamFields } from "../http/response-fields.ts";
+import { viaValue } from "../http/via.ts";
 
-/** Request fields for the origin, with Via as a proxy has to add it (RFC 9110 7.6.3). `Host` is written from the authority that was judged. */
-export function requestFields(fields: ReadonlyFieldList, connectionOptions: readonly string[] | undefined): FieldList {
-  const kept = endToEnd(fields, connectionOptions, isNotForOrigins);
-  kept.push("via", "1.1 tidegate");
-  return kept;
-}
-
-export function responseFields(fields: ReadonlyFieldList): FieldList {
-  return endToEnd(fields, optionsOf(fields), isNotForClients);
-}
-
-/** The go-ahead for `Expect` is given here (RFC 9110 10.1.1). */
-function isNotForOrigins(name: string): boolean {
-  return name === "expect" || isOwnField(name);
-}
-
-/** RFC 9110 11.7.4: this one too is for the next hop only. */
-function isNotForClients(name: string): boolean {
-  return name === "proxy-authentication-info" || isOwnField(name);
-}
-
-function optionsOf(fields: ReadonlyFieldList): readonly string[] | undefined {
-  let options: string[] | undefined;
-  for (let i = 0; i < fields.length; i += 2) {
-    if (fields[i] !== "connection") continue;
-    options ??= [];
-    for (const option of (fields[i + 1] ?? "").split(",")) options.push(option.trim().toLowerCase());
-  }
-  return options;
-}
-
-function endToEnd(
+/**
+ * Request fields for the origin, with Via as a proxy has to add it (RFC 9110 7.6.3). `Host` is written from the authority that was judged.
+ *
+ * @param received what the request came in by
+ */
+export function requestFields(
   fields: ReadonlyFieldList,
-  options: readonly string[] | undefined,
-  dropped: (name: string) => boolean,
+  connectionOptions: readonly string[] | undefined,
+  received: HttpVersion,
 ): FieldList {
   const kept: FieldList = [];
+  let takesTrailers = false;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
-    if (isHopByHop(name) || options?.includes(name) || dropped(name)) continue;
-    kept.push(name, fields[i + 1] ?? "");
+    const value = fields[i + 1] ?? "";
+    if (name === "te") takesTrailers ||= listsTrailers(value);
+    // The go-ahead for `Expect` is given here (RFC 9110 10.1.1).
+    if (isHopByHop(name) || connectionOptions?.includes(name) || name === "expect" || isOwnField(name)) continue;
+    kept.push(name, value);
   }
+  if (takesTrailers) kept.push("te", "trailers");
+  kept.push("via", viaValue(received));
   return kept;
+}
+
+/** Response fields for the client; what only this gateway may say of itself is left out. */
+export function responseFields(head: ResponseHead, connectionOptions: readonly string[] | undefined, unixMs: number): FieldList {
+  const fields = downstreamFields(head, connectionOptions, unixMs);
+  return fields.filter((_, i) => !isOwnField(fields[i - (i % 2)] ?? ""));
 }

@@ -85,6 +85,11 @@ export const NO_TUNNELS: Refusal = {
   code: "no_tunnels",
   reason: "this gateway opens no tunnels (CONNECT): ask for the URI itself",
 };
+export const LOOP: Refusal = {
+  error: "loop_detected",
+  code: "loop_detected",
+  reason: "Via says that the request has come through here too often already",
+};
 /** Only an operator can mend it: tells which secret, never what it is. */
 export function secretUnusable(
   { namespace, name, key }: { readonly namespace: string; readonly name: string; readonly key: string },

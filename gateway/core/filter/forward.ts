@@ -1,4 +1,5 @@
 /** The head that goes to the origin: rewritten, with a gateway's own fields, edited as the route and its destination say. */
+import type { HeaderEdit } from "../compile/headers.ts";
 import type { MatchTest } from "../compile/match.ts";
 import type { CompiledDestination, CompiledForward } from "../compile/tables.ts";
 import type { RequestHead } from "../http/message.ts";
@@ -29,7 +30,7 @@ export function upstreamHead(
     peer.clientAddress === undefined
       ? upstreamFields(context, peer.address, trustedProxies, context.random)
       : upstreamFields(context, peer.clientAddress, Math.max(1, trustedProxies), context.random);
-  if (destination.requestEdit !== undefined) editFields(fields, destination.requestEdit);
+  if (destination.requestEdit !== undefined) editFields(fields, editFor(head.method, destination.requestEdit));
   const path = action.rewrite === undefined ? context.path : rewritePath(action.rewrite, context.match, context.path);
   return {
     method: head.method,
@@ -39,6 +40,11 @@ export function upstreamHead(
     fields,
     body: head.body,
   };
+}
+
+/** RFC 9110 9.3.8: what a TRACE carries comes back to whoever sent it, so nothing that configuration knows is put in. */
+function editFor(method: string, edit: HeaderEdit): HeaderEdit {
+  return method === "TRACE" ? { drop: edit.drop, append: [] } : edit;
 }
 
 /** An HTTP/1.0 client may name no host, the HTTP/1.1 request that goes on must (RFC 9112 3.2): it names the service it goes to. */

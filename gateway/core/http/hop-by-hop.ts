@@ -23,6 +23,9 @@ export function isHopByHop(name: string): boolean {
     case 19:
       // RFC 9110 11.7.2: for the first proxy that asks for it, which is never behind a gateway.
       return name === "proxy-authorization";
+    case 25:
+      // RFC 9110 11.7.3: of the proxy that was asked by this one.
+      return name === "proxy-authentication-info";
     default:
       return false;
   }

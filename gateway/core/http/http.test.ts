@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { clientAddress } from "./forwarded.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
+import { NO_BODY } from "./message.ts";
 import { newRequestId } from "./request-id.ts";
 import { downstreamFields, httpDate } from "./response-fields.ts";
 
@@ -37,7 +38,15 @@ it("hop-by-hop fields", () => {
 });
 
 it("fields that the origin's Connection names stay behind", () => {
-  expect(downstreamFields(["a", "1", "connection", "b", "b", "2"], ["b"])).toEqual(["a", "1"]);
+  const fields = ["a", "1", "connection", "b", "b", "2", "date", "then"];
+  expect(downstreamFields({ status: 200, fields, body: NO_BODY }, ["b"], 0)).toEqual([
+    "a",
+    "1",
+    "date",
+    "then",
+    "via",
+    "1.1 tidegate",
+  ]);
 });
 
 it("request ids are version 4 UUIDs and differ with the dice", () => {

@@ -9,6 +9,9 @@ export type ReadonlyFieldList = readonly string[];
 
 export type Scheme = "http" | "https";
 
+/** As Via writes it (RFC 9110 7.6.3). */
+export type HttpVersion = "1.0" | "1.1" | "2";
+
 /** A request as matching sees it, whatever it came in by (HTTP/1.1, HTTP/2, `fetch`). */
 export interface RequestHead {
   method: string;
@@ -26,6 +29,8 @@ export interface ResponseHead {
   status: number;
   fields: FieldList;
   body: BodyKind;
+  /** What it came in by. Absent: made here, or the runtime does not tell. */
+  readonly version?: HttpVersion;
 }
 
 /**
@@ -54,4 +59,9 @@ export function fieldJoined(fields: ReadonlyFieldList, name: string): string | u
     joined = joined === undefined ? fields[i + 1] : `${joined}, ${fields[i + 1]}`;
   }
   return joined;
+}
+
+/** Whether a TE (RFC 9110 10.1.4) asks for trailer fields; no transfer coding that it may name is known here. */
+export function listsTrailers(te: string): boolean {
+  return te === "trailers" || te.split(",").some((member) => member.trim().toLowerCase() === "trailers");
 }

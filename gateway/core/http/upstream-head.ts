@@ -3,12 +3,9 @@
 import { PASSPORT_FIELD } from "../identity/passport-claims.ts";
 import type { Random } from "../ports.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
-import type { FieldList, ReadonlyFieldList } from "./message.ts";
+import { type FieldList, listsTrailers, type ReadonlyFieldList } from "./message.ts";
 import { newRequestId } from "./request-id.ts";
-
-/** Name in Via (RFC 9110 7.6.3) and in Server of responses made here. */
-export const PSEUDONYM = "tidegate";
-const VIA: readonly [string, string] = [`1.0 ${PSEUDONYM}`, `1.1 ${PSEUDONYM}`];
+import { viaValue } from "./via.ts";
 
 export interface ForwardedRequest {
   readonly fields: ReadonlyFieldList;
@@ -36,13 +33,20 @@ export function upstreamFields(
   let proto: string | undefined;
   let host: string | undefined;
   let requestId: string | undefined;
+  let takesTrailers = false;
   for (let i = 0; i < from.length; i += 2) {
     const name = from[i] as string;
-    if (isHopByHop(name) || options?.includes(name)) continue;
+    if (isHopByHop(name)) {
+      // RFC 9110 10.1.4: what is asked of this hop is asked of the next one as far as this one can pass the answer on.
+      if (name === "te" && listsTrailers(from[i + 1] as string)) takesTrailers = true;
+      continue;
+    }
+    if (options?.includes(name)) continue;
     const value = from[i + 1] as string;
     if (name.charCodeAt(0) === LETTER_X) {
       if (name === "x-forwarded-for") {
-        forwardedFor = forwardedFor === "" ? value : `${forwardedFor}, ${value}`;
+        const chain = withoutEmptyEnd(value);
+        if (chain !== "") forwardedFor = forwardedFor === "" ? chain : `${forwardedFor}, ${chain}`;
         continue;
       }
       if (name === "x-forwarded-proto") {
@@ -64,9 +68,15 @@ export function upstreamFields(
   to.push("x-forwarded-proto", trusted && proto !== undefined ? proto : request.scheme);
   to.push("x-forwarded-host", trusted && host !== undefined ? host : request.authority);
   if (requestId === undefined) to.push("x-request-id", newRequestId(random));
+  if (takesTrailers) to.push("te", "trailers");
   // A line of its own behind those that are there: the same list (RFC 9110 5.3), and nothing is joined.
-  to.push("via", VIA[request.minor]);
+  to.push("via", viaValue(request.minor === 1 ? "1.1" : "1.0"));
   return to;
+}
+
+/** RFC 9110 5.6.1.1: no empty elements before what is appended. */
+function withoutEmptyEnd(list: string): string {
+  return list.endsWith(",") || list.endsWith(" ") ? list.replace(/[ \t,]+$/, "") : list;
 }
 
 const LETTER_X = 0x78;

@@ -194,7 +194,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
             this.#fail("upstream_protocol", "the origin switches protocols, which nobody asked for", false);
             return;
           }
-          if (event.head.status < 200) this.#user?.responseInterim(event.head);
+          if (event.head.status < 200) this.#user?.responseInterim(event);
           else {
             this.#keepAlive = event.keepAlive;
             this.#user?.responseHead(event);

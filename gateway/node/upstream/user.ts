@@ -25,8 +25,8 @@ export interface UpstreamStream {
 export interface UpstreamUser {
   /** A waiting request may start. Only after `acquire` answered "waiting". */
   streamReady(stream: UpstreamStream): void;
-  /** A 1xx response. */
-  responseInterim(head: ResponseHead): void;
+  /** A 1xx response, other than 101. */
+  responseInterim(event: UpstreamHead): void;
   /** The final response's head. The user may cancel the stream in here. */
   responseHead(event: UpstreamHead): void;
   /** Bytes of the body. They are gone after the call: copy what has to stay. */

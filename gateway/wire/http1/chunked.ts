@@ -51,6 +51,8 @@ export class ContentReader {
   /** Chunked content may have this many more bytes. */
   #allowance = Number.POSITIVE_INFINITY;
   #trailers: FieldLexer | undefined;
+  /** What Connection names ends at this hop, in trailers too (RFC 9110 7.6.1). */
+  #connectionOptions: readonly string[] | undefined;
 
   constructor(limits: Http1Limits, decode: Latin1Decoder) {
     this.#limits = limits;
@@ -66,9 +68,10 @@ export class ContentReader {
     this.#phase = UNTIL_CLOSE;
   }
 
-  /** `maxBytes` bounds the content without its framing. */
-  beginChunked(maxBytes: number): void {
+  /** `maxBytes` bounds the content without its framing; trailer fields that `connectionOptions` names are dropped. */
+  beginChunked(maxBytes: number, connectionOptions: readonly string[] | undefined): void {
     this.#allowance = maxBytes;
+    this.#connectionOptions = connectionOptions;
     this.#beginChunk();
   }
 
@@ -185,6 +188,10 @@ export class ContentReader {
     return { maxBytes, maxCount, tooLarge: "trailer_too_large", tooMany: "too_many_trailers" };
   }
 
+  #mayTrail(name: string): boolean {
+    return mayTrail(name) && this.#connectionOptions?.includes(name) !== true;
+  }
+
   #trailer(input: Input): ContentEvent {
     this.#trailers ??= new FieldLexer(this.#trailerLimits());
     const lexer = this.#trailers;
@@ -196,7 +203,8 @@ export class ContentReader {
     this.beginCounted(0);
     // The usual case: no trailer at all, the section is its closing CRLF.
     if (lexer.at === 2) return END;
-    const trailers = lexer.collectAll(this.#decode(input.bytes, start, input.pos), mayTrail);
+    const trailers = lexer.collectAll(this.#decode(input.bytes, start, input.pos), (name) => this.#mayTrail(name));
+    this.#connectionOptions = undefined;
     return { kind: "end", trailers: trailers.length === 0 ? undefined : trailers };
   }
 }

@@ -27,6 +27,8 @@ export interface HeadEvent<Head> {
   readonly connectionOptions: readonly string[] | undefined;
   /** Request only: `Expect: 100-continue`. */
   readonly expectContinue: boolean;
+  /** Request only: TE asks for trailer fields (RFC 9110 6.5.1). Without that, those of the response stay behind. */
+  readonly takesTrailers?: boolean;
   /** Request only: the target's form as it came (RFC 9112 3.2). */
   readonly form: "origin" | "absolute" | "authority" | "asterisk";
   /** Protocols of Upgrade (lower case) when Connection names `upgrade`: asked for by a request, chosen by a 101 (RFC 9110 7.8). */

@@ -2,10 +2,10 @@
  * The fields that decide where a message ends and what becomes of the connection, gathered while a head is put together
  * and judged once it is complete. One instance per parser, reset for each message.
  */
-import { type BodyKind, NO_BODY, STREAM_BODY } from "../../core/http/message.ts";
+import { type BodyKind, listsTrailers, NO_BODY, STREAM_BODY } from "../../core/http/message.ts";
 import { isToken } from "./chars.ts";
 import type { ProtocolErrorCode } from "./errors.ts";
-import { CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE } from "./names.ts";
+import { CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE } from "./names.ts";
 
 const KEEP_ALIVE: readonly string[] = ["keep-alive"];
 const CLOSE: readonly string[] = ["close"];
@@ -29,6 +29,7 @@ export class Framing {
   connection: string | undefined;
   expect: string | undefined;
   upgrade: string | undefined;
+  te: string | undefined;
 
   reset(): void {
     this.host = undefined;
@@ -38,6 +39,7 @@ export class Framing {
     this.connection = undefined;
     this.expect = undefined;
     this.upgrade = undefined;
+    this.te = undefined;
   }
 
   /** Takes note of a special field; true when it does not belong into the head's field list, because the writers write it. */
@@ -64,6 +66,9 @@ export class Framing {
       case UPGRADE:
         this.upgrade = this.upgrade === undefined ? value : `${this.upgrade}, ${value}`;
         return false;
+      case TE:
+        this.te = this.te === undefined ? value : `${this.te}, ${value}`;
+        return false;
       default:
         return false;
     }
@@ -80,15 +85,17 @@ export class Framing {
       if (minor === 0) return "transfer_encoding_in_http10";
       // RFC 9112 6.3 (3): ought to be handled as an error.
       if (this.contentLength !== undefined) return "content_length_with_transfer_encoding";
-      if (this.transferEncoding === "") return "bad_transfer_encoding";
-      // RFC 9112 6.1: a coding that is not understood is answered with 501; so is chunked applied twice or under another coding.
-      if (this.transferEncoding !== "chunked" && this.transferEncoding.toLowerCase() !== "chunked")
-        return "unsupported_transfer_coding";
-      return STREAM_BODY;
+      if (this.transferEncoding === "chunked") return STREAM_BODY;
+      return otherCodings(this.transferEncoding) ?? STREAM_BODY;
     }
     if (this.contentLength === undefined) return NO_BODY;
     const bytes = contentLength(this.contentLength);
     return bytes === -1 ? "bad_content_length" : { kind: "length", bytes };
+  }
+
+  /** TE says that trailer fields are wanted (RFC 9110 10.1.4, 6.5.1). */
+  get wantsTrailers(): boolean {
+    return this.te !== undefined && listsTrailers(this.te);
   }
 
   /** Connection options in lower case (RFC 9110 7.6.1); undefined when there is no Connection, a code when it is malformed. */
@@ -122,6 +129,17 @@ export function persists(minor: 0 | 1, options: readonly string[] | undefined): 
   if (options === undefined) return minor === 1;
   if (options.includes("close")) return false;
   return minor === 1 || options.includes("keep-alive");
+}
+
+/** What is wrong with a Transfer-Encoding that is not spelled `chunked`; undefined when it means that all the same. */
+function otherCodings(text: string): ProtocolErrorCode | undefined {
+  const codings = text.split(",").map((part) => trimmed(part).toLowerCase());
+  // RFC 9112 6.1: chunked is applied once. An empty element is nothing that a sender may write (RFC 9110 5.6.1.1).
+  if (codings.includes("") || codings.indexOf("chunked") !== codings.lastIndexOf("chunked")) return "bad_transfer_encoding";
+  // RFC 9112 6.3 (4): without it at the end the length cannot be told.
+  if (codings.at(-1) !== "chunked") return "chunked_not_last";
+  // RFC 9112 6.1: a coding that is not understood is answered with 501.
+  return codings.length > 1 ? "unsupported_transfer_coding" : undefined;
 }
 
 /** RFC 9110 8.6: 1*DIGIT. -1 for everything else: signs, lists, white space, numbers beyond exact integers. */

@@ -11,11 +11,12 @@ export const TRANSFER_ENCODING = 2;
 export const CONNECTION = 3;
 export const EXPECT = 4;
 export const UPGRADE = 5;
+export const TE = 6;
 /** Names up to this index are looked at while a head is put together. */
-export const LAST_SPECIAL = 5;
+export const LAST_SPECIAL = 6;
 
 export const KNOWN_NAMES: readonly string[] = (
-  "host content-length transfer-encoding connection expect upgrade accept accept-charset accept-encoding accept-language accept-ranges " +
+  "host content-length transfer-encoding connection expect upgrade te accept accept-charset accept-encoding accept-language accept-ranges " +
   "access-control-allow-credentials access-control-allow-headers access-control-allow-methods access-control-allow-origin " +
   "access-control-expose-headers access-control-max-age access-control-request-headers access-control-request-method age allow alt-svc " +
   "authorization b3 cache-control cf-connecting-ip cf-ray content-disposition content-encoding content-language content-location " +
@@ -24,7 +25,7 @@ export const KNOWN_NAMES: readonly string[] = (
   "link location max-forwards origin pragma priority proxy-authenticate proxy-authorization proxy-connection range ratelimit " +
   "ratelimit-policy referer referrer-policy retry-after sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode " +
   "sec-fetch-site sec-fetch-user sec-websocket-accept sec-websocket-key sec-websocket-protocol sec-websocket-version server " +
-  "server-timing set-cookie strict-transport-security te traceparent tracestate trailer upgrade-insecure-requests user-agent vary via " +
+  "server-timing set-cookie strict-transport-security traceparent tracestate trailer upgrade-insecure-requests user-agent vary via " +
   "warning www-authenticate x-api-key x-b3-parentspanid x-b3-sampled x-b3-spanid x-b3-traceid x-content-type-options " +
   "x-envoy-attempt-count x-envoy-upstream-service-time x-forwarded-client-cert x-forwarded-for x-forwarded-host x-forwarded-port " +
   "x-forwarded-proto x-frame-options x-powered-by x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset x-real-ip " +

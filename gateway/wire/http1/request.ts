@@ -242,19 +242,34 @@ export class RequestParser {
     if (form !== "origin" && form !== "absolute" && form !== "authority" && form !== "asterisk") return this.#fail(form);
     const connectionOptions = framing.options();
     if (connectionOptions === "bad_connection") return this.#fail(connectionOptions);
-    const upgrade = framing.protocols(connectionOptions);
+    // RFC 9110 7.8: ignored in an HTTP/1.0 request.
+    const upgrade = minor === 1 ? framing.protocols(connectionOptions) : undefined;
     if (upgrade === "bad_upgrade") return this.#fail(upgrade);
-    // RFC 9110 10.1.1: an unknown expectation gets 417; in an HTTP/1.0 request any is ignored, so none travels on in HTTP/1.1.
-    const expects = framing.expect !== undefined && minor === 1;
-    if (framing.expect !== undefined && minor === 0) head.fields = withoutExpect(fields);
-    if (expects && framing.expect?.toLowerCase() !== "100-continue") return this.#fail("unsupported_expectation");
-    const tooLarge = this.#beginContent(head);
+    const expectContinue = this.#expectation(head, minor, upgrade !== undefined);
+    if (expectContinue === "unsupported_expectation") return this.#fail(expectContinue);
+    const tooLarge = this.#beginContent(head, connectionOptions);
     if (tooLarge !== undefined) return this.#fail(tooLarge);
     // RFC 9112 9.3: a proxy does not keep a connection with an HTTP/1.0 client.
     this.#keepAlive = persists(minor, connectionOptions) && !(minor === 0 && form === "absolute");
+    const takesTrailers = framing.wantsTrailers;
     // Its strings share the memory of the whole head, which an idle connection has no use for.
     framing.reset();
-    return { kind: "head", head, minor, keepAlive: this.#keepAlive, connectionOptions, expectContinue: expects, form, upgrade };
+    const keepAlive = this.#keepAlive;
+    return { kind: "head", head, minor, keepAlive, connectionOptions, expectContinue, takesTrailers, form, upgrade };
+  }
+
+  /**
+   * RFC 9110 10.1.1: an unknown expectation gets 417. One that asks for nothing is taken out, so that it does not travel on: in an HTTP/1.0
+   * request any, and 100-continue where no content follows; before another protocol the go-ahead is due all the same (RFC 9110 7.8).
+   */
+  #expectation(head: RequestHead, minor: 0 | 1, upgrades: boolean): boolean | "unsupported_expectation" {
+    const { expect } = this.#framing;
+    if (expect === undefined) return false;
+    if (minor === 1 && expect.toLowerCase() !== "100-continue") return "unsupported_expectation";
+    const hasContent = head.body.kind === "stream" || (head.body.kind === "length" && head.body.bytes > 0);
+    if (minor === 1 && (hasContent || upgrades)) return true;
+    head.fields = withoutExpect(head.fields);
+    return false;
   }
 
   /** Settles authority, target and scheme (RFC 9112 3.2, 3.3); the form, or the rule that was broken. */
@@ -292,11 +307,12 @@ export class RequestParser {
     return "authority";
   }
 
-  #beginContent(head: RequestHead): ProtocolErrorCode | undefined {
+  #beginContent(head: RequestHead, connectionOptions: readonly string[] | undefined): ProtocolErrorCode | undefined {
     const max = this.#settings.limits.maxRequestBodyBytes;
     this.#phase = CONTENT;
-    if (head.body.kind === "stream") this.#content.beginChunked(max === 0 ? Number.POSITIVE_INFINITY : max);
-    else {
+    if (head.body.kind === "stream") {
+      this.#content.beginChunked(max === 0 ? Number.POSITIVE_INFINITY : max, connectionOptions);
+    } else {
       const bytes = head.body.kind === "length" ? head.body.bytes : 0;
       if (max !== 0 && bytes > max) return "body_too_large";
       this.#content.beginCounted(bytes);

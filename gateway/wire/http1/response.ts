@@ -219,13 +219,13 @@ export class ResponseParser {
     // RFC 9112 9.6: `close` counts even when an interim response says it.
     this.#keepAlive = this.#keepAlive && persists(minor, connectionOptions);
     const status = this.#status;
-    const body = this.#beginContent(status, framed);
+    const body = this.#beginContent(status, framed, connectionOptions);
     if (typeof body === "string") return this.#fail(body);
     // Its strings share the memory of the whole head, which an idle connection has no use for.
     framing.reset();
     return {
       kind: "head",
-      head: { status, fields, body },
+      head: { status, fields, body, version: minor === 1 ? "1.1" : "1.0" },
       minor,
       keepAlive: this.#keepAlive,
       connectionOptions,
@@ -236,7 +236,11 @@ export class ResponseParser {
   }
 
   /** RFC 9112 6.3, for responses: what follows the head, and what its `body` says. */
-  #beginContent(status: number, framed: BodyKind): BodyKind | ProtocolErrorCode {
+  #beginContent(
+    status: number,
+    framed: BodyKind,
+    connectionOptions: readonly string[] | undefined,
+  ): BodyKind | ProtocolErrorCode {
     if (status < 200 || status === 204) {
       // RFC 9112 6.1: never in these; there is no telling what the sender thinks it sent.
       if (framed.kind === "stream") return "transfer_encoding_without_body";
@@ -254,7 +258,7 @@ export class ResponseParser {
       return framed.kind === "length" ? framed : NO_BODY;
     }
     if (framed.kind === "length") this.#content.beginCounted(framed.bytes);
-    else if (framed.kind === "stream") this.#content.beginChunked(Number.POSITIVE_INFINITY);
+    else if (framed.kind === "stream") this.#content.beginChunked(Number.POSITIVE_INFINITY, connectionOptions);
     else {
       this.#content.beginUntilClose();
       this.#keepAlive = false;

@@ -45,7 +45,7 @@ export function writeRequestHead(head: RequestHead, options: RequestWriteOptions
   if (!isWritableTarget(target) || !isWritableTarget(authority) || !(USUAL_METHODS.has(method) || isToken(method)))
     throw unwritable("the request line");
   let text = `${method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${fieldLines(head.fields)}`;
-  if (!options.keepAlive) text += "connection: close\r\n";
+  text += connectionLine(head.fields, options.keepAlive ? "" : "close");
   if (body.kind === "length") return `${text}content-length: ${body.bytes}\r\n\r\n`;
   if (body.kind === "stream") return `${text}transfer-encoding: chunked\r\n\r\n`;
   // RFC 9110 8.6: methods that usually have content say so when there is none.
@@ -59,9 +59,9 @@ export function writeResponseHead(head: ResponseHead, options: ResponseWriteOpti
   let text = statusLine(status) + fieldLines(head.fields);
   if (status >= 200) {
     // RFC 9112 9.3: 1.1 persists unless told otherwise, 1.0 the other way round.
-    if (!options.keepAlive || framing === "close") text += "connection: close\r\n";
-    else if (options.minor === 0) text += "connection: keep-alive\r\n";
-  }
+    const persistence = !options.keepAlive || framing === "close" ? "close" : options.minor === 0 ? "keep-alive" : "";
+    text += connectionLine(head.fields, persistence);
+  } else if (status === 101) text += connectionLine(head.fields, "");
   if (framing === "chunked") return `${text}transfer-encoding: chunked\r\n\r\n`;
   // RFC 9110 8.6: not in 1xx, 204 or a 2xx to CONNECT; for HEAD and 304 the length a GET would have had.
   if (body.kind === "length" && mayHaveLength(status, options.method)) return `${text}content-length: ${body.bytes}\r\n\r\n`;
@@ -99,6 +99,16 @@ const USUAL_NAMES: ReadonlySet<string> = new Set(KNOWN_NAMES);
 
 function mayHaveLength(status: number, method: string): boolean {
   return status >= 200 && status !== 204 && !(method === "CONNECT" && status < 300);
+}
+
+/** RFC 9110 7.6.1, 7.8, 10.1.4: fields that are for the next hop alone are named in Connection. */
+function connectionLine(fields: ReadonlyFieldList, persistence: "" | "close" | "keep-alive"): string {
+  let options: string = persistence;
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string;
+    if (name === "te" || name === "upgrade") options = options === "" ? name : `${options}, ${name}`;
+  }
+  return options === "" ? "" : `connection: ${options}\r\n`;
 }
 
 function fieldLines(fields: ReadonlyFieldList): string {

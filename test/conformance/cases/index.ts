@@ -7,6 +7,7 @@ import { failures } from "./failures.ts";
 import { faults } from "./faults.ts";
 import { forwarding } from "./forwarding.ts";
 import { headers } from "./headers.ts";
+import { hops } from "./hops.ts";
 import { hosts } from "./hosts.ts";
 import { messages } from "./messages.ts";
 import { paths } from "./paths.ts";
@@ -21,6 +22,7 @@ export const CASES: { readonly [group: string]: readonly Case[] } = {
   destinations,
   headers,
   forwarding,
+  hops,
   messages,
   responses,
   cors,
