@@ -159,6 +159,7 @@ export class Call implements UpstreamUser {
 
   /** The client takes more of the response again. */
   drained(): void {
+    this.#times.clientDrained(this.#thread.clock.now());
     if (this.#answering) this.#sender.resume();
   }
 
@@ -353,7 +354,9 @@ export class Call implements UpstreamUser {
   responseFlush(): void {
     this.#times.activeMs = this.#thread.clock.now();
     this.#thread.outbox.flush();
-    if (this.#downstream.isFull) this.#sender.pause();
+    if (!this.#downstream.isFull) return;
+    this.#sender.pause();
+    if (this.#times.clientFull(this.#times.activeMs)) this.#downstream.schedule();
   }
 
   responseEnd(trailers: readonly string[] | undefined): void {

@@ -143,11 +143,14 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
         this.#keepAlive = event.keepAlive;
         this.#response.begin(event.head.method, event.minor, event.takesTrailers === true);
         this.#call.begin(event);
+        if (event.head.body.kind !== "none" && this.#phase === "exchange") this.#expectBody();
         return;
       case "body":
+        this.#times.bodyCame(this.#thread.clock.now(), event.bytes.length, this.#listener.settings);
         this.#call.requestBody(event.bytes);
         return;
       case "end":
+        this.#times.bodyEnded();
         this.#call.requestEnd(event.trailers);
         return;
       case "error":
@@ -156,6 +159,11 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
       default:
         unreachable(event);
     }
+  }
+
+  #expectBody(): void {
+    this.#times.bodyExpected(this.#thread.clock.now(), this.#listener.settings);
+    this.schedule();
   }
 
   /** All bytes are used up: an unfinished head gets its deadline. */
@@ -177,15 +185,19 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
   #pause(): void {
     if (this.#paused) return;
     this.#paused = true;
+    this.#times.bodyHeld(this.#thread.clock.now());
     this.#socket.pause();
   }
 
   #resume(): void {
     this.#paused = false;
+    this.#times.bodyReleased(this.#thread.clock.now());
     this.#socket.resume();
+    this.schedule();
   }
 
   #drained(): void {
+    if (this.#phase !== "exchange") this.#times.clientDrained(this.#thread.clock.now());
     if (this.#phase === "tunnel") this.#tunnel?.clientDrained();
     if (this.#phase === "exchange") this.#call.drained();
     if (this.#phase === "head") this.#pump();
@@ -229,7 +241,9 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
   }
 
   head(head: ResponseHead, close: boolean): void {
-    this.#keepAlive = this.#response.head(head, this.#keepAlive && !close && !this.#listener.draining);
+    const { draining, settings } = this.#listener;
+    const mayLiveOn = this.#keepAlive && !close && !draining && !this.#times.isUsedUp(settings, this.#thread.clock);
+    this.#keepAlive = this.#response.head(head, mayLiveOn);
   }
 
   body(bytes: Uint8Array): void {
@@ -310,7 +324,7 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
   }
 
   expired(nowMs: number): void {
-    if (this.#phase === "linger") {
+    if (this.#phase === "linger" && !(this.#socket.writableLength > 0 && this.#times.lingersOn(nowMs, this.#listener.settings))) {
       this.#socket.destroy();
       return;
     }

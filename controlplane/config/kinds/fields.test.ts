@@ -185,6 +185,13 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
       ".idleTimeout",
     ]),
     ...under(".http", [".streamIdleTimeout", ".requestTimeout", ".drainTimeout", ".maxReplay"]),
+    ...under(".http", [
+      ".minBodyRate",
+      ".bodyRateGrace",
+      ".writeStallTimeout",
+      ".maxConnectionDuration",
+      ".maxRequestsPerConnection",
+    ]),
     ...under(".proxyUsers", ["", ".file", ".realm"]),
   ],
 };

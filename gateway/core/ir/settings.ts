@@ -46,6 +46,16 @@ export interface HttpSettings {
   readonly drainTimeoutMs: number;
   /** Body bytes kept so that a retry can send them again. */
   readonly maxReplayBytes: number;
+  /** Bytes a second that a request's body has to come at, while it is waited for; 0 or absent: any. */
+  readonly minBodyRateBytes?: number;
+  /** What a body may fall behind its rate; absent: nothing. */
+  readonly bodyRateGraceMs?: number;
+  /** A client that has to take more of a response, and takes none of it; 0 or absent: off. */
+  readonly writeStallTimeoutMs?: number;
+  /** Age at which a connection ends with its next answer; 0 or absent: never. */
+  readonly maxConnectionDurationMs?: number;
+  /** The last of so many answers ends its connection; 0 or absent: none does. */
+  readonly maxRequestsPerConnection?: number;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -60,6 +70,11 @@ export const DEFAULT_SETTINGS: Settings = {
     requestTimeoutMs: 0,
     drainTimeoutMs: 45_000,
     maxReplayBytes: 64 * 1024,
+    minBodyRateBytes: 100,
+    bodyRateGraceMs: 30_000,
+    writeStallTimeoutMs: 60_000,
+    maxConnectionDurationMs: 0,
+    maxRequestsPerConnection: 0,
   },
   numTrustedProxies: 0,
   accessLog: { enabled: true, path: "-" },

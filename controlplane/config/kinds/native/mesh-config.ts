@@ -125,6 +125,24 @@ const meshConfigSchema = z.strictObject({
       maxReplay: size({ max: 16 * 1024 * 1024 })
         .default(http.maxReplayBytes)
         .meta({ description: "Body bytes kept for retries" }),
+      minBodyRate: size({ max: 1024 * 1024 * 1024 })
+        .default(http.minBodyRateBytes ?? 0)
+        .meta({ description: "A second, of request bodies over HTTP/1.1 while they are waited for; 0: any" }),
+      bodyRateGrace: duration()
+        .default(http.bodyRateGraceMs ?? 0)
+        .meta({ description: "What a body may fall behind minBodyRate" }),
+      writeStallTimeout: duration({ min: 0 })
+        .default(http.writeStallTimeoutMs ?? 0)
+        .meta({ description: "Clients that take nothing of a response; 0s: off" }),
+      maxConnectionDuration: duration({ min: 0 })
+        .default(http.maxConnectionDurationMs ?? 0)
+        .meta({ description: "Age at which a client's connection ends with its next answer; 0s: never" }),
+      maxRequestsPerConnection: z
+        .int()
+        .min(0)
+        .max(1_000_000_000)
+        .default(http.maxRequestsPerConnection ?? 0)
+        .meta({ description: "Answers after which a client's connection ends; 0: never" }),
     })
     .prefault({}),
   proxyUsers: z

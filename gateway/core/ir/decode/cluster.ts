@@ -110,6 +110,11 @@ const http = object<HttpSettings>({
   requestTimeoutMs: durationMs,
   drainTimeoutMs: durationMs,
   maxReplayBytes: BYTES,
+  minBodyRateBytes: optional(BYTES),
+  bodyRateGraceMs: optional(durationMs),
+  writeStallTimeoutMs: optional(durationMs),
+  maxConnectionDurationMs: optional(durationMs),
+  maxRequestsPerConnection: optional(integer(0, 1_000_000_000)),
 });
 
 const passports = object<PassportSettings>({
