@@ -24,6 +24,7 @@ const WITHOUT_INDEXING = 0x00;
 const INTEGER_BYTES = 6;
 const SP = 0x20;
 const HTAB = 0x09;
+const COLON = 0x3a;
 
 /** What an encoder knows of a name. */
 interface Slot {
@@ -248,7 +249,10 @@ function writeInteger(out: Output, form: number, mask: number, value: number): v
 function writeName(out: Output, name: string): void {
   const { bytes } = out;
   let at = out.end;
-  for (let i = 0; i < name.length; i++) {
+  // The one pseudo-header field that the static table does not name.
+  const from = name === ":protocol" ? 1 : 0;
+  if (from === 1) bytes[at++] = COLON;
+  for (let i = from; i < name.length; i++) {
     const code = name.charCodeAt(i);
     if (code === 0 || TOKEN[code] !== code) throw unwritable(`field ${JSON.stringify(name)}`);
     bytes[at++] = code;

@@ -26,7 +26,7 @@ export class RequestReader {
   readonly #rules: RequestRules;
   #authorityText = "";
   #authority: string | undefined;
-  #path = "";
+  #path = "/";
 
   constructor(rules: RequestRules) {
     this.#rules = rules;
