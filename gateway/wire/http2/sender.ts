@@ -4,7 +4,7 @@ import { Http2Code } from "./errors.ts";
 import { writeData } from "./frame/data.ts";
 import { beginHeaders, endHeaders } from "./frame/headers.ts";
 import { writeRstStream } from "./frame/rst-stream.ts";
-import { MAX_WINDOW_BYTES } from "./frame/settings.ts";
+import { LARGEST_WINDOW_BYTES } from "./frame/settings.ts";
 import { writeWindowUpdate } from "./frame/window-update.ts";
 import type { ConnectionState } from "./state.ts";
 import { afterLocalEnd, CLOSED, HALF_CLOSED_LOCAL, Http2Stream, NOTHING, OWN_WINDOW, SHARED } from "./stream.ts";
@@ -128,7 +128,7 @@ export class Sender<Owner> {
   /** @returns false when the window becomes larger than it can be */
   widen(stream: Http2Stream<Owner>, increment: number): boolean {
     stream.sendWindow += increment;
-    if (stream.sendWindow > MAX_WINDOW_BYTES) return false;
+    if (stream.sendWindow > LARGEST_WINDOW_BYTES) return false;
     if (stream.waitsFor === OWN_WINDOW && stream.sendWindow > 0) this.#enqueue(stream);
     return true;
   }
@@ -137,7 +137,7 @@ export class Sender<Owner> {
   widenAll(increment: number): boolean {
     const state = this.#state;
     state.sendWindow += increment;
-    if (state.sendWindow > MAX_WINDOW_BYTES) return false;
+    if (state.sendWindow > LARGEST_WINDOW_BYTES) return false;
     this.roomMade();
     return true;
   }

@@ -2,13 +2,13 @@
 import type { Scheme } from "../../core/http/message.ts";
 import { decodeLatin1, type Latin1Decoder } from "../http1/chars.ts";
 import {
-  ENABLE_CONNECT_PROTOCOL,
-  ENABLE_PUSH,
-  HEADER_TABLE_SIZE,
-  INITIAL_WINDOW_SIZE,
-  MAX_CONCURRENT_STREAMS,
-  MAX_FRAME_SIZE,
-  MAX_HEADER_LIST_SIZE,
+  SETTINGS_ENABLE_CONNECT_PROTOCOL,
+  SETTINGS_ENABLE_PUSH,
+  SETTINGS_HEADER_TABLE_SIZE,
+  SETTINGS_INITIAL_WINDOW_SIZE,
+  SETTINGS_MAX_CONCURRENT_STREAMS,
+  SETTINGS_MAX_FRAME_SIZE,
+  SETTINGS_MAX_HEADER_LIST_SIZE,
   type Setting,
 } from "./frame/settings.ts";
 import { HpackDecoderSettings } from "./hpack/decoder.ts";
@@ -47,18 +47,18 @@ export class Http2Settings {
     this.rules = { scheme, extendedConnect, maxTargetBytes, maxRequestBodyBytes };
     this.hpack = new HpackDecoderSettings(limits, decode);
     this.announced = [
-      [HEADER_TABLE_SIZE, limits.maxDecoderTableBytes],
-      [INITIAL_WINDOW_SIZE, limits.streamWindowBytes],
-      [MAX_FRAME_SIZE, limits.maxFrameBytes],
-      [MAX_HEADER_LIST_SIZE, limits.maxHeaderListBytes],
+      [SETTINGS_HEADER_TABLE_SIZE, limits.maxDecoderTableBytes],
+      [SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindowBytes],
+      [SETTINGS_MAX_FRAME_SIZE, limits.maxFrameBytes],
+      [SETTINGS_MAX_HEADER_LIST_SIZE, limits.maxHeaderListBytes],
       ...this.#roleSettings(extendedConnect),
     ];
   }
 
   #roleSettings(extendedConnect: boolean): readonly Setting[] {
     // RFC 9113 6.5.2: nobody may push to us.
-    if (!this.isServer) return [[ENABLE_PUSH, 0]];
-    const streams: Setting = [MAX_CONCURRENT_STREAMS, this.limits.maxConcurrentStreams];
-    return extendedConnect ? [streams, [ENABLE_CONNECT_PROTOCOL, 1]] : [streams];
+    if (!this.isServer) return [[SETTINGS_ENABLE_PUSH, 0]];
+    const streams: Setting = [SETTINGS_MAX_CONCURRENT_STREAMS, this.limits.maxConcurrentStreams];
+    return extendedConnect ? [streams, [SETTINGS_ENABLE_CONNECT_PROTOCOL, 1]] : [streams];
   }
 }

@@ -6,16 +6,16 @@ import { ACK, FRAME_HEADER_BYTES, putUint32, SETTINGS, uint32, writeFrameHeader 
 export const SETTING_BYTES = 6;
 
 // RFC 9113 6.5.2, RFC 8441 3.
-export const HEADER_TABLE_SIZE = 0x1;
-export const ENABLE_PUSH = 0x2;
-export const MAX_CONCURRENT_STREAMS = 0x3;
-export const INITIAL_WINDOW_SIZE = 0x4;
-export const MAX_FRAME_SIZE = 0x5;
-export const MAX_HEADER_LIST_SIZE = 0x6;
-export const ENABLE_CONNECT_PROTOCOL = 0x8;
+export const SETTINGS_HEADER_TABLE_SIZE = 0x1;
+export const SETTINGS_ENABLE_PUSH = 0x2;
+export const SETTINGS_MAX_CONCURRENT_STREAMS = 0x3;
+export const SETTINGS_INITIAL_WINDOW_SIZE = 0x4;
+export const SETTINGS_MAX_FRAME_SIZE = 0x5;
+export const SETTINGS_MAX_HEADER_LIST_SIZE = 0x6;
+export const SETTINGS_ENABLE_CONNECT_PROTOCOL = 0x8;
 
 /** RFC 9113 6.9.1. */
-export const MAX_WINDOW_BYTES = 0x7fffffff;
+export const LARGEST_WINDOW_BYTES = 0x7fffffff;
 /** RFC 9113 6.5.2: what holds before anything was said, and the least that a peer has to take. */
 export const DEFAULT_WINDOW_BYTES = 65_535;
 export const DEFAULT_FRAME_BYTES = 16_384;
@@ -66,24 +66,24 @@ export function readSettings(
 
 function readSetting(peer: PeerSettings, id: number, value: number, isServer: boolean): ConnectionProblemCode | undefined {
   switch (id) {
-    case HEADER_TABLE_SIZE:
+    case SETTINGS_HEADER_TABLE_SIZE:
       peer.headerTableBytes = value;
       return undefined;
-    case ENABLE_PUSH:
+    case SETTINGS_ENABLE_PUSH:
       // RFC 9113 6.5.2: a server says 0, if it says anything.
       return value > 1 || (value === 1 && !isServer) ? "bad_setting" : undefined;
-    case MAX_CONCURRENT_STREAMS:
+    case SETTINGS_MAX_CONCURRENT_STREAMS:
       peer.maxConcurrentStreams = value;
       return undefined;
-    case INITIAL_WINDOW_SIZE:
-      if (value > MAX_WINDOW_BYTES) return "bad_initial_window";
+    case SETTINGS_INITIAL_WINDOW_SIZE:
+      if (value > LARGEST_WINDOW_BYTES) return "bad_initial_window";
       peer.initialWindowBytes = value;
       return undefined;
-    case MAX_FRAME_SIZE:
+    case SETTINGS_MAX_FRAME_SIZE:
       if (value < DEFAULT_FRAME_BYTES || value > LARGEST_FRAME_BYTES) return "bad_setting";
       peer.maxFrameBytes = value;
       return undefined;
-    case ENABLE_CONNECT_PROTOCOL:
+    case SETTINGS_ENABLE_CONNECT_PROTOCOL:
       // RFC 8441 3: once offered it stays.
       if (value > 1 || (value === 0 && peer.extendedConnect)) return "bad_setting";
       peer.extendedConnect = value === 1;
