@@ -64,3 +64,24 @@ test("authorities of client TLS, at the top, per port and per subset", () => {
     "spec.subsets[0].trafficPolicy.tls.caCertificates: the file text.pem is not a PEM certificate",
   ]);
 });
+
+test("what clients' certificates are held against, and certificates of our own", () => {
+  const server = `{ port: { number: 443, protocol: HTTPS }, hosts: ["*"], tls: { mode: MUTUAL, caCertificates: text.pem, caCrl: cert.pem, tlsCertificates: [{ serverCertificate: cert.pem, privateKey: key.pem }, { serverCertificate: cert.pem, privateKey: other.pem, caCertificates: text.pem }] } }`;
+  const tls = "{ mode: MUTUAL, clientCertificate: cert.pem, privateKey: gone.pem, caCrl: text.pem }";
+  const lines = [
+    ...validateAll("Gateway", `{ servers: [${server}] }`),
+    ...validateAll("DestinationRule", `{ host: a, trafficPolicy: { tls: ${tls} } }`),
+  ];
+  expect(lines).toEqual([
+    "spec.servers[0].tls.caCertificates: the file text.pem is not a PEM certificate",
+    "spec.servers[0].tls.caCrl: the file cert.pem is not a PEM revocation list",
+    "spec.servers[0].tls.tlsCertificates[1].privateKey: the key in other.pem does not belong to the first certificate in cert.pem; the leaf must come first",
+    "spec.servers[0].tls.tlsCertificates[1].caCertificates: the file text.pem is not a PEM certificate",
+    "spec.trafficPolicy.tls.privateKey: the file gone.pem cannot be read: it does not exist",
+    "spec.trafficPolicy.tls.caCrl: the file text.pem is not a PEM revocation list",
+  ]);
+});
+
+function validateAll(kind: string, spec: string): readonly string[] {
+  return told(validate(object(kind, spec), { files })).map((line) => line.replace(/^.*?x: /, ""));
+}

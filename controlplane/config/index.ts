@@ -15,7 +15,9 @@ export type {
   TrafficPolicy,
 } from "./kinds/istio/destination-rule.ts";
 export type { GatewayServer, GatewayServerTls, GatewaySpec } from "./kinds/istio/gateway.ts";
+export { asksClients, authoritiesOf } from "./kinds/istio/server-tls.ts";
 export type { ServiceEntryPort, ServiceEntrySpec } from "./kinds/istio/service-entry.ts";
+export { CIPHER_SUITES, parseSecretName } from "./kinds/istio/tls.ts";
 export {
   type Destination,
   type HttpCorsPolicy,

@@ -35,15 +35,9 @@ const named =
   (value: Json): string =>
     `${label} ${text(value)}`;
 
-/** Protocols and client certificates of servers, secrets instead of files. */
+/** Protocols of servers, and TLS that does not end here. */
 function gatewayRules(): readonly UnsupportedRule[] {
   const server = { drop: "spec.servers[]", name: "the server" };
-  const tls = (field: string, when?: UnsupportedRule["when"]): UnsupportedRule => ({
-    field: `spec.servers[].tls.${field}`,
-    effect: server,
-    what: () => `tls.${field}`,
-    ...(when ? { when } : {}),
-  });
   const withTls = (around: JsonMap): boolean =>
     ["HTTPS", "TLS"].includes(text(mapAt(around, "port")["protocol"] ?? "").toUpperCase());
   return [
@@ -63,17 +57,6 @@ function gatewayRules(): readonly UnsupportedRule[] {
       what: () => "tls without mode (PASSTHROUGH)",
     },
     tlsMode(server),
-    ...["credentialName", "credentialNames", "tlsCertificates"].map(
-      (field): UnsupportedRule => ({
-        field: `spec.servers[].tls.${field}`,
-        effect: { name: "the server" },
-        what: () => `tls.${field}`,
-        instead: "only edge sites serve it, with their platform's certificates",
-      }),
-    ),
-    ...["caCertificates", "caCrl", "caCertCredentialName"].map((field) => tls(field)),
-    ...["subjectAltNames", "verifyCertificateSpki", "verifyCertificateHash"].map((field) => tls(field)),
-    tls("insecureSkipVerify", isTrue),
     {
       field: "spec.servers[].tls.minProtocolVersion",
       when: oneOf("TLSV1_0", "TLSV1_1"),
@@ -91,7 +74,7 @@ function gatewayRules(): readonly UnsupportedRule[] {
 }
 
 function tlsMode(server: { readonly drop: string; readonly name: string }): UnsupportedRule {
-  const modes = oneOf("PASSTHROUGH", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL");
+  const modes = oneOf("PASSTHROUGH", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL");
   return { field: "spec.servers[].tls.mode", when: modes, effect: server, what: named("mode") };
 }
 
@@ -168,7 +151,6 @@ function trafficRules(policy: string): readonly UnsupportedRule[] {
     effect: "field",
     ...(instead ? { instead } : {}),
   });
-  const refuse = (field: string): UnsupportedRule => ({ field: `${policy}.${field}`, effect: "object", what: () => field });
   return [
     { field: `${policy}.loadBalancer.simple`, when: oneOf("PASSTHROUGH"), effect: "object", what: named("loadBalancer") },
     tunes("loadBalancer.consistentHash", spread),
@@ -188,8 +170,7 @@ function trafficRules(policy: string): readonly UnsupportedRule[] {
     },
     { field: `${policy}.connectionPool.http.useClientProtocol`, when: isTrue, effect: "field", instead: "HTTP/1.1 is spoken" },
     tunes("outlierDetection"),
-    { field: `${policy}.tls.mode`, when: oneOf("MUTUAL", "ISTIO_MUTUAL"), effect: "object", what: named("client tls mode") },
-    ...["tls.clientCertificate", "tls.privateKey", "tls.credentialName", "tls.caCrl"].map(refuse),
+    { field: `${policy}.tls.mode`, when: oneOf("ISTIO_MUTUAL"), effect: "object", what: named("client tls mode") },
   ];
 }
 

@@ -1,7 +1,7 @@
 /** Destinations → clusters: only those that the pool's routes name, with the DestinationRule's policy and the subset's endpoints. */
 
 import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings } from "../../gateway/core/ir/index.ts";
-import type { ClientTlsSettings, ConnectionPool, Destination } from "../config/index.ts";
+import type { ConnectionPool, Destination } from "../config/index.ts";
 import {
   compareText,
   isIpLiteral,
@@ -16,6 +16,7 @@ import { edgeCluster, hostAtEdge, type MadeCluster, tellIgnoredPool } from "./ed
 import type { VirtualServiceResource } from "./objects.ts";
 import { selects, virtualServiceHosts } from "./scope.ts";
 import { objectKey, type Status } from "./status.ts";
+import { clientTls, whyNotUsable } from "./tls.ts";
 import type { LocatedPool, WantedService } from "./types.ts";
 
 /** Where a route wants to go. The name stands even when nothing is behind it: such requests are answered with 503 and flag NC. */
@@ -131,6 +132,8 @@ export class Clusters {
     if (labels === undefined)
       return rule && warning(`the DestinationRule that applies to ${host} (${describeRule(rule)}) has no subset ${subset}`);
     const policy = effectivePolicy(rule, subset, portNumber);
+    const unusable = unusableCredential(policy);
+    if (unusable !== undefined) return unusable;
     const direct: MadeCluster = {
       cluster: this.#cluster(name, service, port, subset, policy),
       endpoints: { cluster: name, endpoints: endpointsOf(port, labels) },
@@ -144,7 +147,7 @@ export class Clusters {
 
   #cluster(name: string, service: Service, port: ServicePort, subset: string | undefined, policy: PolicyBlocks): Cluster {
     const [declaration] = service.declarations;
-    const tls = policy.tls?.value.mode === "SIMPLE" ? clientTls(policy.tls.value, service) : undefined;
+    const tls = tlsTowards(policy, service);
     const budget = policy.retryBudget?.value;
     return {
       name,
@@ -168,7 +171,7 @@ export class Clusters {
     if (via !== undefined) return;
     if (this.#pool.site !== undefined) tellIgnoredPool(this.#pool.site, policy, this.#status);
     if (TLS_PROTOCOLS.includes(port.protocol) && policy.tls === undefined) {
-      const message = `port ${port.number} of ${service.host} is ${port.protocol}, but no DestinationRule has tls.mode SIMPLE for it: plain text is sent`;
+      const message = `port ${port.number} of ${service.host} is ${port.protocol}, but no DestinationRule has tls.mode SIMPLE or MUTUAL for it: plain text is sent`;
       const [declaration] = service.declarations;
       if (declaration !== undefined) this.#status.reportOn("warning", declaration, "spec.ports", message);
     }
@@ -230,14 +233,18 @@ function limitOf(limit: number | undefined): number {
 }
 
 /** SNI and the name in the certificate come from the service's host when the rule does not say. */
-function clientTls(tls: ClientTlsSettings, service: Service): ClientTls {
-  const serverName = tls.sni ?? (isWildcard(service.host) ? undefined : service.host);
-  return {
-    mode: "simple",
-    ...(serverName === undefined ? {} : { serverName }),
-    subjectAltNames: tls.subjectAltNames,
-    ...(tls.caCertificates === undefined ? {} : { caFile: tls.caCertificates }),
-    minVersion: "TLSv1.2",
-    insecureSkipVerify: tls.insecureSkipVerify,
-  };
+function tlsTowards({ tls }: PolicyBlocks, service: Service): ClientTls | undefined {
+  if (tls?.value.mode !== "SIMPLE" && tls?.value.mode !== "MUTUAL") return undefined;
+  return clientTls(tls.value, tls.rule.metadata.namespace, isWildcard(service.host) ? undefined : service.host);
+}
+
+/** Plain text, or TLS without the certificate, is not what the rule asks for: nothing is sent. */
+function unusableCredential({ tls }: PolicyBlocks): Missing | undefined {
+  if (tls?.value.credentialName === undefined || tls.value.mode === "DISABLE") return undefined;
+  const why = whyNotUsable(tls.value.credentialName, tls.rule.metadata.namespace);
+  return why === undefined ? undefined : { severity: "unsupported", message: `${describeRuleTls(tls)}.credentialName: ${why}` };
+}
+
+function describeRuleTls({ rule, path }: NonNullable<PolicyBlocks["tls"]>): string {
+  return `DestinationRule ${objectKey(rule)} ${path}`;
 }

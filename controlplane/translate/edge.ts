@@ -4,7 +4,7 @@
  * that site and told with the remedy; the rest of the site stays in force.
  */
 import type { ClientTls, Cluster, ClusterEndpoints, Endpoint } from "../../gateway/core/ir/index.ts";
-import type { ConnectionPool, EdgeCluster } from "../config/index.ts";
+import { asksClients, type ConnectionPool, type EdgeCluster, type GatewayServerTls } from "../config/index.ts";
 import { isIpLiteral, type Service } from "../registry/index.ts";
 import type { PolicyBlocks } from "./destination-rules.ts";
 import type { BoundServer } from "./listeners.ts";
@@ -95,6 +95,9 @@ function whyNotFetched(site: EdgeSiteResource, { cluster, endpoints }: MadeClust
 function whyNotTrusted(site: EdgeSiteResource, tls: ClientTls, addresses: readonly string[]): string | undefined {
   const { serverName, subjectAltNames } = tls;
   const instead = "use a certificate of a public authority, or reach the service through a cluster (location: MESH_INTERNAL)";
+  if (tls.mode === "mutual")
+    return `mode: fetch shows no certificate of its own; use SIMPLE, or reach the service through a cluster (location: MESH_INTERNAL)`;
+  if (tls.crlFile !== undefined) return `caCrl: fetch looks at no revocation list of ours; ${instead}`;
   if (tls.caFile !== undefined) return `caCertificates: fetch trusts the public authorities alone; ${instead}`;
   if (tls.insecureSkipVerify) return `insecureSkipVerify: fetch always checks certificates; ${instead}`;
   const unpinned = subjectAltNames.length === 0 ? undefined : addresses.find((address) => !subjectAltNames.includes(address));
@@ -169,6 +172,19 @@ const CLOUDFLARE_PORTS = {
   http: [80, 8080, 8880, 2052, 2082, 2086, 2095],
   https: [443, 2053, 2083, 2087, 2096, 8443],
 } as const;
+
+/** The platform asks nobody for a certificate, so a server that does would let everybody in. */
+export function whyNotTerminated(
+  site: EdgeSiteResource,
+  { mode }: GatewayServerTls,
+): { readonly field: string; readonly message: string } | undefined {
+  if (!asksClients(mode)) return undefined;
+  const remedy = "use mode SIMPLE there, or a gateway on Node";
+  return {
+    field: "mode",
+    message: inSite(site, `${mode} needs clients' certificates, which the platform does not ask for; ${remedy}`),
+  };
+}
 
 /** What the platform decides about a server: where it is reached, and how TLS is terminated. */
 export function tellServer(site: EdgeSiteResource, server: BoundServer, status: Status): void {

@@ -4,19 +4,13 @@
  * is left out, with a conflict on both objects.
  */
 
-import {
-  DECODE_LIMITS,
-  type HttpsRedirect,
-  type Listener,
-  type ListenerServer,
-  type ServerTls,
-  type TlsVersion,
-} from "../../gateway/core/ir/index.ts";
-import type { GatewayServer, GatewayServerTls } from "../config/index.ts";
+import { DECODE_LIMITS, type HttpsRedirect, type Listener, type ListenerServer } from "../../gateway/core/ir/index.ts";
+import type { GatewayServer } from "../config/index.ts";
 import { compareHosts, compareText, covers } from "../registry/index.ts";
-import { tellServer } from "./edge.ts";
+import { tellServer, whyNotTerminated } from "./edge.ts";
 import type { EdgeSiteResource, GatewayResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
+import { serverTls, unusableSecret } from "./tls.ts";
 import type { LocatedPool } from "./types.ts";
 
 /** One server of one Gateway, with its place on the pool. */
@@ -57,7 +51,8 @@ export function planListeners(
   for (const gateway of gateways) {
     gateway.spec.servers.forEach((spec, index) => {
       const server = bindServer(gateway, spec, `spec.servers[${index}]`, pool);
-      if (server !== undefined && !meetsForwardProxy(server, pool, status)) place(server, planned, pool.site, status);
+      if (server === undefined || meetsForwardProxy(server, pool, status) || cannotEndTls(server, pool, status)) return;
+      place(server, planned, pool.site, status);
     });
   }
   return [...planned.values()].sort((a, b) => compareText(a.name, b.name));
@@ -69,14 +64,10 @@ interface Draft extends PlannedListener {
   readonly names: Map<string, BoundServer>;
 }
 
-/**
- * Config takes out servers that do not work yet, and says so on the object; that those whose certificate is in a secret work at the edge only
- * it says, too.
- */
+/** Config takes out servers that do not work yet, and says so on the object. */
 function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string, pool: LocatedPool): BoundServer | undefined {
   const { protocol, number } = spec.port;
   if (protocol !== "HTTP" && protocol !== "HTTPS") return undefined;
-  if (protocol === "HTTPS" && pool.site === undefined && spec.tls?.serverCertificate === undefined) return undefined;
   return {
     gateway,
     spec,
@@ -98,6 +89,17 @@ function meetsForwardProxy(server: BoundServer, pool: LocatedPool, status: Statu
     server.path,
     `port ${server.port} is the forward proxy's in pool ${pool.name}; use another port`,
   );
+  return true;
+}
+
+/** What the gateway can show clients, and ask of them, is not what the server says: it is left out. */
+function cannotEndTls(server: BoundServer, pool: LocatedPool, status: Status): boolean {
+  const { gateway, spec, path } = server;
+  if (server.protocol !== "https" || spec.tls === undefined) return false;
+  const why =
+    pool.site === undefined ? unusableSecret(spec.tls, gateway.metadata.namespace) : whyNotTerminated(pool.site, spec.tls);
+  if (why === undefined) return false;
+  status.report("unsupported", gateway, `${path}.tls.${why.field}`, `${why.message}; the server is left out`);
   return true;
 }
 
@@ -206,24 +208,8 @@ function tlsServer(listener: PlannedListener, server: BoundServer, pool: Located
   const table = httpsTableName(listener, server);
   const base = { name: table, serverNames: serverNames(server), routeTable: table };
   if (pool.site !== undefined) return { ...base, tls: { mode: "platform" } };
-  return server.spec.tls === undefined ? base : { ...base, tls: serverTls(server.spec.tls) };
-}
-
-function serverTls(tls: GatewayServerTls): ServerTls {
-  return {
-    mode: "simple",
-    certificateFile: tls.serverCertificate ?? "",
-    privateKeyFile: tls.privateKey ?? "",
-    minVersion: tlsVersion(tls.minProtocolVersion, "TLSv1.2"),
-    maxVersion: tlsVersion(tls.maxProtocolVersion, "TLSv1.3"),
-    cipherSuites: tls.cipherSuites,
-  };
-}
-
-/** RFC 8996 retired TLS 1.0 and 1.1: whoever asks for them gets 1.2. */
-function tlsVersion(version: GatewayServerTls["minProtocolVersion"], automatic: TlsVersion): TlsVersion {
-  if (version === "TLS_AUTO") return automatic;
-  return version === "TLSV1_3" ? "TLSv1.3" : "TLSv1.2";
+  const { gateway, spec } = server;
+  return spec.tls === undefined ? base : { ...base, tls: serverTls(spec.tls, gateway.metadata.namespace) };
 }
 
 /** HTTPS servers by Gateway: where `httpsRedirect` of the same Gateway leads. */

@@ -40,6 +40,7 @@ const perPort = (path: string): string[] => [
     ".useClientProtocol",
   ]),
   ...under(`${path}.tls`, ["", ".mode", ".caCertificates", ".subjectAltNames", ".sni", ".insecureSkipVerify"]),
+  ...under(`${path}.tls`, [".clientCertificate", ".privateKey", ".credentialName", ".caCrl"]),
 ];
 const trafficPolicy = (path: string): string[] => [
   path,
@@ -63,7 +64,10 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
       ".minProtocolVersion",
       ".maxProtocolVersion",
     ]),
-    ...under(".servers[].tls", [".cipherSuites", ".insecureSkipVerify"]),
+    ...under(".servers[].tls", [".cipherSuites", ".insecureSkipVerify", ".caCertificates", ".caCrl", ".subjectAltNames"]),
+    ...under(".servers[].tls", [".credentialName", ".credentialNames", ".caCertCredentialName"]),
+    ...under(".servers[].tls", [".verifyCertificateSpki", ".verifyCertificateHash"]),
+    ...under(".servers[].tls.tlsCertificates", ["", "[].serverCertificate", "[].privateKey", "[].caCertificates"]),
   ],
   VirtualService: [
     ...[".hosts", ".gateways", ".exportTo", ".http", ".http[].name", ".http[].timeout"],

@@ -1,6 +1,6 @@
 /** Backends. Definition and endpoints travel in different chunks, because endpoints change a hundred times as often. */
 import type { Origin } from "./common.ts";
-import type { TlsVersion } from "./listener.ts";
+import type { ClientTls } from "./tls.ts";
 
 export interface Cluster {
   /** Envoy's and Istio's form: `outbound|<port>|<subset>|<host>`. */
@@ -40,16 +40,6 @@ export interface PoolSettings {
   readonly maxPendingRequests: number;
   /** 0: no limit. */
   readonly maxRequestsPerConnection: number;
-}
-
-export interface ClientTls {
-  readonly mode: "simple";
-  /** Undefined: the endpoint's host name. */
-  readonly serverName?: string;
-  readonly subjectAltNames: readonly string[];
-  readonly caFile?: string;
-  readonly minVersion: TlsVersion;
-  readonly insecureSkipVerify: boolean;
 }
 
 export interface ClusterEndpoints {

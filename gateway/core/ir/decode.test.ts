@@ -403,6 +403,12 @@ describe("limits", () => {
     { name: "t", quotas: [], virtualHosts: [{ name: "h", domains: ["*"], quotas: [], routes: [], ...change }] },
   ];
   const withRoute = (change: object) => host({ routes: [{ ...makeRoute(1), ...change }] });
+  const simple = { mode: "simple", certificateFile: "c", privateKeyFile: "k", minVersion: "TLSv1.2", maxVersion: "TLSv1.3" };
+  const withTls = (change: object) => {
+    const [listener] = makeSnapshot(0).listeners;
+    const server = { ...listener?.servers[0], tls: { ...simple, cipherSuites: [], ...change } };
+    return [{ ...listener, protocol: "https", servers: [server] }];
+  };
   const withQuota = (change: object) => [{ ...quota, ...change }];
   const withEgress = (change: object) => [{ ...egressConfig(), ...change }];
   const withPolicy = (change: object) => withEgress({ policies: [{ ...egressConfig().policies[0], ...change }] });
@@ -434,6 +440,7 @@ describe("limits", () => {
     rulesPerPolicy: ["egress", (limit) => withPolicy({ allow: many(limit, 0) })],
     hostsPerRule: ["egress", (limit) => withPolicy({ deny: [{ hosts: many(limit, "a"), ports: [], reason: "" }] })],
     egressUsers: ["egress", (limit) => withEgress({ users: many(limit, 0) })],
+    certificatesPerServer: ["listeners", (limit) => withTls({ otherCertificates: many(limit, 0) })],
     listLength: ["egress", (limit) => withPolicy({ from: many(limit, 0) })],
     quotaReferences: ["routes", (limit) => host({ quotas: many(limit, "q") })],
     chunkSize: ["egress", (limit) => withPolicy({ deny: many(limit / 8_192, { hosts: [], ports: [], reason: long(8_191) }) })],

@@ -16,6 +16,7 @@ export * from "./relay.ts";
 export type * from "./route.ts";
 export * from "./settings.ts";
 export { secretBinding, upstreamBinding, userBinding } from "./site-bindings.ts";
+export * from "./tls.ts";
 export {
   followRoots,
   nextRoot,

@@ -1,5 +1,6 @@
 /** Ports a gateway opens, and what it shows there. */
 import type { Origin } from "./common.ts";
+import type { TerminatedTls } from "./tls.ts";
 
 export interface Listener {
   /** Unique within the snapshot, stable over versions: `<bind>:<port>`. */
@@ -33,16 +34,3 @@ export type ServerTls = TerminatedTls | PlatformTls;
 export interface PlatformTls {
   readonly mode: "platform";
 }
-
-/** TLS termination. Key material stays in files or secrets on the gateway's side; a snapshot only names it. */
-export interface TerminatedTls {
-  readonly mode: "simple";
-  readonly certificateFile: string;
-  readonly privateKeyFile: string;
-  readonly minVersion: TlsVersion;
-  readonly maxVersion: TlsVersion;
-  /** OpenSSL names; empty: the runtime's defaults. */
-  readonly cipherSuites: readonly string[];
-}
-
-export type TlsVersion = "TLSv1.2" | "TLSv1.3";

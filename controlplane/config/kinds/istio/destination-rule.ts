@@ -87,14 +87,18 @@ const outlierDetection = z.strictObject({
 
 const clientTls = z.strictObject({
   mode: z.enum(["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]).default("DISABLE"),
-  clientCertificate: z.string().optional(),
-  privateKey: z.string().optional(),
-  caCertificates: z.string().optional().meta({ description: "PEM file; default: the system's authorities" }),
-  credentialName: z.string().optional(),
-  subjectAltNames: z.array(z.string().min(1)).default([]),
-  sni: z.string().optional().meta({ description: "Default: the request's host" }),
+  clientCertificate: z.string().min(1).optional().meta({ description: "MUTUAL: PEM file with the chain, leaf first" }),
+  privateKey: z.string().min(1).optional().meta({ description: "MUTUAL: PEM file with the private key" }),
+  caCertificates: z.string().min(1).optional().meta({ description: "PEM file; default: the system's authorities" }),
+  credentialName: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: "Secret with ca.crt and ca.crl, and for MUTUAL with tls.crt and tls.key" }),
+  subjectAltNames: z.array(z.string().min(1)).default([]).meta({ description: "One has to be in the certificate; default: sni" }),
+  sni: z.string().optional().meta({ description: "Default: the service's host" }),
   insecureSkipVerify: z.boolean().default(false),
-  caCrl: z.string().optional(),
+  caCrl: z.string().min(1).optional().meta({ description: "PEM file with revocation lists, one of every authority" }),
 });
 
 const perPort = {
@@ -144,19 +148,7 @@ function checkPolicy(policy: TrafficPolicy | PortTrafficPolicy | undefined, at: 
       message: "simple and consistentHash exclude one another; keep one of them",
     });
   }
-  if (tls?.insecureSkipVerify && tls.caCertificates !== undefined) {
-    found.push({
-      path: [...at, "tls", "insecureSkipVerify"],
-      message: "insecureSkipVerify makes caCertificates meaningless; remove one of them",
-    });
-  }
-  if (tls?.mode === "SIMPLE" && tls.insecureSkipVerify) {
-    found.push({
-      path: [...at, "tls", "insecureSkipVerify"],
-      message: "the server's certificate is not checked, so anybody can pose as it; name its authority in caCertificates instead",
-      severity: "warning",
-    });
-  }
+  if (tls !== undefined) found.push(...checkClientTls(tls, [...at, "tls"]));
   if (policy && "portLevelSettings" in policy) {
     const ports = new Set<number>();
     policy.portLevelSettings.forEach((settings, index) => {
@@ -169,6 +161,37 @@ function checkPolicy(policy: TrafficPolicy | PortTrafficPolicy | undefined, at: 
     });
   }
   return found;
+}
+
+function checkClientTls(tls: ClientTlsSettings, at: At): Finding[] {
+  if (tls.mode !== "SIMPLE" && tls.mode !== "MUTUAL") return [];
+  const found: Finding[] = [];
+  const files = (["clientCertificate", "privateKey", "caCertificates", "caCrl"] as const).filter(
+    (field) => tls[field] !== undefined,
+  );
+  if (tls.credentialName !== undefined && files.length > 0) {
+    const message = `credentialName stands for files, so ${files.join(", ")} cannot be given with it; remove one or the other`;
+    found.push({ path: [...at, "credentialName"], message });
+  }
+  for (const field of ["clientCertificate", "privateKey"] as const) {
+    if (tls.mode === "MUTUAL" && tls.credentialName === undefined && tls[field] === undefined)
+      found.push({ path: at, message: `mode MUTUAL needs ${field}; write the path of a PEM file, or use credentialName` });
+    if (tls.mode === "SIMPLE" && tls[field] !== undefined) {
+      const message = `${field} is for mode MUTUAL; mode SIMPLE shows no certificate`;
+      found.push({ path: [...at, field], message, severity: "warning" });
+    }
+  }
+  if (tls.insecureSkipVerify) found.push(...checkUnverified(tls, [...at, "insecureSkipVerify"]));
+  return found;
+}
+
+function checkUnverified({ caCertificates, caCrl }: ClientTlsSettings, path: At): Finding[] {
+  if (caCertificates !== undefined)
+    return [{ path, message: "insecureSkipVerify makes caCertificates meaningless; remove one of them" }];
+  if (caCrl !== undefined) return [{ path, message: "insecureSkipVerify makes caCrl meaningless; remove one of them" }];
+  const message =
+    "the server's certificate is not checked, so anybody can pose as it; name its authority in caCertificates instead";
+  return [{ path, message, severity: "warning" }];
 }
 
 export const destinationRule = defineKind({

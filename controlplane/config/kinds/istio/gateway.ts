@@ -4,6 +4,8 @@ import { hostProblem, ipProblem } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { isDnsLabel, labels, portNumber } from "../scalars.ts";
 import { ISTIO_GROUP, ISTIO_VERSIONS, portProtocol } from "./common.ts";
+import { checkTermination } from "./server-tls.ts";
+import { hashPin, spkiPin } from "./tls.ts";
 
 const TLS_MODES = ["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"] as const;
 const TLS_VERSIONS = ["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"] as const;
@@ -39,19 +41,37 @@ const serverTls = z.strictObject({
   mode: z.enum(TLS_MODES).optional(),
   serverCertificate: z.string().optional().meta({ description: "PEM file with the chain, leaf first" }),
   privateKey: z.string().optional().meta({ description: "PEM file with the private key" }),
-  caCertificates: z.string().optional(),
-  caCrl: z.string().optional(),
-  credentialName: z.string().optional(),
-  credentialNames: z.array(z.string().min(1)).max(2).default([]),
-  caCertCredentialName: z.string().optional(),
-  tlsCertificates: z.array(tlsCertificate).max(2).default([]),
-  subjectAltNames: z.array(z.string()).default([]),
-  verifyCertificateSpki: z.array(z.string()).default([]),
-  verifyCertificateHash: z.array(z.string()).default([]),
+  caCertificates: z.string().optional().meta({ description: "PEM file with the clients' authorities" }),
+  caCrl: z.string().optional().meta({ description: "PEM file with revocation lists, one of every authority" }),
+  credentialName: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: "Secret with tls.crt and tls.key, and ca.crt and ca.crl for clients" }),
+  credentialNames: z
+    .array(z.string().min(1))
+    .max(2)
+    .default([])
+    .meta({ description: "Several, with keys of different types; ca.crt and ca.crl are the first one's" }),
+  caCertCredentialName: z.string().min(1).optional().meta({ description: "Secret with ca.crt and ca.crl" }),
+  tlsCertificates: z
+    .array(tlsCertificate)
+    .max(2)
+    .default([])
+    .meta({ description: "Several, with keys of different types (RSA and ECDSA)" }),
+  subjectAltNames: z.array(z.string().min(1)).default([]).meta({ description: "Of clients; one has to be in the certificate" }),
+  verifyCertificateSpki: z
+    .array(spkiPin)
+    .default([])
+    .meta({ description: "SHA-256 of clients' public keys, base64; one of these or of verifyCertificateHash has to match" }),
+  verifyCertificateHash: z.array(hashPin).default([]).meta({ description: "SHA-256 of clients' certificates, hex" }),
   minProtocolVersion: z.enum(TLS_VERSIONS).default("TLS_AUTO").meta({ description: "Default TLS 1.2" }),
   maxProtocolVersion: z.enum(TLS_VERSIONS).default("TLS_AUTO").meta({ description: "Default TLS 1.3" }),
-  cipherSuites: z.array(z.string()).default([]).meta({ description: "OpenSSL names; empty: the runtime's defaults" }),
-  insecureSkipVerify: z.boolean().default(false),
+  cipherSuites: z
+    .array(z.string())
+    .default([])
+    .meta({ description: "For TLS 1.2, OpenSSL names; empty: the runtime's defaults" }),
+  insecureSkipVerify: z.boolean().default(false).meta({ description: "The chain of a client's certificate is not checked" }),
 });
 
 const server = z.strictObject({
@@ -85,6 +105,8 @@ export type GatewayServer = GatewaySpec["servers"][number];
 export type GatewayServerTls = NonNullable<GatewayServer["tls"]>;
 
 const TLS_PROTOCOLS: readonly string[] = ["HTTPS", "TLS"];
+/** Modes in which the gateway shows certificates of the configuration. */
+const TERMINATING: readonly string[] = ["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"];
 
 function checkServer(server: GatewayServer, at: readonly (string | number)[]): Finding[] {
   const found: Finding[] = [];
@@ -122,7 +144,7 @@ function checkTls(tls: GatewayServerTls, wantsTls: boolean, protocol: string, at
       severity: "warning",
     });
   }
-  if (wantsTls && tls.mode === "SIMPLE") found.push(...checkSimple(tls, at));
+  if (wantsTls && tls.mode !== undefined && TERMINATING.includes(tls.mode)) found.push(...checkTermination(tls, at));
   if (
     TLS_VERSIONS.indexOf(tls.maxProtocolVersion) > 0 &&
     TLS_VERSIONS.indexOf(tls.minProtocolVersion) > TLS_VERSIONS.indexOf(tls.maxProtocolVersion)
@@ -131,24 +153,6 @@ function checkTls(tls: GatewayServerTls, wantsTls: boolean, protocol: string, at
       path: [...at, "minProtocolVersion"],
       message: `minProtocolVersion ${tls.minProtocolVersion} is above maxProtocolVersion ${tls.maxProtocolVersion}; no client could connect`,
     });
-  }
-  return found;
-}
-
-function checkSimple(tls: GatewayServerTls, at: readonly (string | number)[]): Finding[] {
-  const fromSecret = tls.credentialName !== undefined || tls.credentialNames.length > 0 || tls.tlsCertificates.length > 0;
-  const found: Finding[] = [];
-  if (fromSecret) {
-    if (tls.serverCertificate !== undefined || tls.privateKey !== undefined) {
-      found.push({
-        path: at,
-        message: "certificate files and credentialName, credentialNames or tlsCertificates exclude one another; keep one",
-      });
-    }
-    return found;
-  }
-  for (const field of ["serverCertificate", "privateKey"] as const) {
-    if (!tls[field]) found.push({ path: at, message: `mode SIMPLE needs ${field}; write the path of a PEM file` });
   }
   return found;
 }

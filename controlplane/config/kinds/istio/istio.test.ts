@@ -24,9 +24,44 @@ test.each([
   ],
   [
     "Gateway",
-    server("tls: { mode: SIMPLE, credentialName: s }"),
+    server("tls: { mode: SIMPLE, credentialName: s, serverCertificate: c, privateKey: k }"),
     [
-      "unsupported spec.servers[0].tls.credentialName: tls.credentialName is not supported yet, so the server is left out; only edge sites serve it, with their platform's certificates",
+      "error spec.servers[0].tls: certificate files, credentialName, credentialNames and tlsCertificates exclude one another; keep one",
+    ],
+  ],
+  ["Gateway", server("tls: { mode: MUTUAL, credentialName: s }"), []],
+  [
+    "Gateway",
+    server("tls: { mode: ISTIO_MUTUAL }"),
+    ["unsupported spec.servers[0].tls.mode: mode ISTIO_MUTUAL is not supported yet, so the server is left out"],
+  ],
+  [
+    "Gateway",
+    server("tls: { mode: SIMPLE, credentialName: s, cipherSuites: [RC4-SHA], caCrl: c, insecureSkipVerify: true }"),
+    [
+      expect.stringMatching(/^error .*cipherSuites\[0\]: "RC4-SHA" is no cipher suite that can be asked for; known are ECDHE-/),
+      "warning spec.servers[0].tls.caCrl: caCrl is about clients' certificates, which mode SIMPLE does not ask for; use MUTUAL, or remove it",
+      "warning spec.servers[0].tls.insecureSkipVerify: insecureSkipVerify is about clients' certificates, which mode SIMPLE does not ask for; use MUTUAL, or remove it",
+    ],
+  ],
+  [
+    "Gateway",
+    server("tls: { mode: MUTUAL, credentialName: s, insecureSkipVerify: true, caCrl: c }"),
+    [
+      "error spec.servers[0].tls.insecureSkipVerify: insecureSkipVerify makes caCertificates, caCertCredentialName and caCrl meaningless; remove it or them",
+    ],
+  ],
+  [
+    "Gateway",
+    server("tls: { mode: MUTUAL, credentialName: s, insecureSkipVerify: true }"),
+    [expect.stringMatching(/^warning .*insecureSkipVerify: any certificate passes, so it says nothing/)],
+  ],
+  [
+    "Gateway",
+    server("tls: { mode: MUTUAL, credentialName: s, verifyCertificateHash: [xx], verifyCertificateSpki: [xx] }"),
+    [
+      expect.stringContaining("verifyCertificateSpki[0]: is not a SHA-256 in base64"),
+      expect.stringContaining("verifyCertificateHash[0]: is not a SHA-256 in hex"),
     ],
   ],
   [
@@ -48,7 +83,7 @@ test.each([
   [
     "Gateway",
     server("tls: { mode: MUTUAL, serverCertificate: c, privateKey: k }"),
-    ["unsupported spec.servers[0].tls.mode: mode MUTUAL is not supported yet, so the server is left out"],
+    ["error spec.servers[0].tls: mode MUTUAL needs caCertificates; write the path of a PEM file with the clients' authorities"],
   ],
   [
     "Gateway",
@@ -216,9 +251,21 @@ test.each([
   [
     "DestinationRule",
     policy("tls: { mode: MUTUAL, clientCertificate: c }"),
+    ["error spec.trafficPolicy.tls: mode MUTUAL needs privateKey; write the path of a PEM file, or use credentialName"],
+  ],
+  [
+    "DestinationRule",
+    policy("tls: { mode: MUTUAL, credentialName: s, caCertificates: c }"),
     [
-      "error spec.trafficPolicy.tls.mode: client tls mode MUTUAL is not supported yet, so the object is refused",
-      "error spec.trafficPolicy.tls.clientCertificate: tls.clientCertificate is not supported yet, so the object is refused",
+      "error spec.trafficPolicy.tls.credentialName: credentialName stands for files, so caCertificates cannot be given with it; remove one or the other",
+    ],
+  ],
+  [
+    "DestinationRule",
+    policy("tls: { mode: SIMPLE, privateKey: k, insecureSkipVerify: true, caCrl: c }"),
+    [
+      "warning spec.trafficPolicy.tls.privateKey: privateKey is for mode MUTUAL; mode SIMPLE shows no certificate",
+      "error spec.trafficPolicy.tls.insecureSkipVerify: insecureSkipVerify makes caCrl meaningless; remove one of them",
     ],
   ],
   [

@@ -1,24 +1,13 @@
-import type { ClientTls, Cluster, ClusterEndpoints, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
-import type { Listener, ListenerServer, ServerTls } from "../listener.ts";
+import type { Cluster, ClusterEndpoints, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
+import type { Listener, ListenerServer } from "../listener.ts";
 import type { HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
 import { array, boolean, integer, oneOf, text, unique } from "./check.ts";
 import { address, durationMs, hostPattern, name, names, origin, origins, percent, port, someText, weight } from "./common.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
-import { object, optional, refined, variants } from "./object.ts";
+import { object, optional, refined } from "./object.ts";
+import { clientTls, serverTls } from "./tls.ts";
 
-const tlsVersion = oneOf("TLSv1.2", "TLSv1.3");
 const COUNT = integer(0, 1_000_000_000);
-
-const serverTls = variants<ServerTls, "mode">("mode", {
-  simple: {
-    certificateFile: someText,
-    privateKeyFile: someText,
-    minVersion: tlsVersion,
-    maxVersion: tlsVersion,
-    cipherSuites: names,
-  },
-  platform: {},
-});
 
 const listenerFields = object<Listener>({
   name,
@@ -60,15 +49,6 @@ const pool = object<PoolSettings>({
   maxConnections: COUNT,
   maxPendingRequests: COUNT,
   maxRequestsPerConnection: COUNT,
-});
-
-const clientTls = object<ClientTls>({
-  mode: oneOf("simple"),
-  serverName: optional(hostPattern),
-  subjectAltNames: names,
-  caFile: optional(someText),
-  minVersion: tlsVersion,
-  insecureSkipVerify: boolean,
 });
 
 export const cluster = object<Cluster>({

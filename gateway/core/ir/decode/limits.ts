@@ -28,6 +28,8 @@ export const DECODE_LIMITS = {
   rulesPerPolicy: 4_096,
   hostsPerRule: 4_096,
   egressUsers: 50_000,
+  /** Beside the first: of other key types, for the same names. */
+  certificatesPerServer: 3,
   /** Any other list (origins, methods, cipher suites, addresses…). */
   listLength: 1_024,
   /** Quotas named by one route, virtual host, table or rule. */
