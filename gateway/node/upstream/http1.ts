@@ -136,7 +136,10 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   /** Closes at once; the user is told nothing. */
   destroy(): void {
     this.#user = undefined;
-    this.#socket.destroy();
+    // RFC 9112 9.8: over TLS with a closure alert, unless something unsent is in its way.
+    const alerts = this.#pool.tls !== undefined && this.#state !== "connecting" && this.#socket.writableLength === 0;
+    if (alerts) this.#socket.destroySoon();
+    else this.#socket.destroy();
     this.#leave();
   }
 

@@ -100,6 +100,18 @@ test("chunks", () => {
   expect(lastChunk(["a", "b", "content-length", "5"])).toBe("0\r\na: b\r\n\r\n");
 });
 
+test("what is for the next hop alone is named in Connection", () => {
+  const asked = request({ fields: ["te", "trailers", "upgrade", "websocket", "x", "y"] });
+  const fields = "te: trailers\r\nupgrade: websocket\r\nx: y\r\n";
+  expect(writeRequestHead(asked, keep)).toBe(`GET /x?y HTTP/1.1\r\nhost: a:80\r\n${fields}connection: te, upgrade\r\n\r\n`);
+  expect(writeRequestHead(asked, { keepAlive: false })).toContain("\r\nconnection: close, te, upgrade\r\n");
+  const options = { keepAlive: true, method: "GET", minor: 1 } as const;
+  const switched = writeResponseHead(response(101, NONE, ["upgrade", "websocket"]), options);
+  expect(switched).toBe("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+  const wanted = response(426, length(0), ["upgrade", "websocket"]);
+  expect(writeResponseHead(wanted, { ...options, minor: 0 })).toContain("\r\nconnection: keep-alive, upgrade\r\n");
+});
+
 test("framing fields in a list are never written", () => {
   const fields = ["host", "evil", "connection", "x", "content-length", "9", "transfer-encoding", "chunked", "x", "y"];
   expect(writeRequestHead(request({ fields }), keep)).toBe("GET /x?y HTTP/1.1\r\nhost: a:80\r\nx: y\r\n\r\n");

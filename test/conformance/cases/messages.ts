@@ -103,6 +103,11 @@ export const messages: readonly Case[] = [
   ),
   back("the origin's date is the answer's", { status: 200, fields: ["x-date-of", "origin"] }, { "x-date-of": "origin" }),
   back(
+    "fields about the resource go through as they are",
+    { status: 405, fields: ["allow", "GET, , HEAD", "accept-ranges", "none"] },
+    { allow: "GET, , HEAD", "accept-ranges": "none" },
+  ),
+  back(
     "a challenge of the origin",
     { status: 401, fields: ["www-authenticate", 'Basic realm="shop"'] },
     { "www-authenticate": 'Basic realm="shop"' },
