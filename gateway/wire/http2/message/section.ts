@@ -178,11 +178,14 @@ export class Section {
     }
   }
 
-  /** RFC 9113 8.2.3: crumbs are one field for whoever is not HTTP/2. */
+  /** RFC 9113 8.2.3: crumbs are one field for whoever is not HTTP/2. Empty ones would leave white space at an end. */
   #cookie(name: string, value: string): void {
     if (this.#cookieAt === 0) {
       this.fields.push(name, value);
       this.#cookieAt = this.fields.length - 1;
-    } else this.fields[this.#cookieAt] = `${this.fields[this.#cookieAt]}; ${value}`;
+      return;
+    }
+    const before = this.fields[this.#cookieAt] as string;
+    if (value !== "") this.fields[this.#cookieAt] = before === "" ? value : `${before}; ${value}`;
   }
 }
