@@ -112,7 +112,7 @@ describe("a request and its response", () => {
         scheme: "https",
         authority: "a.test:8443",
         target: "/a?b=c",
-        fields: ["cookie", "a=1; c=2", "x-a", "b", "expect", "100-continue"],
+        fields: ["cookie", "a=1; c=2", "x-a", "b", "te", "trailers", "expect", "100-continue"],
         body: { kind: "length", bytes: 12 },
       },
       end: false,
@@ -371,6 +371,28 @@ describe("windows", () => {
     }
     expect([...left.values()]).toEqual([0, 0]);
     expect(order.slice(0, 6)).toEqual([1, 3, 1, 3, 1, 3]);
+  });
+
+  test("the end is said by the last DATA frame, as long as it has not left", () => {
+    const script = new Script("server");
+    const { connection } = script;
+    const [one, two, three] = script
+      .hear([headers(1, GET), headers(3, GET), headers(5, GET)])
+      .map((event) => requestOf(event).stream);
+    if (one === undefined || two === undefined || three === undefined) throw new Error("no requests");
+    const end = (stream: typeof one): number => connection.data(stream, Buffer.alloc(0), true);
+    connection.data(one, Buffer.alloc(3), false);
+    end(one);
+    connection.data(two, Buffer.alloc(3), false);
+    connection.ping();
+    end(two);
+    connection.data(three, Buffer.alloc(3), false);
+    expect(script.sent()).toEqual(["DATA 1 3 end", "DATA 3 3", "PING", "DATA 3 0 end", "DATA 5 3"]);
+    connection.ping();
+    connection.reset(one, 0);
+    end(three);
+    expect(script.sent()).toEqual(["PING", "DATA 5 0 end"]);
+    expect([one, two, three].every((stream) => stream.isClosed)).toBe(true);
   });
 
   test("frames are no larger than the peer takes", () => {

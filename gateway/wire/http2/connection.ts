@@ -185,7 +185,7 @@ export class Http2Connection<Owner> {
    */
   take(): Uint8Array {
     const bytes = this.#state.out.take();
-    this.#sender.roomMade();
+    this.#sender.taken();
     return bytes;
   }
 

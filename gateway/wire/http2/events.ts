@@ -35,7 +35,7 @@ export interface RequestEvent<Owner> {
   /** Extended CONNECT (RFC 8441): what the stream is to speak. `head` has scheme, authority and target as any request. */
   readonly protocol: string | undefined;
   readonly expectContinue: boolean;
-  /** The client takes trailers (`te: trailers`), which is no field of `head`. */
+  /** The client takes trailers (`te: trailers`). */
   readonly takesTrailers: boolean;
   /** Names of fields that must be written so again wherever HTTP/2 is spoken next (RFC 7541 6.2.3). */
   readonly neverIndexed: readonly string[] | undefined;

@@ -1,7 +1,8 @@
 /** The sending half of a connection: heads, content as windows allow, resets. */
 import type { ReadonlyFieldList, RequestHead, ResponseHead } from "../../core/http/message.ts";
 import { Http2Code } from "./errors.ts";
-import { writeData } from "./frame/data.ts";
+import { markEnd, writeData } from "./frame/data.ts";
+import { FRAME_HEADER_BYTES } from "./frame/header.ts";
 import { beginHeaders, endHeaders } from "./frame/headers.ts";
 import { writeRstStream } from "./frame/rst-stream.ts";
 import { LARGEST_WINDOW_BYTES } from "./frame/settings.ts";
@@ -15,6 +16,10 @@ export class Sender<Owner> {
   readonly #state: ConnectionState<Owner>;
   /** Streams that wait for what all share, in the order in which they get their turn. */
   #queue: Http2Stream<Owner>[] = [];
+  /** The DATA frame that was written last: its stream, where it begins, and where it ends, or -1 once it has left. */
+  #lastStream = 0;
+  #lastStart = 0;
+  #lastEnd = -1;
 
   constructor(state: ConnectionState<Owner>) {
     this.#state = state;
@@ -81,13 +86,23 @@ export class Sender<Owner> {
   data(stream: Http2Stream<Owner>, bytes: Uint8Array, end: boolean): number {
     if (stream.isLocallyClosed) return bytes.length;
     const state = this.#state;
+    if (bytes.length === 0 && end && this.#lastStream === stream.id && this.#lastEnd === state.out.end) {
+      markEnd(state.out, this.#lastStart);
+      this.#ended(stream);
+      return 0;
+    }
     const shared = this.#sharedRoom();
     const allowed = Math.max(0, Math.min(bytes.length, stream.sendWindow, shared));
     const isWhole = allowed === bytes.length;
     if (allowed > 0 || (isWhole && end)) {
       stream.sendWindow -= allowed;
       state.sendWindow -= allowed;
-      state.floods.dataSent(writeData(state.out, stream.id, bytes, allowed, end && isWhole, state.peer.maxFrameBytes));
+      const { maxFrameBytes } = state.peer;
+      const frames = writeData(state.out, stream.id, bytes, allowed, end && isWhole, maxFrameBytes);
+      state.floods.dataSent(frames);
+      this.#lastStream = stream.id;
+      this.#lastEnd = state.out.end;
+      this.#lastStart = state.out.end - FRAME_HEADER_BYTES - (allowed - (frames - 1) * maxFrameBytes);
     }
     if (!isWhole) this.#wait(stream, allowed < shared);
     else if (end) this.#ended(stream);
@@ -140,6 +155,12 @@ export class Sender<Owner> {
     if (state.sendWindow > LARGEST_WINDOW_BYTES) return false;
     this.roomMade();
     return true;
+  }
+
+  /** The output has been taken. */
+  taken(): void {
+    this.#lastEnd = -1;
+    this.roomMade();
   }
 
   /** What streams share, or the output's room, has grown. */

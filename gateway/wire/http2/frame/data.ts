@@ -1,6 +1,11 @@
 /** DATA (RFC 9113 6.1). Ours is never padded. */
 import type { Output } from "../output.ts";
-import { DATA, END_STREAM, FRAME_HEADER_BYTES, writeFrameHeader } from "./header.ts";
+import { DATA, END_STREAM, FLAGS_AT, FRAME_HEADER_BYTES, writeFrameHeader } from "./header.ts";
+
+/** Makes the DATA frame whose header is at `at` the last one of its stream. */
+export function markEnd(out: Output, at: number): void {
+  out.bytes[at + FLAGS_AT] = (out.bytes[at + FLAGS_AT] as number) | END_STREAM;
+}
 
 /** Writes `[start, end)` as frames of at most `maxFrameBytes` each, one at least. @returns how many */
 export function writeData(

@@ -2,6 +2,8 @@
 import type { Output } from "../output.ts";
 
 export const FRAME_HEADER_BYTES = 9;
+/** Where the flags are in it. */
+export const FLAGS_AT = 4;
 
 // RFC 9113 6.
 export const DATA = 0x0;
@@ -33,7 +35,7 @@ export function putFrameHeader(bytes: Uint8Array, at: number, length: number, ty
   bytes[at + 1] = length >>> 8;
   bytes[at + 2] = length;
   bytes[at + 3] = type;
-  bytes[at + 4] = flags;
+  bytes[at + FLAGS_AT] = flags;
   putUint32(bytes, at + 5, stream);
 }
 

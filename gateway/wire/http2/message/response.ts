@@ -12,7 +12,7 @@ export function readResponse(section: Section, method: string, end: boolean): Re
   // RFC 9113 8.6: 101 does not exist here.
   if (status === -1 || status === 101) return "bad_status";
   const body = responseBody(section.contentLength, status, method, end);
-  return typeof body === "string" ? body : { status, fields: section.fields, body };
+  return typeof body === "string" ? body : { status, fields: section.fields, body, version: "2" };
 }
 
 /** A response to this request has no content, whatever its fields say (RFC 9110 6.4.1). CONNECT's 2xx begins a tunnel. */

@@ -163,8 +163,10 @@ export class Section {
         return undefined;
       case TE:
         // RFC 9113 8.2.2.
+        if (value !== "trailers") return "bad_te";
         this.takesTrailers = true;
-        return value === "trailers" ? undefined : "bad_te";
+        this.fields.push(name, value);
+        return undefined;
       case EXPECT:
         this.expect = this.expect === undefined ? value : `${this.expect}, ${value}`;
         this.fields.push(name, value);
