@@ -30,5 +30,21 @@ export function settingsOf(mesh: MeshConfigSpec, sites: SiteDemands | undefined,
     explainHeaders: mesh.explainHeaders,
     ...(sites?.passports === undefined ? {} : { passports: sites.passports }),
     ...(bank === undefined ? {} : { quotaBank: { url: bank.url } }),
+    ...forwardClientCert(mesh),
   };
 }
+
+/** Nothing where the default holds. */
+function forwardClientCert({ forwardClientCert: { mode, cert, chain } }: MeshConfigSpec): Pick<Settings, "forwardClientCert"> {
+  if (mode === "SANITIZE_SET" && !cert && !chain) return {};
+  const told = { ...(cert ? { cert } : {}), ...(chain ? { chain } : {}) };
+  return { forwardClientCert: { mode: XFCC_MODES[mode], ...told } };
+}
+
+const XFCC_MODES = {
+  SANITIZE: "sanitize",
+  FORWARD_ONLY: "forward-only",
+  APPEND_FORWARD: "append-forward",
+  SANITIZE_SET: "sanitize-set",
+  ALWAYS_FORWARD_ONLY: "always-forward-only",
+} as const;

@@ -244,7 +244,7 @@ class Explainer implements RequestView {
             : destination.cluster.balancer === undefined
               ? "it has no endpoints"
               : undefined,
-        head: upstreamHead(context, action, destination, this.#tables.settings.numTrustedProxies),
+        head: upstreamHead(context, action, destination, this.#tables.settings),
       };
     });
     const policy = source.action.kind === "forward" ? source.action.retry : undefined;

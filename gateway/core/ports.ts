@@ -3,6 +3,7 @@
  */
 import type { QuotaFilter } from "./filter/quota.ts";
 import type { FieldList, ReadonlyFieldList } from "./http/message.ts";
+import type { PeerCertificate } from "./identity/xfcc.ts";
 
 /** Time. `now` is monotonic milliseconds (fractions allowed); `unixMs` is wall-clock time for calendars, logs and expiry only. */
 export interface Clock {
@@ -30,6 +31,8 @@ export interface PeerInfo {
   readonly clientAddress?: string;
   /** SPIFFE id from a verified client certificate. */
   readonly principal?: string;
+  /** The client's, if it has shown one that passes. */
+  readonly certificate?: PeerCertificate;
   readonly tls?: { readonly serverName: string | undefined; readonly version: string };
 }
 

@@ -320,7 +320,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     if (cluster === undefined) return this.refuse("no_cluster");
     const { timeoutMs } = action;
     if (isLoop(this.fields)) return this.refuse("loop_detected");
-    const head = upstreamHead(this, action, destination, this.tables.settings.numTrustedProxies);
+    const head = upstreamHead(this, action, destination, this.tables.settings);
     this.attempts = new Attempts(action, cluster, head, this.ports, {
       deadlineMs: timeoutMs === undefined || this.isDelayed ? undefined : this.startedMs + timeoutMs,
       policy: this.isDelayed ? undefined : action.retry,

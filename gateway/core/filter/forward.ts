@@ -4,7 +4,8 @@ import type { MatchTest } from "../compile/match.ts";
 import type { CompiledDestination, CompiledForward } from "../compile/tables.ts";
 import type { RequestHead } from "../http/message.ts";
 import { type ForwardedRequest, upstreamFields } from "../http/upstream-head.ts";
-import type { Random } from "../ports.ts";
+import type { Settings } from "../ir/settings.ts";
+import type { PeerInfo, Random } from "../ports.ts";
 import { editFields } from "./headers.ts";
 import { rewritePath } from "./rewrite.ts";
 
@@ -13,7 +14,7 @@ export interface ForwardContext extends ForwardedRequest {
   /** Normalised. */
   readonly path: string;
   readonly match: MatchTest | undefined;
-  readonly peer: { readonly address: string; readonly clientAddress?: string };
+  readonly peer: Pick<PeerInfo, "address" | "clientAddress" | "certificate">;
   readonly random: Random;
 }
 
@@ -21,15 +22,15 @@ export function upstreamHead(
   context: ForwardContext,
   action: CompiledForward,
   destination: CompiledDestination,
-  trustedProxies: number,
+  settings: Pick<Settings, "numTrustedProxies" | "forwardClientCert">,
 ): RequestHead {
   const { head } = context;
   const { peer } = context;
+  const { numTrustedProxies, forwardClientCert } = settings;
   // Whoever vouches for the client's address has written the other fields of this kind as well.
-  const fields =
-    peer.clientAddress === undefined
-      ? upstreamFields(context, peer.address, trustedProxies, context.random)
-      : upstreamFields(context, peer.clientAddress, Math.max(1, trustedProxies), context.random);
+  const trusted = peer.clientAddress === undefined ? numTrustedProxies : Math.max(1, numTrustedProxies);
+  const address = peer.clientAddress ?? peer.address;
+  const fields = upstreamFields(context, address, trusted, context.random, peer.certificate, forwardClientCert);
   if (destination.requestEdit !== undefined) editFields(fields, editFor(head.method, destination.requestEdit));
   const path = action.rewrite === undefined ? context.path : rewritePath(action.rewrite, context.match, context.path);
   return {

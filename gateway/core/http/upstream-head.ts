@@ -1,6 +1,8 @@
 /** The fields that go to the origin: end-to-end ones as they came, and what a gateway has to add. */
 
 import { PASSPORT_FIELD } from "../identity/passport-claims.ts";
+import { forwardedClientCert, type PeerCertificate, XFCC_FIELD } from "../identity/xfcc.ts";
+import type { ForwardClientCert } from "../ir/settings.ts";
 import type { Random } from "../ports.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
 import { type FieldList, listsTrailers, type ReadonlyFieldList } from "./message.ts";
@@ -19,12 +21,17 @@ export interface ForwardedRequest {
 /**
  * With no trusted proxy in front, X-Forwarded-Proto and -Host say what this gateway saw, whatever the client wrote there; with one or
  * more, what the outermost of them wrote stands. X-Forwarded-For grows by the peer either way: its reader counts from the right.
+ * X-Forwarded-Client-Cert is about the peer itself, however many proxies are trusted.
+ *
+ * @param certificate the peer's, if it has shown one that passes
  */
 export function upstreamFields(
   request: ForwardedRequest,
   peerAddress: string,
   trustedProxies: number,
   random: Random,
+  certificate?: PeerCertificate,
+  forwardClientCert?: ForwardClientCert,
 ): FieldList {
   const from = request.fields;
   const options = request.connectionOptions;
@@ -34,6 +41,7 @@ export function upstreamFields(
   let host: string | undefined;
   let requestId: string | undefined;
   let takesTrailers = false;
+  let clientCert: string | undefined;
   for (let i = 0; i < from.length; i += 2) {
     const name = from[i] as string;
     if (isHopByHop(name)) {
@@ -57,6 +65,10 @@ export function upstreamFields(
         host ??= value;
         continue;
       }
+      if (name === XFCC_FIELD) {
+        clientCert = clientCert === undefined ? value : `${clientCert},${value}`;
+        continue;
+      }
       // Only a gateway issues one: what a client brings is nobody's word.
       if (name === PASSPORT_FIELD) continue;
       if (name === "x-request-id") requestId = value;
@@ -67,6 +79,10 @@ export function upstreamFields(
   to.push("x-forwarded-for", forwardedFor === "" ? peerAddress : `${forwardedFor}, ${peerAddress}`);
   to.push("x-forwarded-proto", trusted && proto !== undefined ? proto : request.scheme);
   to.push("x-forwarded-host", trusted && host !== undefined ? host : request.authority);
+  if (certificate !== undefined || clientCert !== undefined) {
+    const told = forwardedClientCert(clientCert, certificate, forwardClientCert);
+    if (told !== undefined) to.push(XFCC_FIELD, told);
+  }
   if (requestId === undefined) to.push("x-request-id", newRequestId(random));
   if (takesTrailers) to.push("te", "trailers");
   // A line of its own behind those that are there: the same list (RFC 9110 5.3), and nothing is joined.

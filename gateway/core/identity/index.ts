@@ -1,6 +1,6 @@
 /**
- * Who somebody is, and what proves it: the join token by which a gateway and its control plane first know each other, and the passport that an edge
- * gateway gives a request on its way into a cluster.
+ * Who somebody is, and what proves it: the join token by which a gateway and its control plane first know each other, the passport that an edge
+ * gateway gives a request on its way into a cluster, and the certificate of a client.
  */
 export { CONTROL_PLANE_NAME, formatJoinToken, type JoinToken, MAX_JOIN_TOKEN_CHARS, parseJoinToken } from "./join-token.ts";
 export {
@@ -23,3 +23,13 @@ export {
 } from "./passport.ts";
 export { MAX_PASSPORT_CHARS, MAX_PASSPORT_QUOTAS, PASSPORT_FIELD } from "./passport-claims.ts";
 export type { PassportRefusal, PassportRefusalCode } from "./passport-refusal.ts";
+export { type AltName, hasAltName, MAX_ALT_NAMES, parseAltNames } from "./san.ts";
+export { MAX_SPIFFE_ID_CHARS, MAX_TRUST_DOMAIN_CHARS, parseSpiffeId, principalOf, type SpiffeId } from "./spiffe.ts";
+export {
+  forwardedClientCert,
+  isWellFormedXfcc,
+  MAX_XFCC_CHARS,
+  type PeerCertificate,
+  XFCC_FIELD,
+  xfccElement,
+} from "./xfcc.ts";

@@ -10,7 +10,24 @@ export interface Settings {
   readonly passports?: PassportSettings;
   /** Where global quotas are kept: address of a site's bank, path included. Absent: at the site itself, or there are none. */
   readonly quotaBank?: { readonly url: string };
+  /** Absent: `sanitize-set`, without the certificate itself. */
+  readonly forwardClientCert?: ForwardClientCert;
 }
+
+/** What origins are told of clients' certificates, in X-Forwarded-Client-Cert. */
+export interface ForwardClientCert {
+  readonly mode: XfccMode;
+  /** The certificate itself, besides its hash, subject, URIs and DNS names. */
+  readonly cert?: boolean;
+  /** The certificate and those that the client sent with it. */
+  readonly chain?: boolean;
+}
+
+/**
+ * What becomes of the field that a client sends. Only `always-forward-only` lets a client without a verified certificate speak, and only the `forward`
+ * modes a client with one; the others take it away (`sanitize`), and say who the client is instead (`sanitize-set`).
+ */
+export type XfccMode = "sanitize" | "forward-only" | "append-forward" | "sanitize-set" | "always-forward-only";
 
 /** Passports are taken from these issuers only, and only under their keys. */
 export interface PassportSettings {

@@ -89,6 +89,17 @@ const meshConfigSchema = z.strictObject({
     .max(64)
     .default(0)
     .meta({ description: "Nth X-Forwarded-For entry from the right is the client; 0: the peer" }),
+  forwardClientCert: z
+    .strictObject({
+      mode: z
+        .enum(["SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"])
+        .default("SANITIZE_SET")
+        .meta({ description: "What becomes of X-Forwarded-Client-Cert; by default no client speaks for itself" }),
+      cert: z.boolean().default(false).meta({ description: "Tell the certificate itself" }),
+      chain: z.boolean().default(false).meta({ description: "Tell the certificate with its chain" }),
+    })
+    .prefault({})
+    .meta({ description: "What services are told of clients' certificates" }),
   accessLog: z
     .strictObject({
       enabled: z.boolean().default(true),

@@ -1,6 +1,6 @@
 import type { Cluster, ClusterEndpoints, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
 import type { Listener, ListenerServer } from "../listener.ts";
-import type { HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
+import type { ForwardClientCert, HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
 import { array, boolean, integer, oneOf, text, unique } from "./check.ts";
 import { address, durationMs, hostPattern, name, names, origin, origins, percent, port, someText, weight } from "./common.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
@@ -116,4 +116,11 @@ export const settings = object<Settings>({
   explainHeaders: boolean,
   passports: optional(passports),
   quotaBank: optional(object<NonNullable<Settings["quotaBank"]>>({ url: someText })),
+  forwardClientCert: optional(
+    object<ForwardClientCert>({
+      mode: oneOf("sanitize", "forward-only", "append-forward", "sanitize-set", "always-forward-only"),
+      cert: optional(boolean),
+      chain: optional(boolean),
+    }),
+  ),
 });
