@@ -41,9 +41,11 @@ import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
 import { Misdirected } from "./misdirected.ts";
 import { Outbox } from "./outbox.ts";
 import { NodePassportSignatures } from "./passports.ts";
+import { PemFiles } from "./pem-files.ts";
 import { monotonicUs, type QuotaMemory, SharedBank } from "./quota.ts";
 import { type ReplayMemory, SharedPassports } from "./replay.ts";
 import { RequestReporter } from "./report.ts";
+import type { TlsOptions } from "./tls.ts";
 
 export interface NamedProblem {
   readonly name: string;
@@ -59,6 +61,8 @@ export interface DataPlaneOptions {
   readonly bankAccess: BankAccess | undefined;
   readonly replayMemory: ReplayMemory;
   readonly metricsMemory: SharedArrayBuffer;
+  /** What session tickets' keys are made of; the same in all threads. */
+  readonly ticketSecret: Uint8Array;
   /** Folder of the credentials that egress rules add to requests. */
   readonly secrets: string;
   readonly announce: (notice: SeriesNotice) => void;
@@ -100,6 +104,7 @@ export class DataPlane {
   /** Closed for new connections, with some still being served. */
   readonly #retired = new Set<Listener>();
   readonly #hooks: ListenerHooks;
+  readonly #tls: Omit<TlsOptions, "protocols">;
   #inForce: InForce | undefined;
   #candidate: Candidate | undefined;
   #closed: ClosedSections = {};
@@ -146,7 +151,13 @@ export class DataPlane {
     });
     this.#hooks = {
       refused: (_info, status) => this.#meters.refused(status),
-      tlsProblem: ({ name, reason }) => log("warn", "a certificate was not reloaded", { name, reason }),
+      handshakeRefused: (_listener, reason) => this.#meters.handshakeRefused(reason),
+      tlsProblems: (listener, problems) => this.#certificatesChanged(listener, problems),
+    };
+    this.#tls = {
+      files: new PemFiles(options.secrets),
+      ticketSecret: options.ticketSecret,
+      unixMs: () => clock.unixMs(),
     };
   }
 
@@ -256,7 +267,7 @@ export class DataPlane {
       protocol === "forward-proxy"
         ? this.#egress
         : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports, this.#passports);
-    const listener = new Listener(compiled, tables.settings.http, factory, this.#thread, this.#hooks);
+    const listener = new Listener(compiled, tables.settings.http, factory, this.#thread, this.#hooks, this.#tls);
     const problems = listener.update(compiled, tables.settings.http);
     const failed = await listener.listen(this.#options.threads > 1);
     if (failed !== undefined) {
@@ -316,6 +327,10 @@ export class DataPlane {
   #egressNow(): EgressSnapshot {
     if (this.#inForce === undefined) throw new Error("a request came before the first snapshot");
     return this.#inForce.egress;
+  }
+
+  #certificatesChanged(_listener: string, problems: readonly NamedProblem[]): void {
+    for (const { name, reason } of problems) this.#options.log("warn", "a certificate cannot be used as it is", { name, reason });
   }
 
   #quotaMeter(id: string): QuotaMeter {

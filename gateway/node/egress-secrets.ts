@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { MAX_SECRET_LENGTH, type Secrets } from "../core/index.ts";
+import { isFileName } from "./pem-files.ts";
 
 interface Held {
   readonly stamp: string;
@@ -43,11 +44,6 @@ export class SecretFiles implements Secrets {
     if (first !== undefined && this.#held.size >= MAX_HELD && !this.#held.has(path)) this.#held.delete(first);
     this.#held.set(path, held);
   }
-}
-
-/** A name that cannot lead out of its folder. */
-function isFileName(text: string): boolean {
-  return /^[A-Za-z0-9._-]+$/.test(text) && text !== "." && text !== "..";
 }
 
 function readLine(path: string): string {

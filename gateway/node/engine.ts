@@ -6,6 +6,7 @@
  * A thread that cannot compile, or a snapshot that cannot be persisted, refuses it for all: what was in force stays. After `persist` nothing can refuse; a port that
  * cannot be bound is a problem with a name, and everything else works.
  */
+import { randomBytes } from "node:crypto";
 import { createServer } from "node:net";
 import type { ClosedSections, HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
 import { closedSections, SECTIONS, snapshotVersion } from "../core/ir/index.ts";
@@ -15,6 +16,7 @@ import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts
 import type { MetricsRegistry } from "./metrics.ts";
 import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
 import { createReplayMemory, type ReplayMemory } from "./replay.ts";
+import { TICKET_SECRET_BYTES } from "./tls-tickets.ts";
 
 export interface EngineOptions {
   readonly threads: number;
@@ -38,6 +40,7 @@ export class Engine implements Installer {
   readonly #options: EngineOptions;
   readonly #quotaMemory: QuotaMemory = createQuotaMemory();
   readonly #replayMemory: ReplayMemory = createReplayMemory();
+  readonly #ticketSecret = randomBytes(TICKET_SECRET_BYTES);
   readonly #lanes: (Lane | undefined)[] = [];
   #turn: Promise<unknown> = Promise.resolve();
   #snapshot: Snapshot | undefined;
@@ -156,6 +159,7 @@ export class Engine implements Installer {
       bankAccess,
       replayMemory: this.#replayMemory,
       metricsMemory: memory,
+      ticketSecret: this.#ticketSecret,
       secrets,
       announce,
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),

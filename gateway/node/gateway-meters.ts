@@ -65,6 +65,12 @@ const PASSPORTS: MetricDefinition = {
   help: "Requests that came with a passport, by what became of it: taken, or the reason of its refusal.",
   labels: ["outcome"],
 };
+const HANDSHAKES_REFUSED: MetricDefinition = {
+  name: "tidegate_tls_handshakes_refused_total",
+  kind: "counter",
+  help: "TLS handshakes of clients that came to nothing, by the reason.",
+  labels: ["reason"],
+};
 const REFUSED: MetricDefinition = {
   name: "tidegate_malformed_requests_total",
   kind: "counter",
@@ -93,6 +99,10 @@ export class GatewayMeters {
 
   refused(status: number): void {
     this.#block.counter(REFUSED, [String(status)]).add(1);
+  }
+
+  handshakeRefused(reason: string): void {
+    this.#block.counter(HANDSHAKES_REFUSED, [reason]).add(1);
   }
 
   passports(): PassportMeter {

@@ -4,22 +4,20 @@
  * It outlives snapshots: what changes is what its next request is held against. Closing it stops the accepting; connections finish what they are at.
  */
 import { createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket, Server as TlsServer } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import type { CompiledListener, PeerInfo } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { DEFAULT_HTTP1_LIMITS, RequestParserSettings } from "../wire/index.ts";
 import { AcceptQueue } from "./accept-queue.ts";
 import type { HttpThread } from "./call.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import { type HelloOwner, HelloPeek } from "./hello-peek.ts";
 import { type HttpListener, ServerConnection } from "./http1.ts";
 import { decodeLatin1 } from "./latin1.ts";
-import { TlsContexts, type TlsProblem } from "./tls.ts";
+import { type TlsOptions, type TlsProblem, type TlsSession, TlsTermination } from "./tls.ts";
 
 /** Connections that the kernel holds until they are accepted. */
 const BACKLOG = 1024;
-/** A TLS handshake that takes longer is given up. */
-const HANDSHAKE_TIMEOUT_MS = 10_000;
-
 /** A listener that goes away accepts until nobody has connected for this long. */
 const ACCEPT_QUIET_MS = 100;
 /** How long a moment is looked for at which nobody waits to be accepted. */
@@ -28,17 +26,26 @@ const QUEUE_EMPTY_MS = 1000;
 export interface ListenerHooks {
   /** Bytes that made no request were answered with `status`. */
   refused(info: ConnectionInfo, status: number, reason: string): void;
-  /** A certificate that was replaced by something unusable. */
-  tlsProblem(problem: TlsProblem): void;
+  /** A client's TLS handshake came to nothing. */
+  handshakeRefused(listener: string, reason: string): void;
+  /** All that is wrong with a listener's certificates now, when files have changed. */
+  tlsProblems(listener: string, problems: readonly TlsProblem[]): void;
 }
 
-export class Listener implements HttpListener {
+/** A client as it is known before TLS. */
+interface Client {
+  readonly address: string;
+  readonly port: number;
+}
+
+export class Listener implements HttpListener, HelloOwner {
   readonly name: string;
   readonly factory: ExchangeFactory;
   readonly #thread: HttpThread;
   readonly #hooks: ListenerHooks;
   readonly #connections = new Set<ServerConnection>();
-  readonly #tls: TlsContexts | undefined;
+  readonly #openings = new Set<HelloPeek>();
+  readonly #tls: TlsTermination<Client> | undefined;
   readonly #server: Server;
   #compiled: CompiledListener;
   #settings: HttpSettings;
@@ -55,6 +62,7 @@ export class Listener implements HttpListener {
     factory: ExchangeFactory,
     thread: HttpThread,
     hooks: ListenerHooks,
+    tls: Omit<TlsOptions, "protocols">,
   ) {
     this.name = compiled.source.name;
     this.factory = factory;
@@ -64,13 +72,8 @@ export class Listener implements HttpListener {
     this.#settings = settings;
     this.#parser = this.#parserFor(settings);
     this.#tls =
-      compiled.source.protocol === "https"
-        ? new TlsContexts(
-            (problem) => hooks.tlsProblem(problem),
-            () => this.#setUnnamed(),
-          )
-        : undefined;
-    this.#server = this.#tls === undefined ? this.#plainServer() : this.#tlsServer(this.#tls);
+      compiled.source.protocol === "https" ? new TlsTermination({ ...tls, protocols: () => PROTOCOLS }, this) : undefined;
+    this.#server = this.#createServer();
   }
 
   get protocol(): CompiledListener["source"]["protocol"] {
@@ -113,9 +116,7 @@ export class Listener implements HttpListener {
     if (settings !== this.#settings) this.#parser = this.#parserFor(settings);
     this.#compiled = compiled;
     this.#settings = settings;
-    const problems = this.#tls?.install(compiled) ?? [];
-    this.#setUnnamed();
-    return problems;
+    return this.#tls?.install(compiled) ?? [];
   }
 
   /** Answers say `Connection: close` from now on, and idle connections go. Goes on accepting. */
@@ -174,6 +175,7 @@ export class Listener implements HttpListener {
   destroy(): void {
     this.stopAccepting();
     this.#tls?.close();
+    for (const opening of [...this.#openings]) opening.destroy();
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
@@ -188,59 +190,49 @@ export class Listener implements HttpListener {
     this.#whenEmpty?.();
   }
 
-  #plainServer(): Server {
-    return createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket, undefined));
+  /** Certificates that clients are shown. */
+  shown(): ReturnType<TlsTermination<Client>["shown"]> {
+    return this.#tls?.shown() ?? [];
   }
 
-  #tlsServer(contexts: TlsContexts): Server {
-    const server = createTlsServer(
-      {
-        allowHalfOpen: true,
-        noDelay: true,
-        handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-        ALPNProtocols: ["http/1.1"],
-        minVersion: "TLSv1.2",
-        SNICallback: (name, done) => {
-          const context = contexts.contextFor(name);
-          if (context === undefined) done(new Error(`no server for ${JSON.stringify(name)}`));
-          else done(null, context);
-        },
-      },
-      (socket) => this.#acceptTls(socket, contexts),
-    );
-    server.on("tlsClientError", () => undefined);
-    return server;
+  hello(peek: HelloPeek, socket: Socket, serverName: string | undefined): void {
+    this.#openings.delete(peek);
+    const client = clientOf(socket);
+    if (client === undefined) socket.destroy();
+    else this.#tls?.accept(socket, serverName, client);
   }
 
-  /** The certificate for clients that send no server name, by the listener's `*` server. */
-  #setUnnamed(): void {
-    const files = this.#tls?.unnamed;
-    if (files !== undefined && this.#server instanceof TlsServer)
-      this.#server.setSecureContext({ ...files, minVersion: "TLSv1.2" });
+  noHello(peek: HelloPeek, reason: string | undefined): void {
+    this.#openings.delete(peek);
+    if (reason !== undefined) this.#hooks.handshakeRefused(this.name, reason);
   }
 
-  #acceptTls(socket: TLSSocket, contexts: TlsContexts): void {
-    const serverName = typeof socket.servername === "string" ? socket.servername.toLowerCase() : "";
-    const version = socket.getProtocol();
-    if (!contexts.permits(serverName, version)) {
-      socket.destroy();
-      return;
-    }
-    this.#accept(socket, { serverName: serverName === "" ? undefined : serverName, version: version ?? "" });
+  secured(socket: TLSSocket, session: TlsSession, client: Client): void {
+    const { serverName, version, ...who } = session;
+    this.#serve(socket, { ...client, ...who, tls: { serverName, version } });
   }
 
-  #accept(socket: Socket, tls: PeerInfo["tls"]): void {
-    const address = socket.remoteAddress;
-    if (address === undefined) {
-      socket.destroy();
-      return;
-    }
-    const peer: PeerInfo = {
-      address: address.startsWith("::ffff:") ? address.slice(7) : address,
-      port: socket.remotePort ?? 0,
-      ...(tls === undefined ? {} : { tls }),
-    };
-    const info: ConnectionInfo = { listener: this.name, peer, scheme: tls === undefined ? "http" : "https" };
+  handshakeRefused(reason: string): void {
+    this.#hooks.handshakeRefused(this.name, reason);
+  }
+
+  tlsProblems(problems: readonly TlsProblem[]): void {
+    this.#hooks.tlsProblems(this.name, problems);
+  }
+
+  #createServer(): Server {
+    const options = { noDelay: true, allowHalfOpen: true };
+    if (this.#tls !== undefined)
+      return createServer(options, (socket) => this.#openings.add(new HelloPeek(socket, this.#thread, this)));
+    return createServer(options, (socket) => {
+      const client = clientOf(socket);
+      if (client === undefined) socket.destroy();
+      else this.#serve(socket, client);
+    });
+  }
+
+  #serve(socket: Socket, peer: PeerInfo): void {
+    const info: ConnectionInfo = { listener: this.name, peer, scheme: peer.tls === undefined ? "http" : "https" };
     this.#acceptedMs = this.#thread.clock.now();
     this.#connections.add(new ServerConnection(socket, this, this.#thread, info));
   }
@@ -253,6 +245,15 @@ export class Listener implements HttpListener {
       decode: decodeLatin1,
     });
   }
+}
+
+/** What is agreed on with clients that can choose (RFC 7301). */
+const PROTOCOLS: readonly string[] = ["http/1.1"];
+
+/** Undefined: it has gone already. */
+function clientOf({ remoteAddress, remotePort }: Socket): Client | undefined {
+  if (remoteAddress === undefined) return undefined;
+  return { address: remoteAddress.startsWith("::ffff:") ? remoteAddress.slice(7) : remoteAddress, port: remotePort ?? 0 };
 }
 
 function pause(ms: number): Promise<void> {

@@ -1,15 +1,21 @@
 /**
- * TLS termination: which certificate answers which name, from files that may change under way.
+ * TLS termination of one listener: which server a client gets by the name it asks for, and what becomes of the handshake.
  *
- * A server whose files cannot be used is refused by name and the others keep working; files that become unusable later leave
- * the certificate that was good in place.
+ * The name is read out of the ClientHello before the library sees it, so each server has its own versions, ciphers, certificates, rules for
+ * clients and session tickets, whatever else is on the port. Files may change under way: what can be used takes the place of what was, for new
+ * connections; what cannot is told, and what was in force stays. A server whose files cannot be used from the start answers nobody, and the others
+ * keep working.
  */
-import { createHash } from "node:crypto";
-import { type FSWatcher, readFileSync, watch } from "node:fs";
-import { dirname } from "node:path";
-import { createSecureContext, type SecureContext } from "node:tls";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import type { PeerCertificate } from "../core/identity/index.ts";
 import { type CompiledListener, findHost } from "../core/index.ts";
-import type { ListenerServer, TerminatedTls, TlsVersion } from "../core/ir/index.ts";
+import type { ListenerServer, PemFile, TerminatedTls } from "../core/ir/index.ts";
+import { FileWatch } from "./file-watch.ts";
+import type { PemFiles } from "./pem-files.ts";
+import { type ClientVerdict, judgeClient, shownBy } from "./tls-client.ts";
+import { readServer, type ServerMaterial, type ShownCertificate } from "./tls-material.ts";
+import { TlsServer, type TlsServerOwner } from "./tls-server.ts";
 
 export interface TlsProblem {
   /** Server by name. */
@@ -17,143 +23,263 @@ export interface TlsProblem {
   readonly reason: string;
 }
 
-interface Loaded {
-  readonly tls: TerminatedTls;
-  readonly files: { readonly cert: Buffer; readonly key: Buffer };
-  /** Hash of the file contents that `context` was made of. */
-  readonly hash: string;
-  readonly context: SecureContext;
+/** What a handshake has established. */
+export interface TlsSession {
+  readonly serverName: string | undefined;
+  readonly version: string;
+  /** The client's, if it has shown one that passes. */
+  readonly certificate?: PeerCertificate;
+  readonly principal?: string;
 }
 
-/** A change to a file is looked at when its directory has been quiet for this long. */
-const SETTLE_MS = 100;
+/** Whoever handed a connection in, with `given` as its own note about it. */
+export interface TlsOwner<Given> {
+  secured(socket: TLSSocket, session: TlsSession, given: Given): void;
+  /** It is closed. */
+  handshakeRefused(reason: string, serverName: string | undefined, given: Given): void;
+  /** All that is wrong with certificates now, when that has changed since `install`. */
+  tlsProblems(problems: readonly TlsProblem[]): void;
+}
 
-export class TlsContexts {
-  readonly #onProblem: (problem: TlsProblem) => void;
-  readonly #onReload: () => void;
-  readonly #watchers = new Map<string, FSWatcher>();
-  #loaded = new Map<string, Loaded>();
+export interface TlsOptions {
+  readonly files: PemFiles;
+  /** The same in all threads. */
+  readonly ticketSecret: Uint8Array;
+  readonly unixMs: () => number;
+  readonly protocols: (server: ListenerServer) => readonly string[];
+}
+
+/** Servers whose library side is kept at once; of more, those are made anew whose last client was longest ago. */
+export const MAX_LIVE_SERVERS = 1_024;
+/** Fatal alert (RFC 8446 6): unrecognized_name (112). */
+const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
+
+const KEPT = "what was read before stays in force";
+
+interface Handshake<Given> {
+  readonly given: Given;
+  readonly serverName: string | undefined;
+}
+
+export class TlsTermination<Given> implements TlsServerOwner {
+  readonly ticketSecret: Uint8Array;
+  readonly unixMs: () => number;
+  readonly protocols: (server: ListenerServer) => readonly string[];
+  readonly #files: PemFiles;
+  readonly #owner: TlsOwner<Given>;
+  readonly #watch: FileWatch;
+  /** By the connection's addresses; the library tells of a handshake by another socket than the one it was given. */
+  readonly #handshakes = new Map<string, Handshake<Given>>();
+  /** Last used last. */
+  readonly #live = new Set<TlsServer>();
+  #servers = new Map<string, TlsServer>();
   #listener: CompiledListener | undefined;
-  #settle: NodeJS.Timeout | undefined;
+  #problems: readonly TlsProblem[] = [];
 
-  /**
-   * @param onProblem told of files that have become unusable while in use
-   * @param onReload told when files in use have been read again
-   */
-  constructor(onProblem: (problem: TlsProblem) => void, onReload: () => void) {
-    this.#onProblem = onProblem;
-    this.#onReload = onReload;
-  }
-
-  /** Takes over the servers of a listener. Those that cannot be loaded are named in the answer and answer nobody. */
-  install(listener: CompiledListener): readonly TlsProblem[] {
-    const problems: TlsProblem[] = [];
-    const loaded = new Map<string, Loaded>();
-    for (const server of listener.source.servers) {
-      const entry = this.#load(server, problems);
-      if (entry !== undefined) loaded.set(server.name, entry);
-    }
-    this.#loaded = loaded;
-    this.#listener = listener;
-    this.#watch();
-    return problems;
-  }
-
-  /** The context for a server name; undefined closes the handshake. `""`: the client named none. */
-  contextFor(serverName: string): SecureContext | undefined {
-    const server = this.#serverFor(serverName);
-    return server === undefined ? undefined : this.#loaded.get(server.name)?.context;
-  }
-
-  /** What a client that names no server gets; undefined: nothing, its handshake fails. */
-  get unnamed(): Loaded["files"] | undefined {
-    const server = this.#serverFor("");
-    return server === undefined ? undefined : this.#loaded.get(server.name)?.files;
-  }
-
-  /** Whether a finished handshake keeps to the versions of the server it is for: contexts picked by name cannot change those. */
-  permits(serverName: string, protocol: string | null): boolean {
-    const tls = this.#serverFor(serverName)?.tls;
-    if (tls?.mode !== "simple" || protocol === null) return false;
-    return (
-      VERSIONS.indexOf(protocol) >= VERSIONS.indexOf(tls.minVersion) &&
-      VERSIONS.indexOf(protocol) <= VERSIONS.indexOf(tls.maxVersion)
+  constructor({ files, ticketSecret, unixMs, protocols }: TlsOptions, owner: TlsOwner<Given>) {
+    this.ticketSecret = ticketSecret;
+    this.unixMs = unixMs;
+    this.protocols = protocols;
+    this.#files = files;
+    this.#owner = owner;
+    this.#watch = new FileWatch(
+      () => this.#reload(),
+      (directory, reason) => this.#tell({ name: directory, reason: `not watched for new certificates: ${reason}` }),
     );
   }
 
-  close(): void {
-    clearTimeout(this.#settle);
-    for (const watcher of this.#watchers.values()) watcher.close();
-    this.#watchers.clear();
+  /** Takes over the servers of a listener that end TLS. @returns what is wrong with their certificates */
+  install(listener: CompiledListener): readonly TlsProblem[] {
+    const problems: TlsProblem[] = [];
+    const servers = new Map<string, TlsServer>();
+    const paths = new Set<string>();
+    for (const source of listener.source.servers) {
+      const tls = terminated(source, problems);
+      if (tls === undefined) continue;
+      for (const file of filesOf(tls)) {
+        const path = this.#files.pathOf(file);
+        if (path !== undefined) paths.add(path);
+      }
+      const server = this.#load(source, tls, problems);
+      if (server !== undefined) servers.set(source.name, server);
+    }
+    for (const server of this.#live) if (servers.get(server.source.name) !== server) this.#live.delete(server);
+    this.#servers = servers;
+    this.#listener = listener;
+    this.#problems = problems;
+    this.#watch.follow(paths);
+    return problems;
   }
 
-  #serverFor(serverName: string): ListenerServer | undefined {
+  /** Certificates that clients are shown. */
+  shown(): readonly ShownCertificate[] {
+    return [...this.#servers.values()].flatMap(({ material }) => material.shown);
+  }
+
+  /**
+   * Shakes hands on an accepted connection whose ClientHello has been read and put back. What was established is told to the owner, or why
+   * nothing was.
+   *
+   * @param serverName as the client wrote it; undefined: it named none
+   */
+  accept(socket: Socket, serverName: string | undefined, given: Given): void {
+    const name = serverName?.toLowerCase();
+    const server = this.#serverFor(name);
+    const key = keyOf(socket);
+    if (server === undefined || key === undefined) {
+      const reason = name === undefined ? "the client names no server" : "no server has the name that the client asks for";
+      this.#owner.handshakeRefused(reason, name, given);
+      socket.end(UNRECOGNIZED_NAME);
+      socket.destroySoon();
+      return;
+    }
+    this.#handshakes.set(key, { given, serverName: name });
+    socket.once("close", () => this.#handshakes.delete(key));
+    try {
+      server.accept(socket);
+      this.#used(server);
+    } catch (error) {
+      this.#handshakes.delete(key);
+      const reason = `its certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`;
+      this.#tell({ name: server.source.name, reason });
+      this.#owner.handshakeRefused(reason, name, given);
+      socket.destroy();
+    }
+  }
+
+  /** Stops watching files. Connections live on. */
+  close(): void {
+    this.#watch.close();
+  }
+
+  shaken(server: TlsServer, socket: TLSSocket): void {
+    const handshake = this.#take(socket);
+    if (handshake === undefined) {
+      socket.destroy();
+      return;
+    }
+    const { given, serverName } = handshake;
+    const verdict = this.#judge(server, socket, serverName);
+    if (verdict.kind === "deny") {
+      this.#owner.handshakeRefused(verdict.reason, serverName, given);
+      socket.destroy();
+      return;
+    }
+    const { kind: _allow, ...who } = verdict;
+    this.#owner.secured(socket, { serverName, version: socket.getProtocol() ?? "", ...who }, given);
+  }
+
+  #judge(server: TlsServer, socket: TLSSocket, serverName: string | undefined): ClientVerdict {
+    // The library leaves the name out when a session of TLS 1.2 is resumed; any other name is not the one that this server was chosen by.
+    if (typeof socket.servername === "string" && socket.servername.toLowerCase() !== serverName)
+      return { kind: "deny", reason: "the handshake is for another name than its ClientHello" };
+    return judgeClient(server.tls, shownBy(socket), this.unixMs());
+  }
+
+  failed(_server: TlsServer, socket: TLSSocket, error: Error & { readonly code?: unknown }): void {
+    const handshake = this.#take(socket);
+    const code = typeof error.code === "string" ? error.code : error.message;
+    if (handshake !== undefined) this.#owner.handshakeRefused(`handshake: ${code}`, handshake.serverName, handshake.given);
+    socket.destroy();
+  }
+
+  #take(socket: Socket): Handshake<Given> | undefined {
+    const key = keyOf(socket);
+    const handshake = key === undefined ? undefined : this.#handshakes.get(key);
+    if (key !== undefined) this.#handshakes.delete(key);
+    return handshake;
+  }
+
+  #serverFor(serverName: string | undefined): TlsServer | undefined {
     const listener = this.#listener;
     if (listener === undefined) return undefined;
-    return (serverName === "" ? listener.servers.any : findHost(listener.servers, serverName.toLowerCase()))?.source;
+    const source = serverName === undefined ? listener.servers.any : findHost(listener.servers, serverName);
+    return source === undefined ? undefined : this.#servers.get(source.source.name);
   }
 
-  #load(server: ListenerServer, problems: TlsProblem[]): Loaded | undefined {
-    const { tls } = server;
-    if (tls === undefined) {
-      problems.push({ name: server.name, reason: "an https server needs a certificate and a private key" });
-      return undefined;
-    }
-    if (tls.mode === "platform") {
-      problems.push({ name: server.name, reason: "its TLS ends at the platform of an edge site, which this gateway is not" });
-      return undefined;
-    }
-    const before = this.#loaded.get(server.name);
-    try {
-      const cert = readFileSync(tls.certificateFile);
-      const key = readFileSync(tls.privateKeyFile);
-      const hash = createHash("sha256").update(cert).update(key).update(JSON.stringify(tls)).digest("base64url");
-      if (before?.hash === hash) return before;
-      const ciphers = tls.cipherSuites.length === 0 ? {} : { ciphers: tls.cipherSuites.join(":") };
-      const context = createSecureContext({ cert, key, minVersion: tls.minVersion, maxVersion: tls.maxVersion, ...ciphers });
-      return { tls, files: { cert, key }, hash, context };
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      problems.push({ name: server.name, reason: `certificate ${tls.certificateFile}, key ${tls.privateKeyFile}: ${reason}` });
-      // Settings that point at the same files: a half-written file must not take a working server down.
-      return before !== undefined && sameFiles(before.tls, tls) ? before : undefined;
+  #used(server: TlsServer): void {
+    this.#live.delete(server);
+    this.#live.add(server);
+    if (this.#live.size <= MAX_LIVE_SERVERS) return;
+    for (const oldest of this.#live) {
+      oldest.rest();
+      this.#live.delete(oldest);
+      return;
     }
   }
 
-  /** Directories are watched, not files: a file that is replaced, or reached over a link that is moved, is another file. */
-  #watch(): void {
-    const wanted = new Set<string>();
-    for (const { tls } of this.#loaded.values()) wanted.add(dirname(tls.certificateFile)).add(dirname(tls.privateKeyFile));
-    for (const [directory, watcher] of this.#watchers) {
-      if (wanted.has(directory)) continue;
-      watcher.close();
-      this.#watchers.delete(directory);
+  #load(source: ListenerServer, tls: TerminatedTls, problems: TlsProblem[]): TlsServer | undefined {
+    const before = this.#servers.get(source.name);
+    const read = readServer(tls, this.#files, source.name);
+    const nowMs = this.unixMs();
+    if (!read.ok) {
+      // What other rules asked for is no stand-in: a server that came to ask for certificates would go on without.
+      const kept = before !== undefined && JSON.stringify(before.tls) === JSON.stringify(tls) ? before : undefined;
+      problems.push({
+        name: source.name,
+        reason: `${read.error}${kept === undefined ? "" : "; what was read before stays in force"}`,
+      });
+      return kept;
     }
-    for (const directory of wanted) {
-      if (this.#watchers.has(directory)) continue;
-      try {
-        const watcher = watch(directory, { persistent: false }, () => this.#changed());
-        watcher.on("error", () => undefined);
-        this.#watchers.set(directory, watcher);
-      } catch (error) {
-        this.#onProblem({ name: directory, reason: `not watched for new certificates: ${String(error)}` });
-      }
+    const material = read.value;
+    const issues = validity(material, nowMs);
+    if (before?.material.hash === material.hash && String(this.protocols(before.source)) === String(this.protocols(source))) {
+      for (const reason of issues) problems.push({ name: source.name, reason });
+      return before;
     }
+    const isWorse = before !== undefined && issues.length > 0 && validity(before.material, nowMs).length === 0;
+    const kept = isWorse && before.material.session === material.session;
+    for (const reason of issues) problems.push({ name: source.name, reason: kept ? `${reason}; ${KEPT}` : reason });
+    return kept ? before : new TlsServer(source, tls, material, this);
   }
 
-  #changed(): void {
-    clearTimeout(this.#settle);
-    this.#settle = setTimeout(() => {
-      if (this.#listener === undefined) return;
-      for (const problem of this.install(this.#listener)) this.#onProblem(problem);
-      this.#onReload();
-    }, SETTLE_MS);
-    this.#settle.unref();
+  #reload(): void {
+    if (this.#listener === undefined) return;
+    const before = JSON.stringify(this.#problems);
+    this.install(this.#listener);
+    if (JSON.stringify(this.#problems) !== before) this.#owner.tlsProblems(this.#problems);
+  }
+
+  #tell(problem: TlsProblem): void {
+    if (this.#problems.some(({ name, reason }) => name === problem.name && reason === problem.reason)) return;
+    this.#problems = [...this.#problems, problem];
+    this.#owner.tlsProblems(this.#problems);
   }
 }
 
-const VERSIONS: readonly string[] = ["TLSv1.2", "TLSv1.3"] satisfies readonly TlsVersion[];
+/** Undefined: TLS does not end here. */
+function terminated({ name, tls }: ListenerServer, problems: TlsProblem[]): TerminatedTls | undefined {
+  switch (tls?.mode) {
+    case undefined:
+      problems.push({ name, reason: "an https server needs a certificate and a private key" });
+      return undefined;
+    case "platform":
+      problems.push({ name, reason: "its TLS ends at the platform of an edge site, which this gateway is not" });
+      return undefined;
+    default:
+      return tls;
+  }
+}
 
-function sameFiles(one: TerminatedTls, other: TerminatedTls): boolean {
-  return one.certificateFile === other.certificateFile && one.privateKeyFile === other.privateKeyFile;
+function filesOf(tls: TerminatedTls): readonly PemFile[] {
+  const pairs = [tls, ...(tls.otherCertificates ?? [])].flatMap(({ certificateFile, privateKeyFile }) => [
+    certificateFile,
+    privateKeyFile,
+  ]);
+  const { caFile, crlFile } = tls.mode === "simple" ? {} : tls.client;
+  return [...pairs, caFile, crlFile].filter((file) => file !== undefined);
+}
+
+/** Clients refuse certificates out of their time; whether to go on all the same is theirs to decide. */
+function validity({ shown }: ServerMaterial, nowMs: number): readonly string[] {
+  return shown.flatMap(({ file, notBeforeMs, notAfterMs }) => {
+    if (nowMs > notAfterMs) return [`certificate ${file} has expired on ${new Date(notAfterMs).toISOString()}`];
+    if (nowMs < notBeforeMs) return [`certificate ${file} is not valid before ${new Date(notBeforeMs).toISOString()}`];
+    return [];
+  });
+}
+
+/** No two connections of one port have the same. Undefined: the client has gone. */
+function keyOf({ remoteAddress, remotePort, localAddress }: Socket): string | undefined {
+  return remoteAddress === undefined ? undefined : `${remoteAddress}|${remotePort}|${localAddress}`;
 }

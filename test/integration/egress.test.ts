@@ -19,6 +19,7 @@ import { scryptHash } from "../../gateway/node/egress-auth.ts";
 import { decodeLatin1 } from "../../gateway/node/latin1.ts";
 import { Listener } from "../../gateway/node/listener.ts";
 import { Outbox } from "../../gateway/node/outbox.ts";
+import { PemFiles } from "../../gateway/node/pem-files.ts";
 import { ResponseParserSettings } from "../../gateway/wire/index.ts";
 import { SPELLINGS } from "../support/egress-attacks.ts";
 
@@ -105,8 +106,9 @@ class Gateway {
       origins: [],
     };
     const servers = { exact: new Map(), suffix: new Map(), any: undefined };
-    const hooks = { refused: () => undefined, tlsProblem: () => undefined };
-    this.listener = new Listener({ source, servers }, DEFAULT_SETTINGS.http, factory, thread, hooks);
+    const hooks = { refused: () => undefined, handshakeRefused: () => undefined, tlsProblems: () => undefined };
+    const tls = { files: new PemFiles("/nonexistent"), ticketSecret: new Uint8Array(32), unixMs: Date.now };
+    this.listener = new Listener({ source, servers }, DEFAULT_SETTINGS.http, factory, thread, hooks, tls);
     expect(await this.listener.listen(false)).toBeUndefined();
   }
 

@@ -123,14 +123,14 @@ export interface TestGateway {
   install(snapshot: Snapshot, version?: string): Promise<void>;
 }
 
-export function testGateway(threads = 1, bankAccess?: EngineOptions["bankAccess"]): TestGateway {
+export function testGateway(threads = 1, bankAccess?: EngineOptions["bankAccess"], secrets = "/nonexistent"): TestGateway {
   const metrics = new MetricsRegistry();
   const logged: string[] = [];
   const engine = new Engine({
     threads,
     bankAccess,
     metrics,
-    secrets: "/nonexistent",
+    secrets,
     log: (_level, message, fields) => logged.push(`${message} ${JSON.stringify(fields)}`),
   });
   let count = 0;
