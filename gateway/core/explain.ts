@@ -270,7 +270,17 @@ class Explainer implements RequestView {
     const connectionOptions = fieldJoined(fields, "connection")
       ?.split(",")
       .map((option) => option.trim().toLowerCase());
-    return { head, scheme, authority, fields, path, minor: 1 as const, connectionOptions, peer: this.#peer, random: () => 0 };
+    return {
+      head,
+      scheme,
+      authority,
+      fields,
+      path,
+      version: "1.1" as const,
+      connectionOptions,
+      peer: this.#peer,
+      random: () => 0,
+    };
   }
 
   get #peer(): PeerInfo {

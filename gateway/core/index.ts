@@ -34,6 +34,7 @@ export {
   type FieldList,
   field,
   fieldJoined,
+  type HttpVersion,
   NO_BODY,
   type ReadonlyFieldList,
   type RequestHead,

@@ -80,7 +80,7 @@ class Rig {
       body: NO_BODY,
       ...change,
     };
-    const request = { head, minor: 1, connectionOptions: undefined } as const;
+    const request = { head, version: "1.1", connectionOptions: undefined } as const;
     const peer = { address: "192.0.2.1", port: 1 };
     const server = listener.servers.any!;
     return carriesPassport(this.tables, head)

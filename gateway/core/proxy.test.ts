@@ -46,7 +46,7 @@ class Rig {
       this.tables,
       listener,
       listener.servers.any!,
-      { head: whole, minor: 1, connectionOptions: undefined, switchTo },
+      { head: whole, version: "1.1", connectionOptions: undefined, switchTo },
       peer,
       this.#ports,
     );

@@ -24,7 +24,14 @@ import type { HeldQuota, QuotaVerdict } from "./filter/quota.ts";
 import type { HandedOn } from "./handed-on.ts";
 import { addressAndPort } from "./http/address.ts";
 import { clientAddress } from "./http/forwarded.ts";
-import { type FieldList, field, type ReadonlyFieldList, type RequestHead, type ResponseHead } from "./http/message.ts";
+import {
+  type FieldList,
+  field,
+  type HttpVersion,
+  type ReadonlyFieldList,
+  type RequestHead,
+  type ResponseHead,
+} from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
 import { isLoop, PSEUDONYM } from "./http/via.ts";
 import { endsHere } from "./last-recipient.ts";
@@ -43,7 +50,7 @@ import { type ResponseFlag, responseFlags } from "./telemetry/flags.ts";
 export interface IncomingRequest {
   /** The exchange's own from here on. */
   readonly head: RequestHead;
-  readonly minor: 0 | 1;
+  readonly version: HttpVersion;
   readonly connectionOptions: readonly string[] | undefined;
   /** The client wants another protocol on this connection (RFC 9110 7.8), and the runtime can carry it. Undefined: no, or it cannot. */
   readonly switchTo?: Upgrade | undefined;
@@ -78,7 +85,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   query = "";
   readonly fields: FieldList;
   readonly servicePort: number;
-  readonly minor: 0 | 1;
+  readonly version: HttpVersion;
   readonly connectionOptions: readonly string[] | undefined;
   private readonly switchTo: Upgrade | undefined;
 
@@ -133,7 +140,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.authority = head.authority;
     this.fields = head.fields;
     this.servicePort = listener.source.servicePort;
-    this.minor = request.minor;
+    this.version = request.version;
     this.connectionOptions = request.connectionOptions;
     this.switchTo = request.switchTo;
     this.random = ports.random;
@@ -150,7 +157,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.startedMs = this.ports.clock.now();
     if (this.tables.closed !== undefined) return this.refuse("snapshot_expired", undefined, this.tables.closed);
     if (this.method === "CONNECT") return this.refuse("not_supported", "this listener is no forward proxy");
-    const last = endsHere(this.head, this.minor === 1 ? "HTTP/1.1" : "HTTP/1.0");
+    const last = endsHere(this.head, PROTOCOLS[this.version]);
     if (typeof last === "string") return this.refuse("bad_request", last);
     if (last !== undefined) return this.answer(last);
     if (this.handedOn !== undefined) return this.goOn(this.handedOn);
@@ -424,7 +431,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
       authority: this.authority,
       target: this.head.target,
       scheme: this.scheme,
-      protocol: this.minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
+      protocol: PROTOCOLS[this.version],
       peer: this.peer,
       fields: this.fields,
       routeId: this.route?.source.id,
@@ -470,6 +477,7 @@ const UNASKED_SWITCH: AttemptFailure = {
   neverSent: false,
   replayable: false,
 };
+const PROTOCOLS: { readonly [version in HttpVersion]: string } = { "1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2" };
 const NO_FIELDS: ReadonlyFieldList = [];
 
 /** A 101 to what was asked for; one that does not say to what is taken for that. */

@@ -7,7 +7,7 @@
  */
 import type { ErrorCode } from "./error.ts";
 import type { RequestHead, ResponseHead } from "./http/message.ts";
-import type { ClientTls, ClusterVia, PoolSettings } from "./ir/index.ts";
+import type { ClientTls, ClusterHttp2, ClusterProtocol, ClusterVia, PoolSettings } from "./ir/index.ts";
 
 export interface Exchange {
   start(): Step;
@@ -124,6 +124,9 @@ export interface UpstreamTarget {
   readonly tls: ClientTls | undefined;
   /** The endpoint is the gateway of a cluster that has the service: requests carry a passport, and go the way that this says. */
   readonly via?: ClusterVia;
+  /** Absent: `http1`. A runtime that leaves the choice to its platform does not look. */
+  readonly protocol?: ClusterProtocol | undefined;
+  readonly http2?: ClusterHttp2 | undefined;
 }
 
 /** One address of one cluster as the data plane keeps it: outlives snapshots as long as its key stays. */

@@ -47,7 +47,7 @@ export function readRequest(request: Request, clientAddress: ClientAddressField)
   const isUpgrade = connectionOptions?.includes("upgrade") === true || facts.httpProtocol !== undefined;
   const isWebSocket = isUpgrade && method === "GET" && field(fields, "upgrade")?.toLowerCase() === "websocket";
   const peer = peerOf(fields, facts, url.scheme, clientAddress);
-  return { head, minor: 1, connectionOptions, switchTo: isWebSocket ? "websocket" : undefined, peer };
+  return { head, version: "1.1", connectionOptions, switchTo: isWebSocket ? "websocket" : undefined, peer };
 }
 
 interface SplitUrl {

@@ -13,7 +13,6 @@ import {
   type ExchangeEnd,
   MeshError,
   type RelayStep,
-  type RequestHead,
   type RespondStep,
   type ResponseHead,
   type SendStep,
@@ -23,9 +22,8 @@ import {
 } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
-import type { HeadEvent } from "../wire/index.ts";
 import { type ConnectionTimes, NEVER } from "./connection-times.ts";
-import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { hasBody, RequestSender } from "./sender.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
 import type { UpstreamFailure, UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
@@ -42,6 +40,14 @@ export interface CallListener {
   readonly settings: HttpSettings;
 }
 
+/** A client connection as its listener keeps it. */
+export interface ClientConnection {
+  /** Ends as soon as that loses nothing: requests in flight are answered first. */
+  drain(): void;
+  /** Closes at once, whatever is in flight. */
+  destroy(): void;
+}
+
 /** The way back to the client of one request. */
 export interface Downstream {
   /** The client takes no more of the response for now: `Call.drained` has to say when it does again. */
@@ -55,7 +61,7 @@ export interface Downstream {
   /** What goes on of a 1xx response of the origin. */
   interim(head: ResponseHead): void;
   /** @param close this is the last response of the connection, where such a thing is said */
-  head(head: ResponseHead, close: boolean): void;
+  head(head: ResponseHead, close: boolean, neverIndexed?: readonly string[]): void;
   /** Part of the body, valid during this call. */
   body(bytes: Uint8Array): void;
   /** The response is whole. @returns whether what is left of the request is going to be told all the same */
@@ -90,6 +96,8 @@ export class Call implements UpstreamUser {
   #discarding = false;
   /** Content-Length of the request; 0 when it has none. */
   #declaredBytes = 0;
+  /** Of the origin's response. */
+  #neverIndexed: readonly string[] | undefined;
   /** The final head is out. */
   #answering = false;
   #answered = false;
@@ -116,22 +124,23 @@ export class Call implements UpstreamUser {
 
   // --- what comes of the client. What throws in here is for `broken`.
 
-  begin(event: HeadEvent<RequestHead>): void {
-    const { head } = event;
+  begin(request: ClientRequest): void {
+    const { head } = request;
     const { settings, factory } = this.#listener;
     const content = hasBody(head);
     this.#times.begin(this.#thread.clock.now(), settings.requestTimeoutMs);
     this.#open = true;
-    this.#expectContinue = event.expectContinue;
+    this.#expectContinue = request.expectContinue;
     this.#requestDone = false;
     this.#answering = false;
     this.#answered = false;
     this.#end.requestBytes = 0;
-    this.#sender.reset(content, settings.maxReplayBytes);
+    this.#neverIndexed = undefined;
+    this.#sender.reset(content, settings.maxReplayBytes, request.version === "2", request.neverIndexed);
     this.#declaredBytes = head.body.kind === "length" ? head.body.bytes : 0;
     // Without content only its end is to come, and nobody has to have room for that.
     this.#discarding = !content;
-    this.#exchange = factory.open(event, this.#info);
+    this.#exchange = factory.open(request, this.#info);
     this.#carry(this.#exchange.start());
     this.#downstream.schedule();
   }
@@ -273,7 +282,7 @@ export class Call implements UpstreamUser {
   // --- the response
 
   #answer(head: ResponseHead, close: boolean): void {
-    this.#downstream.head(head, close);
+    this.#downstream.head(head, close, this.#neverIndexed);
     this.#answering = true;
   }
 
@@ -338,6 +347,7 @@ export class Call implements UpstreamUser {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     try {
+      this.#neverIndexed = event.neverIndexed;
       const step = exchange.responded(event.head, event.connectionOptions);
       if (step.kind !== "relay") this.#sender.cancel();
       this.#carry(step);

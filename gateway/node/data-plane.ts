@@ -22,29 +22,25 @@ import {
   type Ports,
   QuotaFilter,
   type QuotaMeter,
-  type RequestHead,
   type Tables,
 } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
-import { type HeadEvent, ResponseParserSettings } from "../wire/index.ts";
 import type { HttpThread } from "./call.ts";
-import { armSystemTimer, systemClock } from "./clock.ts";
-import { Deadlines } from "./deadlines.ts";
+import { systemClock } from "./clock.ts";
 import { EgressGateway } from "./egress.ts";
-import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
-import { decodeLatin1 } from "./latin1.ts";
 import { type BankAccess, Leases } from "./leases.ts";
 import { Listener, type ListenerHooks } from "./listener.ts";
 import { LogFile } from "./log-file.ts";
 import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
 import { Misdirected } from "./misdirected.ts";
-import { Outbox } from "./outbox.ts";
 import { NodePassportSignatures } from "./passports.ts";
 import { PemFiles } from "./pem-files.ts";
 import { monotonicUs, type QuotaMemory, SharedBank } from "./quota.ts";
 import { type ReplayMemory, SharedPassports } from "./replay.ts";
 import { RequestReporter } from "./report.ts";
+import { createHttpThread } from "./thread.ts";
 import type { TlsOptions } from "./tls.ts";
 
 export interface NamedProblem {
@@ -118,16 +114,9 @@ export class DataPlane {
     const metrics = new MetricsBlock(options.metricsMemory, options.announce);
     this.#meters = new GatewayMeters(metrics);
     this.#reporter = new RequestReporter(clock, this.#log, metrics);
-    this.#thread = {
-      clock,
-      deadlines: new Deadlines(clock, armSystemTimer),
-      parser: new ResponseParserSettings({ decode: decodeLatin1 }),
-      counts: { connections: 0, connectionsTotal: 0, waiting: 0, overflowTotal: 0 },
-      clusters: new Map(),
-      outbox: new Outbox(),
-      problem: (error) =>
-        log("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) }),
-    };
+    this.#thread = createHttpThread((error) =>
+      log("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) }),
+    );
     this.#counters = new SharedBank(options.quotaMemory, { lane, unixMs: () => clock.unixMs() });
     this.#bank = new ClosableBank(this.#counters);
     const fallback = new MapBank({ maxCounters: DEFAULT_MAX_COUNTERS, unixMs: () => clock.unixMs() });
@@ -363,7 +352,7 @@ class RoutedExchanges implements ExchangeFactory {
     this.#passports = passports;
   }
 
-  open(event: HeadEvent<RequestHead>, connection: ConnectionInfo): Exchange {
+  open(request: ClientRequest, connection: ConnectionInfo): Exchange {
     const current = this.#current();
     if (current !== undefined && current !== this.#tables) {
       const listener = current.listeners.get(this.#name);
@@ -375,18 +364,18 @@ class RoutedExchanges implements ExchangeFactory {
     const { servers } = this.#listener;
     const { tls } = connection.peer;
     const server = tls?.serverName === undefined ? servers.any : findHost(servers, tls.serverName);
-    if (server === undefined || asksForTlsInTheClear(event, connection))
-      return new Misdirected(event.head, this.#ports.clock.unixMs());
+    if (server === undefined || asksForTlsInTheClear(request, connection))
+      return new Misdirected(request.head, this.#ports.clock.unixMs());
     const { peer } = connection;
-    return carriesPassport(this.#tables, event.head)
-      ? createPassportExchange(this.#tables, this.#listener, server, event, peer, this.#ports, this.#passports)
-      : createExchange(this.#tables, this.#listener, server, event, peer, this.#ports);
+    return carriesPassport(this.#tables, request.head)
+      ? createPassportExchange(this.#tables, this.#listener, server, request, peer, this.#ports, this.#passports)
+      : createExchange(this.#tables, this.#listener, server, request, peer, this.#ports);
   }
 }
 
 /** RFC 9110 7.4: whoever believed the target's scheme would take the request for one that came over TLS. */
-function asksForTlsInTheClear({ form, head }: HeadEvent<RequestHead>, { scheme }: ConnectionInfo): boolean {
-  return form === "absolute" && head.scheme === "https" && scheme === "http";
+function asksForTlsInTheClear({ form, head, version }: ClientRequest, { scheme }: ConnectionInfo): boolean {
+  return (form === "absolute" || version === "2") && head.scheme === "https" && scheme === "http";
 }
 
 function portOf(name: string): number {

@@ -16,14 +16,13 @@ import {
   type PeerInfo,
   type QuotaFilter,
   type Reporter,
-  type RequestHead,
   type TunnelGate,
 } from "../core/index.ts";
-import { ClientHelloReader, type HeadEvent } from "../wire/index.ts";
+import { ClientHelloReader } from "../wire/index.ts";
 import { ScryptChecker } from "./egress-auth.ts";
 import { DnsResolver, HostsFile, type Lookup } from "./egress-resolve.ts";
 import { SecretFiles } from "./egress-secrets.ts";
-import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 
 export interface EgressOptions {
   readonly clock: Clock;
@@ -70,17 +69,16 @@ export class EgressGateway implements ExchangeFactory {
     };
   }
 
-  open(event: HeadEvent<RequestHead>, connection: ConnectionInfo): Exchange {
-    const { head, form, connectionOptions, minor } = event;
+  open(request: ClientRequest, connection: ConnectionInfo): Exchange {
+    const { head, form, connectionOptions, version } = request;
     const { listener, peer } = connection;
-    const protocol = minor === 1 ? "HTTP/1.1" : "HTTP/1.0";
     return new EgressExchange(this.#current(), this.#ports, this.#endpoints, {
       head,
       form,
       // What comes to a forward-proxy listener comes in the clear.
       confidential: false,
       connectionOptions,
-      protocol,
+      protocol: `HTTP/${version}`,
       listener,
       peer,
     });

@@ -1,6 +1,5 @@
 /** The seam between a listener's connections and what decides about their requests. */
-import type { Exchange, PeerInfo, RequestHead } from "../core/index.ts";
-import type { HeadEvent } from "../wire/index.ts";
+import type { Exchange, IncomingRequest, PeerInfo } from "../core/index.ts";
 
 /** What a connection knows before its first request. Fixed for the connection's life. */
 export interface ConnectionInfo {
@@ -10,11 +9,20 @@ export interface ConnectionInfo {
   readonly scheme: "http" | "https";
 }
 
+/** A request as its connection hands it over. */
+export interface ClientRequest extends IncomingRequest {
+  /** The target as it came (RFC 9112 3.2); over HTTP/2 there is only one form. */
+  readonly form: "origin" | "absolute" | "authority" | "asterisk";
+  readonly expectContinue: boolean;
+  /** Names of fields that came with the mark that no HPACK table may keep them (RFC 7541 6.2.3); the mark travels on. */
+  readonly neverIndexed?: readonly string[] | undefined;
+}
+
 /**
  * Makes the exchange for one request. A listener has one factory, which reads the current tables once in `open`: everything
  * about that request comes from one snapshot.
  */
 export interface ExchangeFactory {
-  /** `event.head` belongs to the exchange from here on; `event` itself must not be kept. */
-  open(event: HeadEvent<RequestHead>, connection: ConnectionInfo): Exchange;
+  /** `request.head` belongs to the exchange from here on. */
+  open(request: ClientRequest, connection: ConnectionInfo): Exchange;
 }

@@ -8,13 +8,19 @@
  * The plain path has no promise, no timer and no closure in it, and one write each way.
  */
 import type { Socket } from "node:net";
-import type { ExchangeEnd, PeerInfo, ResponseHead, TunnelStep } from "../core/index.ts";
+import type { ExchangeEnd, PeerInfo, RequestHead, ResponseHead, TunnelStep } from "../core/index.ts";
 import { unreachable } from "../core/result.ts";
-import { type ProtocolError, type RequestEvent, RequestParser, type RequestParserSettings } from "../wire/index.ts";
-import { Call, type CallListener, type Downstream, type HttpThread, plainAnswer } from "./call.ts";
+import {
+  type HeadEvent,
+  type ProtocolError,
+  type RequestEvent,
+  RequestParser,
+  type RequestParserSettings,
+} from "../wire/index.ts";
+import { Call, type CallListener, type ClientConnection, type Downstream, type HttpThread, plainAnswer } from "./call.ts";
+import type { ClientSocket, SocketOwner } from "./client-socket.ts";
 import { ConnectionTimes, NEVER, type Phase } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
-import { readInto } from "./direct-read.ts";
 import type { ConnectionInfo } from "./exchange.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { Tunnel, type TunnelOwner } from "./tunnel.ts";
@@ -28,14 +34,22 @@ export interface HttpListener extends CallListener {
   /** Bytes that made no request were answered with `status`. */
   refused(info: ConnectionInfo, status: number, reason: string): void;
   /** A connection is gone. */
-  closed(connection: ServerConnection): void;
+  closed(connection: ClientConnection): void;
+  /** Whether a connection in clear that begins as HTTP/2 does (RFC 9113 3.3) may be that. */
+  readonly http2InClear: boolean;
+  /** It is: `early` are its first bytes. */
+  becomeHttp2(connection: ServerConnection, client: ClientSocket, info: ConnectionInfo, early: Uint8Array): void;
 }
 
-export class ServerConnection implements Downstream, TunnelOwner, Timed {
+const PREFACE_MARK = "PRI ";
+const NOTHING = new Uint8Array(0);
+
+export class ServerConnection implements Downstream, SocketOwner, ClientConnection, TunnelOwner, Timed {
   deadlineMs = NEVER;
   filedMs = 0;
   place = -1;
 
+  readonly #client: ClientSocket;
   readonly #socket: Socket;
   readonly #thread: HttpThread;
   readonly #info: ConnectionInfo;
@@ -50,22 +64,22 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
   #paused = false;
   /** The client lets the connection live on, and so do we. */
   #keepAlive = true;
+  /** What came so far of what may become HTTP/2's preface; undefined once that is decided. */
+  #first: Uint8Array | undefined;
 
-  /** @param accepted in this very turn */
-  constructor(accepted: Socket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
-    this.#socket = readInto(accepted, (bytes) => this.#read(bytes));
+  constructor(client: ClientSocket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
+    const { socket } = client;
+    this.#client = client;
+    this.#socket = socket;
     this.#listener = listener;
     this.#thread = thread;
     this.#info = info;
     this.#parser = new RequestParser(listener.parser);
-    const socket = this.#socket;
+    this.#first = listener.http2InClear ? NOTHING : undefined;
     this.#response = new ResponseWriter(socket, thread.outbox);
     this.#times = new ConnectionTimes(thread.clock.now());
     this.#call = new Call(thread, listener, info, this, this.#times);
-    socket.on("drain", () => this.#drained());
-    socket.on("end", () => this.#clientEnded());
-    socket.on("error", () => undefined);
-    socket.on("close", () => this.#closed());
+    client.ownedBy(this);
     this.schedule();
   }
 
@@ -73,20 +87,19 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
     return this.#info.peer;
   }
 
-  /** Ends as soon as that loses nothing: a request in flight is answered first, an idle connection gets a moment to send one more. */
+  /** An idle connection gets a moment to send one more request. */
   drain(): void {
     if (this.#phase === "head" && this.#parser.idle) this.schedule();
   }
 
-  /** Closes at once, whatever is in flight. */
   destroy(): void {
     this.#socket.destroy();
   }
 
   // --- bytes of the client
 
-  /** @param bytes valid during this call */
-  #read(bytes: Uint8Array): void {
+  read(bytes: Uint8Array): void {
+    if (this.#first !== undefined && this.#isHttp2(bytes)) return;
     if (this.#phase === "linger" || this.#phase === "closed") return;
     if (this.#phase === "tunnel" && this.#response.started) {
       this.#tunnel?.clientBytes(bytes);
@@ -99,6 +112,27 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
       this.#pump();
     }
     this.#parser.settle();
+  }
+
+  /** Holds the first bytes for as long as they may be the beginning of HTTP/2's preface: no method of HTTP/1.1 is called PRI. */
+  #isHttp2(bytes: Uint8Array): boolean {
+    const held = this.#first?.length ? Buffer.concat([this.#first, bytes]) : bytes;
+    const length = Math.min(held.length, PREFACE_MARK.length);
+    for (let i = 0; i < length; i++) {
+      if (held[i] === PREFACE_MARK.charCodeAt(i)) continue;
+      const early = this.#first;
+      this.#first = undefined;
+      if (early !== undefined && early.length > 0) this.#parser.feed(early);
+      return false;
+    }
+    if (length < PREFACE_MARK.length) {
+      this.#first = Uint8Array.prototype.slice.call(held);
+      return true;
+    }
+    this.#phase = "closed";
+    this.#thread.deadlines.remove(this);
+    this.#listener.becomeHttp2(this, this.#client, this.#info, held);
+    return true;
   }
 
   /** Somebody can do something with the parser's next event. */
@@ -139,11 +173,7 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
   #told(event: Exclude<RequestEvent, { kind: "need" }>): void {
     switch (event.kind) {
       case "head":
-        this.#phase = "exchange";
-        this.#keepAlive = event.keepAlive;
-        this.#response.begin(event.head.method, event.minor, event.takesTrailers === true);
-        this.#call.begin(event);
-        if (event.head.body.kind !== "none" && this.#phase === "exchange") this.#expectBody();
+        this.#begin(event);
         return;
       case "body":
         this.#times.bodyCame(this.#thread.clock.now(), event.bytes.length, this.#listener.settings);
@@ -159,6 +189,22 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
       default:
         unreachable(event);
     }
+  }
+
+  #begin(event: HeadEvent<RequestHead>): void {
+    const { head, minor, connectionOptions, form, expectContinue } = event;
+    this.#phase = "exchange";
+    this.#keepAlive = event.keepAlive;
+    this.#response.begin(head.method, minor, event.takesTrailers === true);
+    this.#call.begin({
+      head,
+      version: minor === 1 ? "1.1" : "1.0",
+      connectionOptions,
+      form,
+      expectContinue,
+      switchTo: undefined,
+    });
+    if (head.body.kind !== "none" && this.#phase === "exchange") this.#expectBody();
   }
 
   #expectBody(): void {
@@ -196,7 +242,7 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
     this.schedule();
   }
 
-  #drained(): void {
+  drained(): void {
     if (this.#phase !== "exchange") this.#times.clientDrained(this.#thread.clock.now());
     if (this.#phase === "tunnel") this.#tunnel?.clientDrained();
     if (this.#phase === "exchange") this.#call.drained();
@@ -346,7 +392,7 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
     this.#refuseHead(408, "request_timeout: the request's head did not come in time");
   }
 
-  #clientEnded(): void {
+  ended(): void {
     switch (this.#phase) {
       case "tunnel":
         this.#tunnel?.clientEnded();
@@ -360,7 +406,7 @@ export class ServerConnection implements Downstream, TunnelOwner, Timed {
     }
   }
 
-  #closed(): void {
+  closed(): void {
     this.#thread.deadlines.remove(this);
     if (this.#phase === "tunnel") this.#tunnel?.clientClosed();
     this.#phase = "closed";

@@ -7,12 +7,14 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { CompiledListener, PeerInfo } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
-import { DEFAULT_HTTP1_LIMITS, RequestParserSettings } from "../wire/index.ts";
+import { DEFAULT_HTTP1_LIMITS, DEFAULT_HTTP2_LIMITS, Http2Settings, RequestParserSettings } from "../wire/index.ts";
 import { AcceptQueue } from "./accept-queue.ts";
-import type { HttpThread } from "./call.ts";
+import type { ClientConnection, HttpThread } from "./call.ts";
+import { ClientSocket } from "./client-socket.ts";
 import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { type HelloOwner, HelloPeek } from "./hello-peek.ts";
 import { type HttpListener, ServerConnection } from "./http1.ts";
+import { type Http2Listener, Http2ServerConnection } from "./http2.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import { type TlsOptions, type TlsProblem, type TlsSession, TlsTermination } from "./tls.ts";
 
@@ -38,18 +40,19 @@ interface Client {
   readonly port: number;
 }
 
-export class Listener implements HttpListener, HelloOwner {
+export class Listener implements HttpListener, Http2Listener, HelloOwner {
   readonly name: string;
   readonly factory: ExchangeFactory;
   readonly #thread: HttpThread;
   readonly #hooks: ListenerHooks;
-  readonly #connections = new Set<ServerConnection>();
+  readonly #connections = new Set<ClientConnection>();
   readonly #openings = new Set<HelloPeek>();
   readonly #tls: TlsTermination<Client> | undefined;
   readonly #server: Server;
   #compiled: CompiledListener;
   #settings: HttpSettings;
   #parser: RequestParserSettings;
+  #http2: Http2Settings;
   #draining = false;
   #holding = false;
   #open = false;
@@ -71,6 +74,7 @@ export class Listener implements HttpListener, HelloOwner {
     this.#compiled = compiled;
     this.#settings = settings;
     this.#parser = this.#parserFor(settings);
+    this.#http2 = this.#http2For(settings);
     this.#tls =
       compiled.source.protocol === "https" ? new TlsTermination({ ...tls, protocols: () => PROTOCOLS }, this) : undefined;
     this.#server = this.#createServer();
@@ -84,6 +88,13 @@ export class Listener implements HttpListener, HelloOwner {
   }
   get parser(): RequestParserSettings {
     return this.#parser;
+  }
+  get http2(): Http2Settings {
+    return this.#http2;
+  }
+  /** A forward proxy is spoken to in HTTP/1.1. */
+  get http2InClear(): boolean {
+    return this.protocol === "http";
   }
   get draining(): boolean {
     return this.#draining && !this.#holding;
@@ -113,7 +124,10 @@ export class Listener implements HttpListener, HelloOwner {
 
   /** The same port by new tables. @returns servers whose certificate cannot be used */
   update(compiled: CompiledListener, settings: HttpSettings): readonly TlsProblem[] {
-    if (settings !== this.#settings) this.#parser = this.#parserFor(settings);
+    if (settings !== this.#settings) {
+      this.#parser = this.#parserFor(settings);
+      this.#http2 = this.#http2For(settings);
+    }
     this.#compiled = compiled;
     this.#settings = settings;
     return this.#tls?.install(compiled) ?? [];
@@ -183,7 +197,14 @@ export class Listener implements HttpListener, HelloOwner {
     this.#hooks.refused(info, status, reason);
   }
 
-  closed(connection: ServerConnection): void {
+  becomeHttp2(connection: ServerConnection, client: ClientSocket, info: ConnectionInfo, early: Uint8Array): void {
+    const successor = new Http2ServerConnection(client, this, this.#thread, info);
+    this.#connections.add(successor);
+    this.#connections.delete(connection);
+    successor.read(early);
+  }
+
+  closed(connection: ClientConnection): void {
     this.#connections.delete(connection);
     if (this.#connections.size > 0) return;
     if (!this.#open) this.#tls?.close();
@@ -234,7 +255,13 @@ export class Listener implements HttpListener, HelloOwner {
   #serve(socket: Socket, peer: PeerInfo): void {
     const info: ConnectionInfo = { listener: this.name, peer, scheme: peer.tls === undefined ? "http" : "https" };
     this.#acceptedMs = this.#thread.clock.now();
-    this.#connections.add(new ServerConnection(socket, this, this.#thread, info));
+    const isHttp2 = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
+    const client = new ClientSocket(socket);
+    this.#connections.add(
+      isHttp2
+        ? new Http2ServerConnection(client, this, this.#thread, info)
+        : new ServerConnection(client, this, this.#thread, info),
+    );
   }
 
   #parserFor(settings: HttpSettings): RequestParserSettings {
@@ -245,10 +272,29 @@ export class Listener implements HttpListener, HelloOwner {
       decode: decodeLatin1,
     });
   }
+
+  #http2For(settings: HttpSettings): Http2Settings {
+    const { maxRequestLineBytes, maxHeaderBytes, maxHeaderCount, maxRequestBodyBytes } = settings;
+    return new Http2Settings({
+      role: "server",
+      limits: {
+        ...DEFAULT_HTTP2_LIMITS,
+        maxConcurrentStreams: settings.maxConcurrentStreams ?? DEFAULT_HTTP2_LIMITS.maxConcurrentStreams,
+        maxTargetBytes: maxRequestLineBytes,
+        maxHeaderListBytes: maxHeaderBytes,
+        maxHeaderBlockBytes: maxHeaderBytes,
+        maxHeaderCount,
+        maxRequestBodyBytes,
+      },
+      scheme: this.protocol === "https" ? "https" : "http",
+      extendedConnect: false,
+      decode: decodeLatin1,
+    });
+  }
 }
 
 /** What is agreed on with clients that can choose (RFC 7301). */
-const PROTOCOLS: readonly string[] = ["http/1.1"];
+const PROTOCOLS: readonly string[] = ["h2", "http/1.1"];
 
 /** Undefined: it has gone already. */
 function clientOf({ remoteAddress, remotePort }: Socket): Client | undefined {

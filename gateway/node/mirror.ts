@@ -1,6 +1,7 @@
 /** A copy of a request, sent on the side: nobody waits for its response, and it never slows the request that it copies. */
 import type { RequestHead, UpstreamTarget } from "../core/index.ts";
-import { poolOf, type UpstreamThread } from "./upstream/pool.ts";
+import type { UpstreamThread } from "./upstream/pool.ts";
+import { poolOf } from "./upstream/pools.ts";
 import type { UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
 
 /** A copy that is this far behind is given up. */
@@ -10,18 +11,20 @@ export class MirrorCopy implements UpstreamUser {
   readonly #thread: UpstreamThread;
   readonly #head: RequestHead;
   readonly #target: UpstreamTarget;
+  readonly #isHttp2: boolean;
   #stream: UpstreamStream | undefined;
   #ended = false;
 
-  constructor(thread: UpstreamThread, head: RequestHead, target: UpstreamTarget) {
+  constructor(thread: UpstreamThread, head: RequestHead, target: UpstreamTarget, isHttp2: boolean) {
     this.#thread = thread;
     this.#head = head;
     this.#target = target;
+    this.#isHttp2 = isHttp2;
   }
 
   /** False when there is no connection for it: a copy does not stand in line. */
   start(): boolean {
-    const pool = poolOf(this.#thread, this.#target);
+    const pool = poolOf(this.#thread, this.#target, this.#isHttp2);
     const acquired = pool.acquire(this.#target, this);
     if (acquired === "waiting") pool.cancel(this);
     if (acquired === "waiting" || "reason" in acquired) return false;

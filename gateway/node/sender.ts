@@ -6,7 +6,8 @@
  */
 import type { AttemptFailure, MirrorSend, RequestHead, SendStep } from "../core/index.ts";
 import { MirrorCopy } from "./mirror.ts";
-import { poolOf, type UpstreamThread } from "./upstream/pool.ts";
+import type { UpstreamThread } from "./upstream/pool.ts";
+import { poolOf } from "./upstream/pools.ts";
 import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
 
 /** RFC 9110 9.2.2. */
@@ -21,6 +22,8 @@ export class RequestSender {
   /** What the attempt at hand was to send, and where. */
   #step: SendStep | undefined;
   #waiting = false;
+  /** The attempt at hand has been sent once more without anybody being asked. */
+  #isRepeated = false;
   #hasBody = false;
   /** The client's part is complete (and with it `#trailers`). */
   #ended = false;
@@ -28,6 +31,8 @@ export class RequestSender {
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
   #maxKeptBytes = 0;
+  #isHttp2 = false;
+  #neverIndexed: readonly string[] | undefined;
   /** The body so far can be told again from the start. */
   #replayable = true;
   #mirrors: readonly MirrorCopy[] = NONE;
@@ -42,9 +47,16 @@ export class RequestSender {
     return this.#stream?.hasRoom === true;
   }
 
-  /** Forgets the request before: a new one begins. `maxKeptBytes`: how much of its body may be kept for another attempt. */
-  reset(hasBody: boolean, maxKeptBytes: number): void {
+  /**
+   * Forgets the request before: a new one begins.
+   *
+   * @param maxKeptBytes how much of its body may be kept for another attempt
+   * @param isHttp2 what it came by, for clusters that are spoken to likewise
+   */
+  reset(hasBody: boolean, maxKeptBytes: number, isHttp2: boolean, neverIndexed: readonly string[] | undefined): void {
     this.#hasBody = hasBody;
+    this.#isHttp2 = isHttp2;
+    this.#neverIndexed = neverIndexed;
     this.#maxKeptBytes = maxKeptBytes;
     this.#ended = false;
     this.#trailers = undefined;
@@ -57,6 +69,7 @@ export class RequestSender {
   /** Starts an attempt; what of the body has come already is sent again. A failure means that nothing was started. */
   send(step: SendStep): UpstreamFailure | undefined {
     if (!step.keepBody) this.#maxKeptBytes = 0;
+    this.#isRepeated = false;
     if (step.mirrors.length > 0) this.#mirror(step.mirrors);
     return this.#acquire(step, false);
   }
@@ -100,10 +113,12 @@ export class RequestSender {
     this.#waiting = false;
   }
 
-  /** Tries a stale attempt once more over a new connection, if that is safe. True when it was. */
+  /** Tries once more over a new connection what the origin cannot have begun to do, or may do twice. True when that was so. */
   again(failure: UpstreamFailure): boolean {
     const step = this.#step;
-    if (!failure.stale || !this.#replayable || step === undefined || !IDEMPOTENT.has(step.head.method)) return false;
+    if (step === undefined || !this.#replayable || this.#isRepeated) return false;
+    if (failure.resend === "no" || (failure.resend === "idempotent" && !IDEMPOTENT.has(step.head.method))) return false;
+    this.#isRepeated = true;
     this.released();
     const refused = this.#acquire(step, true);
     this.#thread.outbox.flush();
@@ -112,7 +127,7 @@ export class RequestSender {
 
   /** Gives the attempt up: the response (if one comes) is not wanted. */
   cancel(): void {
-    if (this.#waiting && this.#step !== undefined) poolOf(this.#thread, this.#step.target).cancel(this.#user);
+    if (this.#waiting && this.#step !== undefined) poolOf(this.#thread, this.#step.target, this.#isHttp2).cancel(this.#user);
     this.#stream?.cancel();
     this.released();
   }
@@ -129,7 +144,7 @@ export class RequestSender {
 
   #acquire(step: SendStep, fresh: boolean): UpstreamFailure | undefined {
     this.#step = step;
-    const acquired = poolOf(this.#thread, step.target).acquire(step.target, this.#user, fresh);
+    const acquired = poolOf(this.#thread, step.target, this.#isHttp2).acquire(step.target, this.#user, fresh);
     if (acquired === "waiting") this.#waiting = true;
     else if ("reason" in acquired) return acquired;
     else this.#start(acquired, step);
@@ -138,7 +153,7 @@ export class RequestSender {
 
   #start(stream: UpstreamStream, step: SendStep): void {
     this.#stream = stream;
-    stream.start(this.#user, step.head);
+    stream.start(this.#user, step.head, this.#neverIndexed);
     for (const bytes of this.#kept) stream.body(bytes);
     if (this.#ended || !this.#hasBody) stream.end(this.#trailers);
   }
@@ -156,7 +171,7 @@ export class RequestSender {
   #mirror(sends: readonly MirrorSend[]): void {
     const copies: MirrorCopy[] = [];
     for (const { target, head } of sends) {
-      const copy = new MirrorCopy(this.#thread, head, target);
+      const copy = new MirrorCopy(this.#thread, head, target, this.#isHttp2);
       if (copy.start()) copies.push(copy);
     }
     this.#mirrors = copies;

@@ -6,14 +6,10 @@
  */
 import type { UpstreamTarget } from "../core/index.ts";
 import type { Snapshot } from "../core/ir/index.ts";
-import { ResponseParserSettings } from "../wire/index.ts";
 import { backoffMs } from "./backoff.ts";
-import { armSystemTimer, systemClock } from "./clock.ts";
-import { Deadlines } from "./deadlines.ts";
-import { decodeLatin1 } from "./latin1.ts";
 import type { Log } from "./log.ts";
 import type { MetricsBlock } from "./metrics.ts";
-import { Outbox } from "./outbox.ts";
+import { createUpstreamThread } from "./thread.ts";
 import { ingressTarget } from "./tunnel-ingress.ts";
 import { TunnelLink } from "./tunnel-link.ts";
 import { TunnelMeters } from "./tunnel-meters.ts";
@@ -48,14 +44,7 @@ export class TunnelClient {
   readonly #slots: readonly Slot[];
 
   constructor(options: TunnelClientOptions) {
-    this.#thread = {
-      clock: systemClock,
-      deadlines: new Deadlines(systemClock, armSystemTimer),
-      parser: new ResponseParserSettings({ decode: decodeLatin1 }),
-      counts: { connections: 0, connectionsTotal: 0, waiting: 0, overflowTotal: 0 },
-      clusters: new Map(),
-      outbox: new Outbox(),
-    };
+    this.#thread = createUpstreamThread();
     const target = new IngressTargets(options.snapshot);
     this.#slots = options.sites.flatMap((site) => {
       const meters = new TunnelMeters(options.metrics, site);

@@ -42,7 +42,7 @@ export class TunnelRequest implements UpstreamUser {
 
   start(head: RequestHead, target: UpstreamTarget): void {
     this.#incomingEnded = !hasBody(head);
-    this.#sender.reset(hasBody(head), 0);
+    this.#sender.reset(hasBody(head), 0, false, undefined);
     try {
       const failure = this.#sender.send({ kind: "send", target, head, deadlineMs: undefined, keepBody: false, mirrors: [] });
       if (failure !== undefined) this.upstreamFailed(failure);

@@ -152,7 +152,7 @@ export class Tunnel implements Timed {
     this.#state = "closed";
     this.#thread.deadlines.remove(this);
     this.#origin.destroy();
-    this.#owner.tunnelFailed({ code, reason, neverSent: true, stale: false });
+    this.#owner.tunnelFailed({ code, reason, neverSent: true, resend: "no" });
   }
 
   /** @param farewell last bytes for the client, before its connection is closed */

@@ -89,7 +89,7 @@ class MemoryDriver {
       this.#tables,
       listener,
       server,
-      { head, minor: request.minor ?? 1, connectionOptions: connectionOptions(fields) },
+      { head, version: request.minor === 0 ? "1.0" : "1.1", connectionOptions: connectionOptions(fields) },
       peer,
       this.#ports(),
     );

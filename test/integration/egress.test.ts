@@ -16,11 +16,9 @@ import { armSystemTimer, systemClock } from "../../gateway/node/clock.ts";
 import { Deadlines } from "../../gateway/node/deadlines.ts";
 import { EgressGateway } from "../../gateway/node/egress.ts";
 import { scryptHash } from "../../gateway/node/egress-auth.ts";
-import { decodeLatin1 } from "../../gateway/node/latin1.ts";
 import { Listener } from "../../gateway/node/listener.ts";
-import { Outbox } from "../../gateway/node/outbox.ts";
 import { PemFiles } from "../../gateway/node/pem-files.ts";
-import { ResponseParserSettings } from "../../gateway/wire/index.ts";
+import { createHttpThread } from "../../gateway/node/thread.ts";
 import { SPELLINGS } from "../support/egress-attacks.ts";
 
 const HOME = "127.0.0.1";
@@ -87,15 +85,7 @@ class Gateway {
       hostsFile: "/dev/null",
       maxTunnels,
     });
-    const thread = {
-      clock: systemClock,
-      deadlines: this.deadlines,
-      parser: new ResponseParserSettings({ decode: decodeLatin1 }),
-      counts: { connections: 0, connectionsTotal: 0, waiting: 0, overflowTotal: 0 },
-      clusters: new Map(),
-      outbox: new Outbox(),
-      problem: (error: unknown) => this.problems.push(error),
-    };
+    const thread = { ...createHttpThread((error) => this.problems.push(error)), deadlines: this.deadlines };
     const source = {
       name: "egress",
       bind: HOME,

@@ -2,12 +2,10 @@ import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Exchange, ExchangeEnd, Step, TunnelStep, TunnelVerdict } from "../../gateway/core/index.ts";
 import { DEFAULT_SETTINGS } from "../../gateway/core/ir/index.ts";
-import type { HttpThread } from "../../gateway/node/call.ts";
-import { armSystemTimer, systemClock } from "../../gateway/node/clock.ts";
-import { Deadlines } from "../../gateway/node/deadlines.ts";
+import { ClientSocket } from "../../gateway/node/client-socket.ts";
 import { type HttpListener, ServerConnection } from "../../gateway/node/http1.ts";
-import { Outbox } from "../../gateway/node/outbox.ts";
-import { RequestParserSettings, ResponseParserSettings } from "../../gateway/wire/index.ts";
+import { createHttpThread } from "../../gateway/node/thread.ts";
+import { RequestParserSettings } from "../../gateway/wire/index.ts";
 import { eventually, freePort, listening, RawClient, ScriptedOrigin, testCluster } from "../support/gateway.ts";
 
 const opened: { close(): unknown }[] = [];
@@ -63,17 +61,9 @@ class TunnelExchange implements Exchange {
 
 async function proxy(originPort: number, change: Partial<TunnelStep> = {}) {
   const ends: ExchangeEnd[] = [];
-  const thread: HttpThread = {
-    clock: systemClock,
-    deadlines: new Deadlines(systemClock, armSystemTimer),
-    parser: new ResponseParserSettings(),
-    counts: { connections: 0, connectionsTotal: 0, waiting: 0, overflowTotal: 0 },
-    clusters: new Map(),
-    outbox: new Outbox(),
-    problem: (error) => {
-      throw error;
-    },
-  };
+  const thread = createHttpThread((error) => {
+    throw error;
+  });
   const listener: HttpListener = {
     factory: { open: () => new TunnelExchange(originPort, change, ends) },
     parser: new RequestParserSettings(),
@@ -81,9 +71,11 @@ async function proxy(originPort: number, change: Partial<TunnelStep> = {}) {
     draining: false,
     refused: () => undefined,
     closed: () => undefined,
+    http2InClear: false,
+    becomeHttp2: () => undefined,
   };
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
-    new ServerConnection(socket, listener, thread, {
+    new ServerConnection(new ClientSocket(socket), listener, thread, {
       listener: "l",
       peer: { address: "127.0.0.1", port: 1 },
       scheme: "http",

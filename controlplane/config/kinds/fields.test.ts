@@ -188,7 +188,7 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
       ".headerTimeout",
       ".idleTimeout",
     ]),
-    ...under(".http", [".streamIdleTimeout", ".requestTimeout", ".drainTimeout", ".maxReplay"]),
+    ...under(".http", [".streamIdleTimeout", ".requestTimeout", ".drainTimeout", ".maxReplay", ".maxConcurrentStreams"]),
     ...under(".http", [
       ".minBodyRate",
       ".bodyRateGrace",

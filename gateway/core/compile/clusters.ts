@@ -92,8 +92,9 @@ function compileCluster(
       active: 0,
       runtime: undefined,
     };
-    const { pool, tls, via } = source;
-    return { target: { endpoint: kept, pool, tls, ...(via === undefined ? {} : { via }) }, weight: endpoint.weight };
+    const { pool, tls, via, protocol, http2 } = source;
+    const target = { endpoint: kept, pool, tls, ...(via === undefined ? {} : { via }), protocol, http2 };
+    return { target, weight: endpoint.weight };
   });
   return {
     source,

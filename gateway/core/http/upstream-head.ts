@@ -5,7 +5,7 @@ import { forwardedClientCert, type PeerCertificate, XFCC_FIELD } from "../identi
 import type { ForwardClientCert } from "../ir/settings.ts";
 import type { Random } from "../ports.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
-import { type FieldList, listsTrailers, type ReadonlyFieldList } from "./message.ts";
+import { type FieldList, type HttpVersion, listsTrailers, type ReadonlyFieldList } from "./message.ts";
 import { newRequestId } from "./request-id.ts";
 import { viaValue } from "./via.ts";
 
@@ -13,7 +13,7 @@ export interface ForwardedRequest {
   readonly fields: ReadonlyFieldList;
   readonly authority: string;
   readonly scheme: string;
-  readonly minor: 0 | 1;
+  readonly version: HttpVersion;
   /** Options that Connection names, lower case. */
   readonly connectionOptions: readonly string[] | undefined;
 }
@@ -86,7 +86,7 @@ export function upstreamFields(
   if (requestId === undefined) to.push("x-request-id", newRequestId(random));
   if (takesTrailers) to.push("te", "trailers");
   // A line of its own behind those that are there: the same list (RFC 9110 5.3), and nothing is joined.
-  to.push("via", viaValue(request.minor === 1 ? "1.1" : "1.0"));
+  to.push("via", viaValue(request.version));
   return to;
 }
 

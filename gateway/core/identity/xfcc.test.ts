@@ -38,7 +38,12 @@ describe("modes", () => {
   });
 
   test("by default a client's own field goes, and what the gateway knows is set", () => {
-    const request = { fields: [XFCC_FIELD, FORGED, XFCC_FIELD, FORGED], authority: "a.test", scheme: "https", minor: 1 } as const;
+    const request = {
+      fields: [XFCC_FIELD, FORGED, XFCC_FIELD, FORGED],
+      authority: "a.test",
+      scheme: "https",
+      version: "1.1",
+    } as const;
     const sent = (shown: PeerCertificate | undefined, forwarding?: ForwardClientCert) => {
       const fields = upstreamFields({ ...request, connectionOptions: undefined }, "10.0.0.1", 0, () => 0.5, shown, forwarding);
       return fields.flatMap((name, i) => (name === XFCC_FIELD ? [fields[i + 1]] : []));

@@ -20,6 +20,17 @@ export interface Cluster {
   readonly via?: ClusterVia;
   /** Quotas (by id) of the service, for requests that come without a route of this snapshot. A route that leads here names them itself. */
   readonly quotas?: readonly string[];
+  /** What is spoken to the endpoints. Absent: `http1`. */
+  readonly protocol?: ClusterProtocol;
+  readonly http2?: ClusterHttp2;
+}
+
+/** `client`: what the client's request came by. Over TLS the endpoint has to agree by ALPN; without TLS it is taken to know (RFC 9113 3.3). */
+export type ClusterProtocol = "http1" | "http2" | "client";
+
+export interface ClusterHttp2 {
+  /** Requests at once on one connection, if the endpoint allows as many. */
+  readonly maxConcurrentStreams: number;
 }
 
 /** How an edge gateway reaches a service inside a cluster. */

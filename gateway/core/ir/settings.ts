@@ -73,6 +73,8 @@ export interface HttpSettings {
   readonly maxConnectionDurationMs?: number;
   /** The last of so many answers ends its connection; 0 or absent: none does. */
   readonly maxRequestsPerConnection?: number;
+  /** Requests at once on one HTTP/2 connection. Absent: 100. */
+  readonly maxConcurrentStreams?: number;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -92,6 +94,7 @@ export const DEFAULT_SETTINGS: Settings = {
     writeStallTimeoutMs: 60_000,
     maxConnectionDurationMs: 0,
     maxRequestsPerConnection: 0,
+    maxConcurrentStreams: 100,
   },
   numTrustedProxies: 0,
   accessLog: { enabled: true, path: "-" },

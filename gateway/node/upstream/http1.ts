@@ -13,7 +13,7 @@ import type { ErrorCode, RequestHead } from "../../core/index.ts";
 import { CHUNK_END, chunkHeader, lastChunk, ResponseParser, writeRequestHead } from "../../wire/index.ts";
 import type { Timed } from "../deadlines.ts";
 import { type DialUser, dial, dialCode } from "./dial.ts";
-import type { UpstreamPool } from "./pool.ts";
+import type { Http1Pool } from "./http1-pool.ts";
 import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
 /** An abandoned response is read to its end for at most this long and this much, so that its connection can be used again. */
@@ -30,7 +30,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   place = -1;
 
   readonly #socket: Socket;
-  readonly #pool: UpstreamPool;
+  readonly #pool: Http1Pool;
   readonly #parser: ResponseParser;
   #state: State = "connecting";
   #user: UpstreamUser | undefined;
@@ -45,8 +45,9 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   #drainLeft = 0;
   #error: Error | undefined;
 
-  constructor(pool: UpstreamPool) {
+  constructor(pool: Http1Pool) {
     this.#pool = pool;
+    this.generation = pool.generation;
     this.#parser = new ResponseParser(pool.thread.parser);
     this.#socket = dial(pool, this);
     this.#socket.on("error", (error) => {
@@ -57,6 +58,9 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
     this.#socket.on("drain", () => this.#user?.requestDrained());
     pool.thread.deadlines.set(this, pool.thread.clock.now() + pool.settings.connectTimeoutMs);
   }
+
+  /** Of the pool's settings by which it was opened. */
+  readonly generation: number;
 
   /** It has carried a request before this one. */
   get reused(): boolean {
@@ -254,9 +258,9 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
 
   #fail(code: ErrorCode, reason: string, neverSent: boolean): void {
     const user = this.#user;
-    const stale = this.reused && !this.#answered;
+    const isStale = this.reused && !this.#answered;
     this.destroy();
-    const failure: UpstreamFailure = { code, reason, neverSent, stale };
+    const failure: UpstreamFailure = { code, reason, neverSent, resend: isStale ? "idempotent" : "no" };
     user?.upstreamFailed(failure);
   }
 

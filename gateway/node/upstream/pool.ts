@@ -1,5 +1,5 @@
 /**
- * Keep-alive connections to one endpoint, last in first out, so that as few as the load needs stay warm and the rest age away.
+ * Connections to one endpoint in one protocol, and the line of those who wait for one.
  *
  * Limits are the cluster's: all endpoints of a cluster share its count of connections and its line of waiting requests.
  */
@@ -9,7 +9,8 @@ import type { ClientTls, PoolSettings } from "../../core/ir/index.ts";
 import type { ResponseParserSettings } from "../../wire/index.ts";
 import type { Deadlines } from "../deadlines.ts";
 import type { Outbox } from "../outbox.ts";
-import { Http1UpstreamConnection } from "./http1.ts";
+import type { TurnEnd } from "../turn-end.ts";
+import type { DialTarget } from "./dial.ts";
 import { originationOptions } from "./tls.ts";
 import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
@@ -21,6 +22,7 @@ export interface UpstreamThread {
   readonly counts: UpstreamCounts;
   readonly clusters: Map<string, ClusterLoad>;
   readonly outbox: Outbox;
+  readonly turnEnd: TurnEnd;
 }
 
 /** Told to metrics. */
@@ -36,6 +38,8 @@ export interface ClusterLoad {
   connections: number;
   readonly pools: Set<UpstreamPool>;
   readonly waiting: Waiting[];
+  /** A connection is being closed for somebody who knows already what to do with its place. */
+  isMakingRoom: boolean;
 }
 
 interface Waiting {
@@ -50,45 +54,42 @@ const OVERFLOW: UpstreamFailure = {
   code: "upstream_overflow",
   reason: "too many requests are waiting for a connection",
   neverSent: true,
-  stale: false,
+  resend: "no",
 };
 
-export class UpstreamPool {
+export abstract class UpstreamPool implements DialTarget {
   readonly thread: UpstreamThread;
   readonly address: string;
   readonly port: number;
   settings: PoolSettings;
-  /** Undefined: plain. */
   tls: ConnectionOptions | undefined;
-  /** Last TLS session, to resume. */
   session: Buffer | undefined;
   readonly #cluster: ClusterLoad;
-  readonly #idle: Http1UpstreamConnection[] = [];
+  /** What is said to speak in a TLS handshake (ALPN). */
+  readonly #speaks: string;
   #tlsSource: ClientTls | undefined;
   #tlsFailure: UpstreamFailure | undefined;
   #connections = 0;
 
-  constructor(thread: UpstreamThread, target: UpstreamTarget) {
+  constructor(thread: UpstreamThread, target: UpstreamTarget, speaks: string) {
     const { endpoint } = target;
     this.thread = thread;
     this.address = endpoint.address;
     this.port = endpoint.port;
     this.settings = target.pool;
+    this.#speaks = speaks;
     this.#cluster = clusterOf(thread, endpoint);
-    this.#retarget(target.tls);
+    this.#tlsSource = target.tls;
+    this.#readTls(target.tls);
   }
 
-  /** A connection at once, or a place in the line, or why neither. `fresh`: not one that was used before. */
+  /** `fresh`: not over a connection that was used before. */
   acquire(target: UpstreamTarget, user: UpstreamUser, fresh = false): Acquired {
     this.settings = target.pool;
     if (target.tls !== this.#tlsSource) this.#retarget(target.tls);
     if (this.#tlsFailure !== undefined) return this.#tlsFailure;
-    if (!fresh) {
-      for (let last = this.#idle.pop(); last !== undefined; last = this.#idle.pop()) {
-        if (last.usable) return last;
-        last.destroy();
-      }
-    }
+    const ready = fresh ? undefined : this.reuse();
+    if (ready !== undefined) return ready;
     if (this.#hasRoom()) return this.#open();
     if (this.#cluster.waiting.length >= this.settings.maxPendingRequests) {
       this.thread.counts.overflowTotal += 1;
@@ -108,39 +109,43 @@ export class UpstreamPool {
     this.thread.counts.waiting -= 1;
   }
 
-  /** A response ended and its connection can carry another request. */
-  release(connection: Http1UpstreamConnection): void {
-    const max = this.settings.maxRequestsPerConnection;
-    if (max !== 0 && connection.requests >= max) {
-      connection.destroy();
-      return;
-    }
-    connection.rest(this.thread.clock.now() + this.settings.idleTimeoutMs);
-    this.#idle.push(connection);
-    if (this.#cluster.waiting.length > 0) this.#serveWaiting();
-  }
+  /** Closes what is idle. */
+  abstract closeIdle(): void;
+
+  /** A stream over a connection that is there. */
+  protected abstract reuse(): UpstreamStream | undefined;
+  /** A stream over a connection that is opened for it. */
+  protected abstract connect(): UpstreamStream;
+  /** Closes the connection that has been idle for longest. @returns whether there was one */
+  protected abstract closeOldest(): boolean;
+  /** Connections that were opened by other settings are used for what they are at, and no longer. */
+  protected abstract retire(): void;
 
   /** A connection has closed. */
-  forget(connection: Http1UpstreamConnection, wasIdle: boolean): void {
-    if (wasIdle) {
-      const at = this.#idle.indexOf(connection);
-      if (at !== -1) this.#idle.splice(at, 1);
-    }
+  protected closed(): void {
     this.#connections -= 1;
     if (this.#connections === 0) this.#cluster.pools.delete(this);
     this.#cluster.connections -= 1;
     this.thread.counts.connections -= 1;
-    if (this.#cluster.waiting.length > 0) this.#serveWaiting();
+    if (!this.#cluster.isMakingRoom) this.serveWaiting();
   }
 
-  /** Closes what is idle. */
-  closeIdle(): void {
-    for (const connection of [...this.#idle]) connection.destroy();
+  /** Somebody may get what he waits for: to be called when a stream or a connection's place has become free. */
+  protected serveWaiting(): void {
+    const { waiting } = this.#cluster;
+    for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
+      const { pool, user } = first;
+      const stream = pool.reuse() ?? (pool.#hasRoom() ? pool.#open() : undefined);
+      if (stream === undefined) return;
+      waiting.shift();
+      this.thread.counts.waiting -= 1;
+      user.streamReady(stream);
+    }
   }
 
   #retarget(tls: ClientTls | undefined): void {
     if (JSON.stringify(tls) !== JSON.stringify(this.#tlsSource)) {
-      this.closeIdle();
+      this.retire();
       this.session = undefined;
       this.#readTls(tls);
     }
@@ -150,53 +155,31 @@ export class UpstreamPool {
   #readTls(tls: ClientTls | undefined): void {
     this.#tlsFailure = undefined;
     try {
-      this.tls = tls === undefined ? undefined : originationOptions(tls, this.address);
+      this.tls = tls === undefined ? undefined : { ...originationOptions(tls, this.address), ALPNProtocols: [this.#speaks] };
     } catch (error) {
       const reason = `TLS settings: ${error instanceof Error ? error.message : String(error)}`;
-      this.#tlsFailure = { code: "upstream_tls", reason, neverSent: true, stale: false };
+      this.#tlsFailure = { code: "upstream_tls", reason, neverSent: true, resend: "no" };
     }
   }
 
-  #open(): Http1UpstreamConnection {
+  #open(): UpstreamStream {
     this.#connections += 1;
     this.#cluster.pools.add(this);
     this.#cluster.connections += 1;
     this.thread.counts.connections += 1;
     this.thread.counts.connectionsTotal += 1;
-    return new Http1UpstreamConnection(this);
+    return this.connect();
   }
 
   /** Below the limit, or below it after an idle connection to another endpoint of the cluster has made room. */
   #hasRoom(): boolean {
-    if (this.#cluster.connections < this.settings.maxConnections) return true;
-    for (const pool of this.#cluster.pools) {
-      const oldest = pool.#idle[0];
-      if (oldest === undefined) continue;
-      oldest.destroy();
-      return this.#cluster.connections < this.settings.maxConnections;
-    }
-    return false;
+    const cluster = this.#cluster;
+    if (cluster.connections < this.settings.maxConnections) return true;
+    cluster.isMakingRoom = true;
+    for (const pool of cluster.pools) if (pool.closeOldest()) break;
+    cluster.isMakingRoom = false;
+    return cluster.connections < this.settings.maxConnections;
   }
-
-  #serveWaiting(): void {
-    const first = this.#cluster.waiting[0];
-    if (first === undefined) return;
-    const { pool } = first;
-    const connection = pool.#idle.pop() ?? (pool.#hasRoom() ? pool.#open() : undefined);
-    if (connection === undefined) return;
-    this.#cluster.waiting.shift();
-    this.thread.counts.waiting -= 1;
-    first.user.streamReady(connection);
-  }
-}
-
-/** The pool of an endpoint, made when it is first used and kept with it. */
-export function poolOf(thread: UpstreamThread, target: UpstreamTarget): UpstreamPool {
-  const { endpoint } = target;
-  if (endpoint.runtime instanceof UpstreamPool) return endpoint.runtime;
-  const pool = new UpstreamPool(thread, target);
-  endpoint.runtime = pool;
-  return pool;
 }
 
 /** `<cluster>|<address>|<port>`: the cluster's name may have bars of its own. */
@@ -204,7 +187,7 @@ function clusterOf(thread: UpstreamThread, endpoint: UpstreamEndpoint): ClusterL
   const name = endpoint.key.slice(0, endpoint.key.lastIndexOf("|", endpoint.key.lastIndexOf("|") - 1));
   let load = thread.clusters.get(name);
   if (load === undefined) {
-    load = { connections: 0, pools: new Set(), waiting: [] };
+    load = { connections: 0, pools: new Set(), waiting: [], isMakingRoom: false };
     thread.clusters.set(name, load);
   }
   return load;

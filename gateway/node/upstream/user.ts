@@ -1,6 +1,5 @@
 /** The two sides of one attempt at an origin: what its user may do with it, and what its user is told. */
 import type { ErrorCode, RequestHead, ResponseHead } from "../../core/index.ts";
-import type { HeadEvent } from "../../wire/index.ts";
 
 /** One request on its way to an origin. Over HTTP/1.1 that is the connection itself; over HTTP/2 a stream of one. */
 export interface UpstreamStream {
@@ -9,7 +8,7 @@ export interface UpstreamStream {
   /** Bytes of the request that wait here because the origin does not take them. */
   readonly queuedBytes: number;
   /** Begins. Throws when the head holds what must not be written; nothing was written then. */
-  start(user: UpstreamUser, head: RequestHead): void;
+  start(user: UpstreamUser, head: RequestHead, neverIndexed?: readonly string[]): void;
   /** Part of the request's body, valid during this call. */
   body(bytes: Uint8Array): void;
   /** The request is whole. */
@@ -42,13 +41,21 @@ export interface UpstreamUser {
 }
 
 /** The head of a response and what is only for this hop, whatever it came by. */
-export type UpstreamHead = Pick<HeadEvent<ResponseHead>, "head" | "connectionOptions">;
+export interface UpstreamHead {
+  readonly head: ResponseHead;
+  readonly connectionOptions: readonly string[] | undefined;
+  /** As a request's: see `ClientRequest`. */
+  readonly neverIndexed?: readonly string[] | undefined;
+}
 
 export interface UpstreamFailure {
   readonly code: ErrorCode;
   readonly reason: string;
   /** No byte of the request can have reached the origin. */
   readonly neverSent: boolean;
-  /** A kept-alive connection that was closed before any byte of the response: RFC 9112 9.3.1 lets an idempotent request be sent again. */
-  readonly stale: boolean;
+  /**
+   * May it be sent once more without asking anybody? `idempotent`: a kept-alive connection was closed before any byte came (RFC 9112 9.3.1). `any`: the
+   * origin says that it has not looked at the request (RFC 9113 8.7).
+   */
+  readonly resend: "no" | "idempotent" | "any";
 }

@@ -47,6 +47,11 @@ export class Http2Connection<Owner> {
     return this.#state.hasRoom;
   }
 
+  /** The peer has said what it allows. */
+  get isSettled(): boolean {
+    return this.#receiver.isSettled;
+  }
+
   /** Client: the peer takes extended CONNECT (known once its SETTINGS are here). */
   get takesExtendedConnect(): boolean {
     return this.#state.peer.extendedConnect;

@@ -77,6 +77,11 @@ export class Receiver<Owner> {
     this.#phase = state.settings.isServer ? IN_PREFACE : BEFORE_FRAME;
   }
 
+  /** The peer's first SETTINGS are here. */
+  get isSettled(): boolean {
+    return this.#sawSettings;
+  }
+
   next(): Exclude<Outcome<Owner>, undefined> {
     for (;;) {
       if (this.#sender.hasWritable) {

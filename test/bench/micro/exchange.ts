@@ -32,7 +32,14 @@ function run(routes: number, perHost: number): string {
   const one = () => {
     const fields = ["host", "h0.example.com", "user-agent", "bench", "accept", "*/*", "accept-encoding", "gzip"];
     const head = { method: "GET", scheme: "http" as const, authority: "h0.example.com", target, fields, body: NO_BODY };
-    const exchange = createExchange(tables, listener, server, { head, minor: 1, connectionOptions: undefined }, peer, ports);
+    const exchange = createExchange(
+      tables,
+      listener,
+      server,
+      { head, version: "1.1", connectionOptions: undefined },
+      peer,
+      ports,
+    );
     if (exchange.start().kind !== "send") throw new Error("not sent");
     const response = ["content-type", "text/plain", "date", "Thu, 01 Jan 2026 00:00:00 GMT", "server", "origin"];
     exchange.responded({ status: 200, fields: response, body: { kind: "length", bytes: 1024 } });

@@ -154,6 +154,12 @@ const meshConfigSchema = z.strictObject({
         .max(1_000_000_000)
         .default(http.maxRequestsPerConnection ?? 0)
         .meta({ description: "Answers after which a client's connection ends; 0: never" }),
+      maxConcurrentStreams: z
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(http.maxConcurrentStreams ?? 100)
+        .meta({ description: "Requests at once on one HTTP/2 connection" }),
     })
     .prefault({}),
   proxyUsers: z

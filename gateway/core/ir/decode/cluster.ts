@@ -1,4 +1,4 @@
-import type { Cluster, ClusterEndpoints, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
+import type { Cluster, ClusterEndpoints, ClusterHttp2, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
 import type { Listener, ListenerServer } from "../listener.ts";
 import type { ForwardClientCert, HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
 import { array, boolean, integer, oneOf, text, unique } from "./check.ts";
@@ -64,6 +64,8 @@ export const cluster = object<Cluster>({
   retryBudget: object<Cluster["retryBudget"]>({ percent, minConcurrent: COUNT }),
   via: optional(object<ClusterVia>({ kind: oneOf("passport", "tunnel"), cluster: name, destination: name })),
   quotas: optional(names),
+  protocol: optional(oneOf("http1", "http2", "client")),
+  http2: optional(object<ClusterHttp2>({ maxConcurrentStreams: integer(1, 2_147_483_647) })),
 });
 
 const endpoint = object<Endpoint>({ address, port, weight, locality: optional(name) }, (row) => ({
@@ -95,6 +97,7 @@ const http = object<HttpSettings>({
   writeStallTimeoutMs: optional(durationMs),
   maxConnectionDurationMs: optional(durationMs),
   maxRequestsPerConnection: optional(integer(0, 1_000_000_000)),
+  maxConcurrentStreams: optional(integer(1, 2_147_483_647)),
 });
 
 const passports = object<PassportSettings>({

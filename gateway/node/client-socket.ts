@@ -1,0 +1,33 @@
+/** An accepted socket, and whoever makes sense of its bytes: that may change under way. */
+import type { Socket } from "node:net";
+import { readInto } from "./direct-read.ts";
+
+export interface SocketOwner {
+  /** @param bytes valid during this call */
+  read(bytes: Uint8Array): void;
+  /** What was written is out. */
+  drained(): void;
+  /** The client sends nothing more. */
+  ended(): void;
+  closed(): void;
+}
+
+export class ClientSocket {
+  readonly socket: Socket;
+  #owner: SocketOwner | undefined;
+
+  /** @param accepted in this very turn */
+  constructor(accepted: Socket) {
+    const socket = readInto(accepted, (bytes) => this.#owner?.read(bytes));
+    this.socket = socket;
+    socket.on("drain", () => this.#owner?.drained());
+    socket.on("end", () => this.#owner?.ended());
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.#owner?.closed());
+  }
+
+  /** From here on `owner` is told. */
+  ownedBy(owner: SocketOwner): void {
+    this.#owner = owner;
+  }
+}

@@ -1,0 +1,106 @@
+/** HTTP/2 clients and origins for tests, by Node's own library: a second opinion on both ends of the gateway. */
+import { once } from "node:events";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type ClientSessionOptions,
+  connect,
+  createSecureServer,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type SecureClientSessionOptions,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+  type ServerOptions,
+} from "node:http2";
+import { listening } from "./gateway.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+  readonly trailers: IncomingHttpHeaders | undefined;
+  readonly interims: readonly number[];
+}
+
+export interface Asked {
+  readonly body?: string | Buffer;
+  readonly trailers?: OutgoingHttpHeaders;
+}
+
+export class Http2Client {
+  readonly session: ClientHttp2Session;
+
+  constructor(url: string, options: ClientSessionOptions | SecureClientSessionOptions = {}) {
+    this.session = connect(url, options);
+    this.session.on("error", () => undefined);
+  }
+
+  stream(headers: OutgoingHttpHeaders, endStream = false): ClientHttp2Stream {
+    const stream = this.session.request(headers, { endStream });
+    stream.on("error", () => undefined);
+    return stream;
+  }
+
+  /** @throws Error when the stream is reset before it has ended */
+  async ask(headers: OutgoingHttpHeaders, { body, trailers }: Asked = {}): Promise<Answer> {
+    const stream = this.session.request(headers, { endStream: body === undefined, waitForTrailers: trailers !== undefined });
+    if (trailers !== undefined) stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+    if (body !== undefined) stream.end(body);
+    return answerOf(stream);
+  }
+
+  close(): void {
+    this.session.destroy();
+  }
+}
+
+export async function answerOf(stream: ClientHttp2Stream): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  const interims: number[] = [];
+  let trailers: IncomingHttpHeaders | undefined;
+  stream.on("headers", (headers) => interims.push(Number(headers[":status"])));
+  stream.on("trailers", (fields) => {
+    trailers = fields;
+  });
+  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const ended = once(stream, "close");
+  const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders];
+  await ended;
+  if (stream.rstCode !== 0) throw new Error(`reset with ${stream.rstCode}`);
+  return { status: Number(headers[":status"]), headers, body: Buffer.concat(chunks), trailers, interims };
+}
+
+/** An origin that speaks HTTP/2 and nothing else, with or without TLS. */
+export class Http2Origin {
+  readonly server: Http2Server;
+  readonly sessions: ServerHttp2Session[] = [];
+  readonly requests: IncomingHttpHeaders[] = [];
+  port = 0;
+
+  constructor(
+    play: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
+    options: ServerOptions = {},
+    tls?: { readonly key: string; readonly cert: string },
+  ) {
+    this.server = tls === undefined ? createServer(options) : createSecureServer({ ...options, ...tls });
+    this.server.on("session", (session) => this.sessions.push(session));
+    this.server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      stream.on("error", () => undefined);
+      this.requests.push(headers);
+      play(stream, headers);
+    });
+  }
+
+  async start(): Promise<this> {
+    this.port = await listening(this.server);
+    return this;
+  }
+
+  close(): void {
+    for (const session of this.sessions) session.destroy();
+    this.server.close();
+  }
+}
