@@ -28,7 +28,6 @@ const oneOf =
   (...values: readonly string[]) =>
   (value: Json): boolean =>
     typeof value === "string" && values.includes(value.toUpperCase());
-const isTrue = (value: Json): boolean => value === true;
 const isUnixSocket = (value: Json): boolean => typeof value === "string" && value.startsWith("unix://");
 const named =
   (label: string) =>
@@ -43,7 +42,7 @@ function gatewayRules(): readonly UnsupportedRule[] {
   return [
     {
       field: "spec.servers[].port.protocol",
-      when: oneOf("MONGO", "TCP", "TLS", "HTTP2", "GRPC", "GRPC-WEB"),
+      when: oneOf("MONGO", "TCP", "TLS"),
       effect: server,
       what: named("protocol"),
     },
@@ -161,14 +160,6 @@ function trafficRules(policy: string): readonly UnsupportedRule[] {
     tunes("connectionPool.tcp.maxConnectionDuration"),
     tunes("connectionPool.http.http2MaxRequests"),
     tunes("connectionPool.http.maxRetries", "retryBudget limits retries"),
-    tunes("connectionPool.http.maxConcurrentStreams"),
-    {
-      field: `${policy}.connectionPool.http.h2UpgradePolicy`,
-      when: oneOf("UPGRADE"),
-      effect: "field",
-      instead: "HTTP/1.1 is spoken",
-    },
-    { field: `${policy}.connectionPool.http.useClientProtocol`, when: isTrue, effect: "field", instead: "HTTP/1.1 is spoken" },
     tunes("outlierDetection"),
     { field: `${policy}.tls.mode`, when: oneOf("ISTIO_MUTUAL"), effect: "object", what: named("client tls mode") },
   ];
@@ -193,12 +184,6 @@ function serviceEntryRules(): readonly UnsupportedRule[] {
   return [
     { field: "spec.addresses", effect: "field", instead: "the service is known by its hosts" },
     { field: "spec.resolution", when: oneOf("DNS_ROUND_ROBIN", "DYNAMIC_DNS"), effect: "object", what: named("resolution") },
-    {
-      field: "spec.ports[].protocol",
-      when: oneOf("HTTP2", "GRPC", "GRPC-WEB"),
-      effect: { drop: "spec.ports[]", name: "the port" },
-      what: named("protocol"),
-    },
     { field: "spec.subjectAltNames", effect: "object", what: () => "subjectAltNames of a ServiceEntry" },
     { field: "spec.endpoints[].address", when: isUnixSocket, effect: endpoint, what: () => "a Unix socket" },
     { field: "spec.endpoints[].network", effect: endpoint },

@@ -18,6 +18,7 @@ import { selects, virtualServiceHosts } from "./scope.ts";
 import { objectKey, type Status } from "./status.ts";
 import { clientTls, whyNotUsable } from "./tls.ts";
 import type { LocatedPool, WantedService } from "./types.ts";
+import { upstreamProtocol } from "./upstream-protocol.ts";
 
 /** Where a route wants to go. The name stands even when nothing is behind it: such requests are answered with 503 and flag NC. */
 export interface Target {
@@ -138,7 +139,7 @@ export class Clusters {
       cluster: this.#cluster(name, service, port, subset, policy),
       endpoints: { cluster: name, endpoints: endpointsOf(port, labels) },
     };
-    const made = this.#pool.site === undefined ? direct : edgeCluster(this.#pool.site, service, direct, policy);
+    const made = this.#pool.site === undefined ? direct : edgeCluster(this.#pool.site, service, port.protocol, direct, policy);
     if ("refused" in made) return { severity: "unsupported", message: made.refused };
     this.#tell(service, port, policy, rule, made.cluster);
     this.#made.set(name, made);
@@ -161,6 +162,7 @@ export class Clusters {
       pool: poolSettings(policy.connectionPool?.value),
       ...(tls === undefined ? {} : { tls }),
       retryBudget: { percent: budget?.percent ?? 20, minConcurrent: budget?.minRetryConcurrency ?? 3 },
+      ...upstreamProtocol(port.protocol, policy.connectionPool?.value),
     };
   }
 

@@ -10,6 +10,7 @@ import type { PolicyBlocks } from "./destination-rules.ts";
 import type { BoundServer } from "./listeners.ts";
 import type { EdgeSiteResource } from "./objects.ts";
 import { describe, type Status } from "./status.ts";
+import { whyNotSpoken } from "./upstream-protocol.ts";
 
 /** A cluster with its endpoints, as the snapshot has them. */
 export interface MadeCluster {
@@ -31,9 +32,20 @@ const TUNNEL_DOMAIN = "tunnel.invalid";
 export function edgeCluster(
   site: EdgeSiteResource,
   service: Service,
+  port: string,
   direct: MadeCluster,
   policy: PolicyBlocks,
 ): MadeCluster | Refusal {
+  const made = madeAtEdge(site, service, direct, policy);
+  if ("refused" in made) return made;
+  const why = whyNotSpoken(port, made.cluster);
+  if (why !== undefined) return { refused: inSite(site, why) };
+  // What is spoken over TLS is the platform's choice.
+  const { protocol: _protocol, http2: _http2, ...cluster } = made.cluster;
+  return { ...made, cluster };
+}
+
+function madeAtEdge(site: EdgeSiteResource, service: Service, direct: MadeCluster, policy: PolicyBlocks): MadeCluster | Refusal {
   if (service.location === "mesh-internal" || service.host.endsWith(CLUSTER_DOMAIN)) return throughCluster(site, direct);
   const why = whyNotFetched(site, direct, policy);
   return why === undefined ? direct : { refused: inSite(site, why) };
@@ -163,6 +175,9 @@ function poolFields({ tcp, http }: ConnectionPool): readonly string[] {
     "http.http1MaxPendingRequests": http?.http1MaxPendingRequests,
     "http.maxRequestsPerConnection": http?.maxRequestsPerConnection,
     "http.idleTimeout": http?.idleTimeout,
+    "http.maxConcurrentStreams": http?.maxConcurrentStreams || undefined,
+    "http.h2UpgradePolicy": http?.h2UpgradePolicy === "UPGRADE" ? http.h2UpgradePolicy : undefined,
+    "http.useClientProtocol": http?.useClientProtocol || undefined,
   };
   return Object.keys(given).filter((name) => given[name] !== undefined);
 }

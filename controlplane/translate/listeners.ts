@@ -41,6 +41,9 @@ export interface PlannedTable {
   readonly servers: readonly BoundServer[];
 }
 
+/** Servers in clear, which take HTTP/1.1 and HTTP/2 alike. */
+const PLAIN_HTTP: readonly string[] = ["HTTP", "HTTP2", "GRPC", "GRPC-WEB"];
+
 /** Gateways in order of precedence → listeners, by name. */
 export function planListeners(
   gateways: readonly GatewayResource[],
@@ -67,7 +70,8 @@ interface Draft extends PlannedListener {
 /** Config takes out servers that do not work yet, and says so on the object. */
 function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string, pool: LocatedPool): BoundServer | undefined {
   const { protocol, number } = spec.port;
-  if (protocol !== "HTTP" && protocol !== "HTTPS") return undefined;
+  const isPlain = PLAIN_HTTP.includes(protocol);
+  if (!isPlain && protocol !== "HTTPS") return undefined;
   return {
     gateway,
     spec,
@@ -75,7 +79,7 @@ function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string,
     // Addresses of machines mean nothing at the edge.
     bind: pool.site === undefined ? (spec.bind ?? pool.bind) : pool.bind,
     port: pool.ports[number] ?? number,
-    protocol: protocol === "HTTP" ? "http" : "https",
+    protocol: isPlain ? "http" : "https",
   };
 }
 

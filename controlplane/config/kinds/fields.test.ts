@@ -36,6 +36,7 @@ const perPort = (path: string): string[] => [
     ".http1MaxPendingRequests",
     ".maxRequestsPerConnection",
     ".idleTimeout",
+    ".maxConcurrentStreams",
     ".h2UpgradePolicy",
     ".useClientProtocol",
   ]),
