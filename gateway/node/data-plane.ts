@@ -7,6 +7,7 @@ import {
   type Clock,
   ClosableBank,
   type CompiledListener,
+  type CompiledServer,
   carriesPassport,
   compile,
   compileEgress,
@@ -17,6 +18,7 @@ import {
   type EgressTables,
   type Exchange,
   findHost,
+  hostOf,
   MapBank,
   NO_EGRESS,
   type Ports,
@@ -364,7 +366,7 @@ class RoutedExchanges implements ExchangeFactory {
     const { servers } = this.#listener;
     const { tls } = connection.peer;
     const server = tls?.serverName === undefined ? servers.any : findHost(servers, tls.serverName);
-    if (server === undefined || asksForTlsInTheClear(request, connection))
+    if (server === undefined || asksForTlsInTheClear(request, connection) || !covers(servers, server, request, connection))
       return new Misdirected(request.head, this.#ports.clock.unixMs());
     const { peer } = connection;
     return carriesPassport(this.#tables, request.head)
@@ -376,6 +378,19 @@ class RoutedExchanges implements ExchangeFactory {
 /** RFC 9110 7.4: whoever believed the target's scheme would take the request for one that came over TLS. */
 function asksForTlsInTheClear({ form, head, version }: ClientRequest, { scheme }: ConnectionInfo): boolean {
   return (form === "absolute" || version === "2") && head.scheme === "https" && scheme === "http";
+}
+
+/**
+ * RFC 9110 7.4: what a client was let in for by one server's certificate and rules is not for another server's hosts. A client that coalesces
+ * connections (RFC 9113 9.1.1) tries again with a connection of its own.
+ */
+function covers(
+  servers: CompiledListener["servers"],
+  server: CompiledServer,
+  { head }: ClientRequest,
+  { peer }: ConnectionInfo,
+): boolean {
+  return peer.tls === undefined || head.authority === "" || findHost(servers, hostOf(head.authority)) === server;
 }
 
 function portOf(name: string): number {

@@ -1,6 +1,6 @@
 /**
- * The exchange of a request that its connection is not for: its server is no longer there (RFC 9110 15.5.20), or it asks for an https resource in the
- * clear (RFC 9110 7.4).
+ * The exchange of a request that its connection is not for (RFC 9110 15.5.20): its server is no longer there, another server is for its host, or it asks
+ * for an https resource in the clear (RFC 9110 7.4).
  */
 import { type Exchange, httpDate, type RequestHead, respondError, type Step } from "../core/index.ts";
 

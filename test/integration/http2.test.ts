@@ -473,6 +473,30 @@ describe("connections", () => {
     expect((await client.ask(GET)).status).toBe(503);
   });
 
+  it("421: a connection for one server is not for the hosts of another, in either protocol", async () => {
+    const { port } = await serveTls((await http2Origin(echo, {}, identity)).port, ["a.test", "b.test", "*"]);
+    const client = new Http2Client(`https://localhost:${port}`, { ca: identity.cert, servername: "a.test" });
+    opened.push(() => client.close());
+    expect((await client.ask(GET)).status).toBe(200);
+    expect((await client.ask({ ...GET, ":authority": "a.test:8443" })).status).toBe(200);
+    expect((await client.ask({ ...GET, ":authority": "b.test" })).status).toBe(421);
+    expect((await client.ask({ ...GET, ":authority": "c.test" })).status).toBe(421);
+    const old = (host: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const options = { port, host: "localhost", servername: "a.test", ca: identity.cert, headers: { host } };
+        const request = httpsRequest(options, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        });
+        request.on("error", reject).end();
+      });
+    expect(await old("a.test")).toBe(200);
+    expect(await old("b.test")).toBe(421);
+    // Nobody is told in the clear that he asks for something behind TLS.
+    const clear = (await serve((await http2Origin(echo)).port, "http2")).client();
+    expect((await clear.ask({ ...GET, ":scheme": "https" })).status).toBe(421);
+  });
+
   it("curl: prior knowledge, and no upgrade in clear", async () => {
     const { port } = await serve((await http2Origin(echo)).port, "http2");
     const url = `http://127.0.0.1:${port}/`;
@@ -504,12 +528,12 @@ describe("connections", () => {
   });
 });
 
-async function serveTls(originPort: number): Promise<{ readonly port: number }> {
+async function serveTls(originPort: number, names: readonly string[] = ["*"]): Promise<{ readonly port: number }> {
   const port = await freePort();
   const gateway = testGateway();
-  const server = {
-    name: "tls",
-    serverNames: ["*"],
+  const servers = names.map((name) => ({
+    name,
+    serverNames: [name],
     routeTable: "main",
     tls: {
       mode: "simple",
@@ -518,8 +542,8 @@ async function serveTls(originPort: number): Promise<{ readonly port: number }> 
       minVersion: "TLSv1.2",
       maxVersion: "TLSv1.3",
       cipherSuites: [],
-    },
-  } as const;
+    } as const,
+  }));
   const tls = {
     mode: "simple",
     serverName: "localhost",
@@ -530,7 +554,7 @@ async function serveTls(originPort: number): Promise<{ readonly port: number }> 
   } as const;
   await gateway.install(
     testSnapshot({
-      listeners: [testListener(port, { protocol: "https", servicePort: 443, servers: [server] })],
+      listeners: [testListener(port, { protocol: "https", servicePort: 443, servers })],
       originPorts: [originPort],
       cluster: { protocol: "http2", tls },
     }),
