@@ -36,7 +36,8 @@ export function fuzz({ target, runs, seed, untilMs, progress }: FuzzRun): FuzzRe
   return { done: runs, failure: undefined };
 }
 
-function inputOf(target: FuzzTarget, index: number, caseSeed: number): Uint8Array {
+/** The input with this number: a kept one, or a generated one, perhaps mutated. */
+export function inputOf(target: FuzzTarget, index: number, caseSeed: number): Uint8Array {
   const kept = target.seeds[index];
   if (kept !== undefined) return kept;
   const dice = new Dice(caseSeed);
