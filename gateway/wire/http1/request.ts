@@ -1,10 +1,11 @@
 /** Requests, from bytes to events (RFC 9112 2 to 7), server side. */
 import { parseAuthority, sameAuthority } from "../../core/http/authority.ts";
-import { type FieldList, NO_BODY, type RequestHead, type Scheme } from "../../core/http/message.ts";
+import { NO_BODY, type RequestHead, type Scheme } from "../../core/http/message.ts";
 import { CR, decodeLatin1, type Latin1Decoder, LF, SP, TARGET, TOKEN } from "./chars.ts";
 import { ContentReader, NEED } from "./chunked.ts";
 import { type ErrorEvent, errorEvent, type ProtocolErrorCode } from "./errors.ts";
 import type { HeadEvent, RequestEvent } from "./events.ts";
+import { dropExpectation, hasContent } from "./expectation.ts";
 import { Framing, persists } from "./framing.ts";
 import { Input } from "./input.ts";
 import { FieldLexer, type Lexed, type SectionLimits } from "./lexer.ts";
@@ -266,9 +267,8 @@ export class RequestParser {
     const { expect } = this.#framing;
     if (expect === undefined) return false;
     if (minor === 1 && expect.toLowerCase() !== "100-continue") return "unsupported_expectation";
-    const hasContent = head.body.kind === "stream" || (head.body.kind === "length" && head.body.bytes > 0);
-    if (minor === 1 && (hasContent || upgrades)) return true;
-    head.fields = withoutExpect(head.fields);
+    if (minor === 1 && (hasContent(head) || upgrades)) return true;
+    dropExpectation(head);
     return false;
   }
 
@@ -335,10 +335,6 @@ export class RequestParser {
     this.#input.clear();
     return event;
   }
-}
-
-function withoutExpect(fields: FieldList): FieldList {
-  return fields.filter((_, i) => fields[i - (i % 2)] !== "expect");
 }
 
 /** The method, as a shared string for the usual ones. */

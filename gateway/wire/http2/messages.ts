@@ -3,6 +3,7 @@
  */
 import type { RequestHead, ResponseHead } from "../../core/http/message.ts";
 import { mayTrail } from "../http1/chunked.ts";
+import { dropExpectation, hasContent } from "../http1/expectation.ts";
 import { type ConnectionProblemCode, type StreamProblemCode, streamProblem } from "./errors.ts";
 import type { Http2Event } from "./events.ts";
 import { DEFAULT_WINDOW_BYTES } from "./frame/settings.ts";
@@ -161,6 +162,8 @@ export class Messages<Owner> {
     const head = this.#requests.read(section, endsStream);
     if (typeof head === "string") return this.refuse(stream, head);
     stream.method = head.method;
+    const expectContinue = section.expect !== undefined && hasContent(head);
+    if (section.expect !== undefined && !expectContinue) dropExpectation(head);
     this.#expect(stream, head);
     if (endsStream) this.#ended(stream);
     return {
@@ -169,7 +172,7 @@ export class Messages<Owner> {
       head,
       end: endsStream,
       protocol: section.protocol,
-      expectContinue: section.expect !== undefined,
+      expectContinue,
       takesTrailers: section.takesTrailers,
       neverIndexed: section.secret,
     };

@@ -32,6 +32,14 @@ export interface Specification {
   readonly statements: { readonly [section: string]: number };
   readonly musts: readonly Must[];
   readonly others: readonly Other[];
+  /** Ours, but where they would show nothing runs yet. The list only shrinks. */
+  readonly pending?: readonly Pending[];
+}
+
+export interface Pending {
+  readonly section: string;
+  readonly rule: string;
+  readonly statements: number;
 }
 
 export function must(section: string, role: Role, rule: string, held: readonly string[] | string, statements = 1): Must {
@@ -40,6 +48,10 @@ export function must(section: string, role: Role, rule: string, held: readonly s
 
 export function other(section: string, why: string, statements = 1): Other {
   return { section, why, statements };
+}
+
+export function later(section: string, rule: string, statements = 1): Pending {
+  return { section, rule, statements };
 }
 
 /** Where tests are, by the names that the lists use. Tables are run by the test beside them. */
@@ -69,4 +81,9 @@ export const TEST_FILES: { readonly [name: string]: string } = {
   hosts: "test/conformance/cases/hosts.ts",
   cors: "test/conformance/cases/cors.ts",
   retries: "test/conformance/cases/retries.ts",
+  h2: "gateway/wire/http2/connection.test.ts",
+  "h2-strict": "gateway/wire/http2/strictness.test.ts",
+  "h2-floods": "gateway/wire/http2/floods.test.ts",
+  "h2-cases": "test/wire/http2-cases.ts",
+  hpack: "gateway/wire/http2/hpack/hpack.test.ts",
 };
