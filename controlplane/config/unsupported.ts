@@ -137,7 +137,6 @@ function virtualServiceRules(): readonly UnsupportedRule[] {
       instead: "the default conditions hold",
     },
     { field: "spec.http[].fault.delay.exponentialDelay", effect: { drop: "spec.http[].fault.delay", name: "the delay" } },
-    { field: "spec.http[].fault.abort.grpcStatus", effect: { drop: "spec.http[].fault.abort", name: "the abort" } },
     { field: "spec.http[].fault.abort.http2Error", effect: { drop: "spec.http[].fault.abort", name: "the abort" } },
   ];
 }

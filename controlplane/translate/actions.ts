@@ -61,12 +61,19 @@ export function faultOf(fault: HttpFault | undefined): Fault | undefined {
     ...(delay?.fixedDelay !== undefined && delay.percentage > 0
       ? { delay: { ms: delay.fixedDelay, percent: delay.percentage } }
       : {}),
-    ...(abort?.httpStatus !== undefined && abort.percentage > 0
-      ? { abort: { status: abort.httpStatus, percent: abort.percentage } }
-      : {}),
+    ...(abort !== undefined && abort.percentage > 0 ? abortOf(abort) : {}),
   };
   return Object.keys(found).length === 0 ? undefined : found;
 }
+
+/** A gRPC status is for gRPC clients; others are told what it means in HTTP. */
+function abortOf({ httpStatus, grpcStatus, percentage: percent }: NonNullable<HttpFault["abort"]>): Pick<Fault, "abort"> {
+  if (httpStatus !== undefined) return { abort: { status: httpStatus, percent } };
+  return grpcStatus === undefined ? {} : { abort: { status: HTTP_OF_GRPC[grpcStatus] ?? 500, percent, grpcStatus } };
+}
+
+/** As google.rpc.Code says, by number. */
+const HTTP_OF_GRPC: readonly number[] = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
 
 export function corsPolicy(cors: HttpCorsPolicy): CorsPolicy {
   return {

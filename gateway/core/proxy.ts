@@ -218,11 +218,11 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
 
   // What filters may ask for.
 
-  reject(code: ErrorCode, rule?: string, detail?: string, status?: number): RespondStep {
+  reject(code: ErrorCode, rule?: string, detail?: string, status?: number, grpc?: number): RespondStep {
     this.flag = ERROR_FACES[code].flag;
     this.rule = rule ?? this.rule;
     this.reason = code;
-    return respondError(code, this.fields, detail, status);
+    return respondError(code, this.fields, detail, status, false, grpc);
   }
 
   get quotas(): readonly CompiledQuota[] {

@@ -12,7 +12,7 @@ const EXPECTED: { readonly [code in ErrorCode]: string } = {
   request_timeout: "408 4 SI",
   misdirected_request: "421 5 -",
   client_gone: "499 1 DC",
-  no_route: "404 5 NR",
+  no_route: "404 12 NR",
   no_cluster: "503 14 NC",
   denied: "403 7 -",
   unauthenticated: "401 16 -",
@@ -62,6 +62,20 @@ it("a detail, a status and a close of its own", () => {
   expect(new TextDecoder().decode(step.body as Uint8Array)).toBe("fault injected: on purpose\n");
 });
 
+const GRPC = ["content-type", "application/grpc"];
+
+it.each([
+  ["application/grpc", "application/grpc"],
+  ["application/grpc+json", "application/grpc"],
+  ["application/grpc; charset=utf-8", "application/grpc"],
+  ["application/grpc-web", "application/grpc-web+proto"],
+  ["application/grpc-web-text+proto", "application/grpc-web-text+proto"],
+  ["application/grpcx", "text/plain; charset=utf-8"],
+  ["application/grpc-webx", "text/plain; charset=utf-8"],
+])("a request of %s is answered as %s", (asked, answered) => {
+  expect(field(respondError("denied", ["content-type", asked]).head.fields, "content-type")).toBe(answered);
+});
+
 it("grpc-message is percent-encoded", () => {
   const step = respondError("denied", ["content-type", "application/grpc+json"], "50 % grüezi");
   expect(field(step.head.fields, "grpc-message")).toBe("denied: 50 %25 gr%C3%BCezi");
@@ -84,4 +98,7 @@ it("a refusal keeps its fields for gRPC clients, but not its body", () => {
   expect(grpc.head.status).toBe(200);
   expect(field(grpc.head.fields, "content-type")).toBe("application/grpc");
   expect(field(grpc.head.fields, "retry-after")).toBe("7");
+  expect(field(grpc.head.fields, "grpc-retry-pushback-ms")).toBe("7000");
+  const never = respondRefusal({ ...refusal, fields: [...refusal.fields], retryAfterMs: Number.POSITIVE_INFINITY }, GRPC);
+  expect(field(never.head.fields, "grpc-retry-pushback-ms")).toBe("-1");
 });

@@ -1,12 +1,13 @@
 /**
  * The one place where an error code becomes something a client sees: HTTP status, gRPC status and response flag together.
  *
- * Bodies are short `text/plain` for everybody: one line that says what happened and, where it helps, the detail. gRPC clients get a response
- * of trailers only (the status in fields), because they do not read bodies.
+ * Bodies are short `text/plain` for everybody: one line that says what happened and, where it helps, the detail. Clients of gRPC and gRPC-Web get a
+ * response of trailers only (the status in fields), because they do not read bodies.
  */
 import type { Culprit, ErrorCode } from "./error.ts";
 import type { QuotaRefusal } from "./filter/quota-refusal.ts";
-import { field, NO_BODY, type ReadonlyFieldList } from "./http/message.ts";
+import { type GrpcKind, grpcKind, grpcMessage } from "./http/grpc-status.ts";
+import { NO_BODY, type ReadonlyFieldList } from "./http/message.ts";
 import type { RespondStep } from "./step.ts";
 import type { ResponseFlag } from "./telemetry/flags.ts";
 
@@ -32,7 +33,7 @@ export const ERROR_FACES: { readonly [code in ErrorCode]: ErrorFace } = {
   request_timeout: { status: 408, grpc: 4, flag: "SI", culprit: DOWN, title: "the request did not arrive in time" },
   misdirected_request: { status: 421, grpc: 5, flag: undefined, culprit: DOWN, title: "this connection is not for that host" },
   client_gone: { status: 499, grpc: 1, flag: "DC", culprit: DOWN, title: "the client closed the connection" },
-  no_route: { status: 404, grpc: 5, flag: "NR", culprit: LOCAL, title: "no route" },
+  no_route: { status: 404, grpc: 12, flag: "NR", culprit: LOCAL, title: "no route" },
   no_cluster: { status: 503, grpc: 14, flag: "NC", culprit: LOCAL, title: "the route's destination does not exist" },
   denied: { status: 403, grpc: 7, flag: undefined, culprit: LOCAL, title: "denied" },
   unauthenticated: { status: 401, grpc: 16, flag: undefined, culprit: LOCAL, title: "credentials are missing or wrong" },
@@ -70,6 +71,7 @@ export const ERROR_FACES: { readonly [code in ErrorCode]: ErrorFace } = {
  * @param request fields of the request, as far as they are known: tell a gRPC client from others
  * @param detail appended to the title; must be fit for the client's eyes
  * @param status overrides the code's own status where configuration names one (fault abort, quota response)
+ * @param grpc the same for gRPC
  */
 export function respondError(
   code: ErrorCode,
@@ -77,11 +79,13 @@ export function respondError(
   detail?: string,
   status = ERROR_FACES[code].status,
   close = false,
+  grpc = ERROR_FACES[code].grpc,
 ): RespondStep {
   const face = ERROR_FACES[code];
   const text = detail === undefined ? face.title : `${face.title}: ${detail}`;
-  if (isGrpc(request)) {
-    const fields = ["content-type", "application/grpc", "grpc-status", String(face.grpc), "grpc-message", percentEncoded(text)];
+  const kind = grpcKind(request);
+  if (kind !== undefined) {
+    const fields = ["content-type", GRPC_TYPES[kind], "grpc-status", String(grpc), "grpc-message", grpcMessage(text)];
     return { kind: "respond", head: { status: 200, fields, body: NO_BODY }, body: "", close };
   }
   const body = ENCODER.encode(`${text}\n`);
@@ -91,9 +95,9 @@ export function respondError(
 
 /** The answer for a refusal that brings its fields (`content-type` last) and body along. gRPC clients get the reason instead of the body. */
 export function respondRefusal(refusal: QuotaRefusal, request: ReadonlyFieldList): RespondStep {
-  if (isGrpc(request)) {
+  if (grpcKind(request) !== undefined) {
     const step = respondError(refusal.code, request, refusal.reason);
-    step.head.fields.push(...refusal.fields.slice(0, -2));
+    step.head.fields.push(...refusal.fields.slice(0, -2), "grpc-retry-pushback-ms", pushback(refusal.retryAfterMs));
     return step;
   }
   const body = ENCODER.encode(refusal.body);
@@ -103,13 +107,14 @@ export function respondRefusal(refusal: QuotaRefusal, request: ReadonlyFieldList
 
 const ENCODER = new TextEncoder();
 
-function isGrpc(request: ReadonlyFieldList): boolean {
-  return field(request, "content-type")?.startsWith("application/grpc") ?? false;
-}
+/** PROTOCOL-WEB.md: a client reads a response of headers alone as one of trailers alone. */
+const GRPC_TYPES: { readonly [kind in GrpcKind]: string } = {
+  grpc: "application/grpc",
+  "grpc-web": "application/grpc-web+proto",
+  "grpc-web-text": "application/grpc-web-text+proto",
+};
 
-/** gRPC over HTTP/2, "Status-Message": bytes outside printable ASCII and `%` are percent-encoded. */
-function percentEncoded(text: string): string {
-  return text.replace(/[^\x20-\x24\x26-\x7e]/gu, (character) =>
-    Array.from(ENCODER.encode(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
-  );
+/** gRFC A6: when to come back, for clients that retry by themselves; a negative number tells them not to. */
+function pushback(retryAfterMs: number): string {
+  return Number.isFinite(retryAfterMs) ? String(Math.ceil(retryAfterMs)) : "-1";
 }

@@ -14,13 +14,14 @@
 import type { MatchTest } from "../compile/match.ts";
 import type { CompiledRoute, CompiledVirtualHost } from "../compile/tables.ts";
 import type { ErrorCode } from "../error.ts";
+import { grpcStatusOfHttp } from "../http/grpc-status.ts";
 import type { RequestView } from "../match/request.ts";
 import type { Random } from "../ports.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
 import type { RespondStep, Step } from "../step.ts";
 import { answerPreflight } from "./cors.ts";
 import { direct } from "./direct.ts";
-import { faultAbortStatus, faultDelayMs } from "./fault.ts";
+import { faultAbort, faultDelayMs } from "./fault.ts";
 import { editFields } from "./headers.ts";
 import { redirect, redirectToHttps } from "./redirect.ts";
 
@@ -38,7 +39,7 @@ export interface FilterContext extends RequestView {
   /** Charges `quotas`. The answer to a refusal, a wait that comes back to stage `fault`, or undefined. */
   charge(): Step | undefined;
   /** Answers with an error. `rule` names what decided. */
-  reject(code: ErrorCode, rule?: string, detail?: string, status?: number): Step;
+  reject(code: ErrorCode, rule?: string, detail?: string, status?: number, grpc?: number): Step;
   /** Comes back to `then` after `ms`. */
   hold(ms: number, then: Stage): Step;
   /** The request was held up on purpose: no timeout and no retries from here on. */
@@ -93,8 +94,11 @@ function injectFault(context: FilterContext, route: CompiledRoute, from: Stage):
     }
   }
   if (from <= STAGE.abort) {
-    const status = faultAbortStatus(route.fault, context.random);
-    if (status !== undefined) return context.reject("fault_abort", route.source.id, undefined, status);
+    const abort = faultAbort(route.fault, context.random);
+    if (abort !== undefined) {
+      const grpc = abort.grpcStatus ?? grpcStatusOfHttp(abort.status);
+      return context.reject("fault_abort", route.source.id, undefined, abort.status, grpc);
+    }
   }
   return undefined;
 }

@@ -7,8 +7,8 @@ export function faultDelayMs(fault: Fault | undefined, random: Random): number {
   return delay !== undefined && random() * 100 < delay.percent ? delay.ms : 0;
 }
 
-/** Status with which this request is aborted, or undefined. Thrown apart from the delay: both may meet the same request. */
-export function faultAbortStatus(fault: Fault | undefined, random: Random): number | undefined {
+/** With what this request is aborted, or undefined. Thrown apart from the delay: both may meet the same request. */
+export function faultAbort(fault: Fault | undefined, random: Random): Fault["abort"] {
   const abort = fault?.abort;
-  return abort !== undefined && random() * 100 < abort.percent ? abort.status : undefined;
+  return abort !== undefined && random() * 100 < abort.percent ? abort : undefined;
 }

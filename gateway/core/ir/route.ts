@@ -160,5 +160,6 @@ export interface CorsPolicy {
 /** A request that a fault was injected into skips the route's timeout and retries. */
 export interface Fault {
   readonly delay?: { readonly ms: number; readonly percent: number };
-  readonly abort?: { readonly status: number; readonly percent: number };
+  /** `grpcStatus`: what gRPC clients are told; absent: what `status` means to them. */
+  readonly abort?: { readonly status: number; readonly percent: number; readonly grpcStatus?: number };
 }

@@ -2,6 +2,7 @@ import { exact, forward, NO_RETRY, only } from "../build.ts";
 import type { Case } from "../case.ts";
 
 const delayed = { fault: { delay: { ms: 7000, percent: 50 } } };
+const GRPC = { method: "POST", target: "/pkg.Service/Method", fields: ["content-type", "application/grpc"] };
 const aborted = { fault: { abort: { status: 555, percent: 50 } } };
 
 export const faults: readonly Case[] = [
@@ -13,6 +14,30 @@ export const faults: readonly Case[] = [
     request: {},
     dice: [0.49],
     expect: { status: 555, upstream: [], flags: "FI", rule: "r", reason: "fault_abort", body: "fault injected\n" },
+  },
+  {
+    name: "abort with a gRPC status, for a gRPC client",
+    snapshot: only({ fault: { abort: { status: 503, percent: 100, grpcStatus: 10 } } }),
+    request: GRPC,
+    expect: {
+      status: 200,
+      upstream: [],
+      fields: { "grpc-status": "10", "grpc-message": "fault injected" },
+      body: "",
+      flags: "FI",
+    },
+  },
+  {
+    name: "abort with a gRPC status, for others",
+    snapshot: only({ fault: { abort: { status: 503, percent: 100, grpcStatus: 14 } } }),
+    request: {},
+    expect: { status: 503, upstream: [], absent: ["grpc-status"], flags: "FI" },
+  },
+  {
+    name: "abort with an HTTP status, for a gRPC client",
+    snapshot: only({ fault: { abort: { status: 404, percent: 100 } } }),
+    request: GRPC,
+    expect: { status: 200, upstream: [], fields: { "grpc-status": "12" }, flags: "FI" },
   },
   { name: "no abort", snapshot: only(aborted), request: {}, dice: [0.5], expect: { status: 200, flags: "-" } },
   {

@@ -120,7 +120,7 @@ export const responses: readonly Case[] = [
     expect: {
       status: 200,
       body: "",
-      fields: { "grpc-status": "5", "grpc-message": "no route", "content-type": "application/grpc" },
+      fields: { "grpc-status": "12", "grpc-message": "no route", "content-type": "application/grpc" },
       flags: "NR",
     },
   },

@@ -86,6 +86,24 @@ export const headers = z.strictObject({ request: headerOperations.optional(), re
 /** Namespaces that see an object: `*`, `.` (its own), or names. */
 export const exportTo = z.array(z.string().min(1)).default(["*"]);
 
+/** Codes of google.rpc by number, without OK, which is no failure. */
+const GRPC_STATUS = [
+  ...["", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED"],
+  ...["RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE"],
+  ...["DATA_LOSS", "UNAUTHENTICATED"],
+];
+
+/** `UNAVAILABLE`, in any case; its number is what counts. */
+export const grpcStatus = z
+  .string()
+  .meta({ description: `One of ${GRPC_STATUS.slice(1).join(", ")}`, enum: GRPC_STATUS.slice(1) })
+  .transform((text, ctx): number => {
+    const number = GRPC_STATUS.indexOf(text.toUpperCase());
+    if (number > 0) return number;
+    ctx.addIssue(`"${text}" is not the status of a failed call; it must be one of ${GRPC_STATUS.slice(1).join(", ")}`);
+    return z.NEVER;
+  });
+
 /** A port of a Gateway server or ServiceEntry declares one of these. */
 export const PORT_PROTOCOLS = ["HTTP", "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "MONGO", "TCP", "TLS"] as const;
 

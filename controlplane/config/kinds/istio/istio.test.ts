@@ -193,11 +193,16 @@ test.each([
   ],
   [
     "VirtualService",
-    vs(`${to}, fault: { abort: { grpcStatus: UNAVAILABLE } }, retries: { retryOn: "5xx,retriable-headers" }`),
+    vs(`${to}, fault: { abort: { http2Error: CANCEL } }, retries: { retryOn: "5xx,retriable-headers" }`),
     [
-      "unsupported spec.http[0].fault.abort.grpcStatus: grpcStatus is not supported yet, so the abort is left out",
+      "unsupported spec.http[0].fault.abort.http2Error: http2Error is not supported yet, so the abort is left out",
       "unsupported spec.http[0].retries.retryOn: retriable-headers in retryOn is not supported yet and is left out; the default conditions hold",
     ],
+  ],
+  [
+    "VirtualService",
+    vs(`${to}, fault: { abort: { grpcStatus: BUSY, percentage: { value: 1 } } }`),
+    [expect.stringMatching(/^error spec\.http\[0\]\.fault\.abort\.grpcStatus: "BUSY" is not the status of a failed call; /)],
   ],
   [
     "VirtualService",

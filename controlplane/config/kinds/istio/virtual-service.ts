@@ -6,6 +6,7 @@ import { duration, httpStatus, labels, objectName, percentNumber, portNumber, re
 import {
   byHeaderName,
   exportTo,
+  grpcStatus,
   headers,
   ISTIO_GROUP,
   ISTIO_VERSIONS,
@@ -155,7 +156,7 @@ const fault = z.strictObject({
     .strictObject({
       ...faultPercentage,
       httpStatus: httpStatus.optional(),
-      grpcStatus: z.string().optional(),
+      grpcStatus: grpcStatus.optional(),
       http2Error: z.string().optional(),
     })
     .transform(({ percent, percentage, ...abort }) => ({ ...abort, percentage: share({ percent, percentage }) }))

@@ -178,7 +178,9 @@ const cors = object<CorsPolicy>({
 
 const fault = object<Fault>({
   delay: optional(object<NonNullable<Fault["delay"]>>({ ms: durationMs, percent })),
-  abort: optional(object<NonNullable<Fault["abort"]>>({ status: integer(200, 599), percent })),
+  abort: optional(
+    object<NonNullable<Fault["abort"]>>({ status: integer(200, 599), percent, grpcStatus: optional(integer(1, 16)) }),
+  ),
 });
 
 const route = object<Route>(
