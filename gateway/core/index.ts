@@ -27,6 +27,7 @@ export {
   explain,
   type TriedMatch,
 } from "./explain.ts";
+export type { GrpcWebForm } from "./filter/grpc-web.ts";
 export { QuotaFilter, type QuotaFilterPorts, type QuotaVerdict } from "./filter/quota.ts";
 export { parseAuthority, sameAuthority } from "./http/authority.ts";
 export {

@@ -20,6 +20,8 @@ export interface Ports {
   readonly random: Random;
   readonly quotas: QuotaFilter;
   readonly reporter: Reporter;
+  /** The runtime gets trailers from origins and can change content from gRPC-Web to gRPC and back. Absent: gRPC-Web goes through as it is. */
+  readonly translatesGrpcWeb?: boolean;
 }
 
 /** Who is on the other end of the accepted connection, established before the first request byte. */
@@ -110,6 +112,8 @@ export interface RequestRecord {
   readonly requestBytes: number;
   readonly responseBytes: number;
   readonly durationMs: number;
+  /** How a gRPC call ended, as its client understands it; undefined: the request was none. */
+  readonly grpcStatus?: number | undefined;
   /** Time from the first byte sent upstream to the response head; undefined when nothing was sent. */
   readonly upstreamMs: number | undefined;
   readonly responseFields?: FieldList;

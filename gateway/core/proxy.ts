@@ -19,11 +19,13 @@ import type { ErrorCode } from "./error.ts";
 import { type FilterContext, runChain, STAGE, type Stage } from "./filter/chain.ts";
 import { addCorsFields } from "./filter/cors.ts";
 import { type ForwardContext, upstreamHead } from "./filter/forward.ts";
+import { fromGrpc, type GrpcWeb, grpcWebOf, toGrpc } from "./filter/grpc-web.ts";
 import { editFields } from "./filter/headers.ts";
 import type { HeldQuota, QuotaVerdict } from "./filter/quota.ts";
 import type { HandedOn } from "./handed-on.ts";
 import { addressAndPort } from "./http/address.ts";
 import { clientAddress } from "./http/forwarded.ts";
+import { type GrpcKind, GrpcStatus, grpcKind, grpcStatusIn, grpcStatusOfHttp, grpcTimeoutMs } from "./http/grpc-status.ts";
 import {
   type FieldList,
   field,
@@ -43,6 +45,7 @@ import type { PeerInfo, Ports, Random, RequestRecord } from "./ports.ts";
 import type { CompiledQuota } from "./quota/plan.ts";
 import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
 import { Attempts } from "./retry/attempts.ts";
+import { earlier } from "./retry/deadline.ts";
 import type { AttemptFailure, Established, Exchange, ExchangeEnd, RespondStep, SendStep, Step, Upgrade } from "./step.ts";
 import { type ResponseFlag, responseFlags } from "./telemetry/flags.ts";
 
@@ -115,6 +118,10 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   /** Ids of what was charged, where somebody behind this gateway wants to know. */
   private chargedIds: string[] | undefined = undefined;
 
+  private readonly grpc: GrpcKind | undefined;
+  private grpcWeb: GrpcWeb | undefined = undefined;
+  private grpcStatus: number | undefined = undefined;
+
   private destination: CompiledDestination | undefined = undefined;
   private attempts: Attempts | undefined = undefined;
 
@@ -143,6 +150,8 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.version = request.version;
     this.connectionOptions = request.connectionOptions;
     this.switchTo = request.switchTo;
+    // PROTOCOL-HTTP2.md: every call is a POST.
+    this.grpc = head.method === "POST" ? grpcKind(head.fields) : undefined;
     this.random = ports.random;
     this.tables = tables;
     this.listener = listener;
@@ -175,10 +184,10 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     return { ...head, fields: downstreamFields(head, connectionOptions, 0) };
   }
 
-  responded(head: ResponseHead, connectionOptions?: readonly string[]): Step {
+  responded(head: ResponseHead, connectionOptions?: readonly string[], replayable?: boolean): Step {
     if (head.status === SWITCHING_PROTOCOLS && !isWanted(head, this.switchTo)) return this.failed(UNASKED_SWITCH);
     if (this.attempts !== undefined) this.upstreamMs = this.ports.clock.now() - this.attempts.sentMs;
-    const step = this.attempts?.afterResponse(head);
+    const step = this.attempts?.afterResponse(head, replayable);
     return step === undefined ? this.relay(head, connectionOptions) : this.backOff(step);
   }
 
@@ -187,14 +196,14 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     return step === undefined ? this.refuse(failure.code, undefined, failure.reason) : this.backOff(step);
   }
 
-  timer(): Step {
+  timer(replayable?: boolean): Step {
     switch (this.phase) {
       case "held":
         return this.pass(this.resumeAt);
       case "backoff":
         return this.send(this.ports.clock.now());
       case "attempt":
-        return this.timedOut();
+        return this.timedOut(replayable);
       default:
         // The head is out already: all that is left is to cut the message short.
         return { kind: "drop", code: "upstream_timeout" };
@@ -325,16 +334,27 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     const cluster = destination.cluster;
     this.destination = destination;
     if (cluster === undefined) return this.refuse("no_cluster");
-    const { timeoutMs } = action;
+    const timeoutMs = this.isDelayed ? undefined : action.timeoutMs;
     if (isLoop(this.fields)) return this.refuse("loop_detected");
     const head = upstreamHead(this, action, destination, this.tables.settings);
+    const grpcMs = this.grpc === undefined ? undefined : grpcTimeoutOf(this.fields);
+    if (Number.isNaN(grpcMs)) return this.refuse("bad_request", "grpc-timeout is not at most eight digits and a unit");
+    const wholeMs = earlier(timeoutMs, grpcMs);
+    if (cluster.source.grpcWeb === true && this.ports.translatesGrpcWeb === true) this.translate(head);
     this.attempts = new Attempts(action, cluster, head, this.ports, {
-      deadlineMs: timeoutMs === undefined || this.isDelayed ? undefined : this.startedMs + timeoutMs,
+      deadlineMs: wholeMs === undefined ? undefined : this.startedMs + wholeMs,
+      grpcTimeoutAt: grpcMs === undefined ? undefined : grpcTimeoutAt(head.fields),
+      grpcWeb: this.grpcWeb?.request,
       policy: this.isDelayed ? undefined : action.retry,
       maxReplayBytes: this.tables.settings.http.maxReplayBytes,
       switchTo: this.switchTo,
     });
     return this.send(this.phase === "new" ? this.startedMs : this.ports.clock.now());
+  }
+
+  private translate(head: RequestHead): void {
+    this.grpcWeb = this.grpc === undefined ? undefined : grpcWebOf(this.grpc, this.head);
+    if (this.grpcWeb !== undefined) toGrpc(head, this.grpcWeb);
   }
 
   private send(nowMs: number): Step {
@@ -360,8 +380,8 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     return step;
   }
 
-  private timedOut(): Step {
-    const step = this.attempts?.afterTimeout();
+  private timedOut(replayable: boolean | undefined): Step {
+    const step = this.attempts?.afterTimeout(replayable);
     return step === undefined ? this.refuse("upstream_timeout", undefined, this.attempts?.timeoutReason) : this.backOff(step);
   }
 
@@ -380,7 +400,10 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     if (this.tables.settings.explainHeaders) this.explain(fields);
     // Another protocol speaks for as long as it likes.
     const deadlineMs = head.status === SWITCHING_PROTOCOLS ? undefined : this.attempts?.deadlineMs;
-    return { kind: "relay", head: { status: head.status, fields, body: head.body }, deadlineMs };
+    const relayed = { status: head.status, fields, body: head.body };
+    if (this.grpc !== undefined) this.grpcStatus = grpcStatusIn(head.fields);
+    if (this.grpcWeb === undefined) return { kind: "relay", head: relayed, deadlineMs };
+    return { kind: "relay", grpcWeb: fromGrpc(relayed, this.grpcWeb), head: relayed, deadlineMs };
   }
 
   /** @param reason for logs and explain headers, where the code says too little */
@@ -394,6 +417,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.phase = "answered";
     const { status, fields, body } = step.head;
     this.status = status;
+    if (this.grpc !== undefined) this.grpcStatus = grpcStatusIn(fields);
     fields.push("server", PSEUDONYM, "date", httpDate(this.ports.clock.unixMs()));
     // A preflight that is answered here has its fields.
     if (this.route?.cors !== undefined && this.method !== "OPTIONS") addCorsFields(this.route.cors, this.fields, fields);
@@ -449,7 +473,24 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
       responseBytes: end.responseBytes,
       durationMs: this.ports.clock.now() - this.startedMs,
       upstreamMs: this.upstreamMs,
+      grpcStatus: this.grpc === undefined ? undefined : this.grpcEnd(end),
     };
+  }
+
+  /** As its client sees it: by what was said, or by how it was cut short. */
+  private grpcEnd({ outcome, trailers }: ExchangeEnd): number {
+    const said = (trailers === undefined ? undefined : grpcStatusIn(trailers)) ?? this.grpcStatus;
+    if (said !== undefined) return said;
+    switch (outcome) {
+      case "complete":
+        return grpcStatusOfHttp(this.status);
+      case "client_gone":
+        return GrpcStatus.cancelled;
+      case "timeout":
+        return GrpcStatus.deadlineExceeded;
+      default:
+        return GrpcStatus.unavailable;
+    }
   }
 
   private flags(end: ExchangeEnd): string {
@@ -479,6 +520,18 @@ const UNASKED_SWITCH: AttemptFailure = {
 };
 const PROTOCOLS: { readonly [version in HttpVersion]: string } = { "1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2" };
 const NO_FIELDS: ReadonlyFieldList = [];
+
+/** Milliseconds of the client's own deadline; undefined: it has none, NaN: nobody can tell. */
+function grpcTimeoutOf(fields: ReadonlyFieldList): number | undefined {
+  const text = field(fields, "grpc-timeout");
+  return text === undefined ? undefined : grpcTimeoutMs(text);
+}
+
+/** Names are at even places. */
+function grpcTimeoutAt(fields: ReadonlyFieldList): number | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === "grpc-timeout") return i;
+  return undefined;
+}
 
 /** A 101 to what was asked for; one that does not say to what is taken for that. */
 function isWanted(head: ResponseHead, asked: Upgrade | undefined): boolean {

@@ -6,7 +6,8 @@
  * is asynchronous unless a step is `wait`, so the plain path has no promise in it.
  */
 import type { ErrorCode } from "./error.ts";
-import type { RequestHead, ResponseHead } from "./http/message.ts";
+import type { GrpcWebForm } from "./filter/grpc-web.ts";
+import type { ReadonlyFieldList, RequestHead, ResponseHead } from "./http/message.ts";
 import type { ClientTls, ClusterHttp2, ClusterProtocol, ClusterVia, PoolSettings } from "./ir/index.ts";
 
 export interface Exchange {
@@ -15,13 +16,14 @@ export interface Exchange {
   interim?(head: ResponseHead, connectionOptions?: readonly string[]): ResponseHead;
   /**
    * The origin's final response head arrived, or its 101 (no other 1xx comes here). Answer: `relay`, `sleep` (before a retry) or `send` (retry now).
-   * `connectionOptions`: what its Connection field names, hop-by-hop for this response.
+   * `connectionOptions`: what its Connection field names, hop-by-hop for this response. `replayable`: the request body, if any, can be sent again
+   * from the start; absent: only one that was declared and is small enough.
    */
-  responded(head: ResponseHead, connectionOptions?: readonly string[]): Step;
+  responded(head: ResponseHead, connectionOptions?: readonly string[], replayable?: boolean): Step;
   /** The attempt failed before a response head arrived. Answer: `send`, `sleep` or `respond`. */
   failed(failure: AttemptFailure): Step;
   /** The last step's `deadlineMs` passed: a sleep is over, or the attempt or the whole request took too long (the driver has to abandon the attempt). */
-  timer(): Step;
+  timer(replayable?: boolean): Step;
   /** The promise of a `wait` step has settled (the exchange looks at the outcome itself). */
   resumed(): Step;
   /** Over, one way or the other; exactly once. Releases what was held, charges what was used, reports. */
@@ -48,6 +50,8 @@ export interface SendStep {
   readonly deadlineMs: number | undefined;
   /** May need the body again: keep up to the limit and say in AttemptFailure whether that worked. */
   readonly keepBody: boolean;
+  /** The request's content is gRPC-Web in this form, and has to become gRPC's; only where the runtime said that it can (Ports). */
+  readonly grpcWeb?: GrpcWebForm | undefined;
   /** Ask for this protocol on the connection. The origin may take it (its response is 101: what follows is opaque) or answer as to any request. */
   readonly switchTo?: Upgrade | undefined;
   /** Copies sent at the same time whose responses nobody reads; only with the first attempt. */
@@ -78,6 +82,8 @@ export interface RelayStep {
   readonly kind: "relay";
   readonly head: ResponseHead;
   readonly deadlineMs: number | undefined;
+  /** The content is gRPC's and has to become gRPC-Web in this form: with the trailers at its end, which do not travel as such. */
+  readonly grpcWeb?: GrpcWebForm | undefined;
 }
 
 export interface SleepStep {
@@ -157,4 +163,6 @@ export interface ExchangeEnd {
   readonly outcome: "complete" | "client_gone" | "upstream_cut" | "timeout" | "protocol_error";
   readonly requestBytes: number;
   readonly responseBytes: number;
+  /** Of the response, as the origin sent them. A gRPC status in them is told, and final: once a response has begun nothing is tried again. */
+  readonly trailers?: ReadonlyFieldList | undefined;
 }

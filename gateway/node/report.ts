@@ -22,8 +22,11 @@ interface RequestSeries {
   readonly responseBytes: Histogram;
 }
 
-/** By cluster, then TLS and principal, then status, then flags: four look-ups, and no string is made per request. */
+/** By cluster, then TLS and principal, then statuses, then flags: four look-ups, and no string is made per request. */
 type SeriesTree = Map<string, Map<string, Map<number, Map<string, RequestSeries>>>>;
+
+/** Puts a gRPC status above an HTTP one in the same number. */
+const GRPC_KEY = 1024;
 
 export class RequestReporter implements Reporter {
   readonly #clock: Clock;
@@ -59,7 +62,7 @@ export class RequestReporter implements Reporter {
     const { peer } = record;
     const byPeer = child(this.#series, record.clusterName ?? "");
     const byStatus = child(byPeer, peer.tls === undefined ? "" : (peer.principal ?? "tls"));
-    const byFlags = child(byStatus, record.status);
+    const byFlags = child(byStatus, record.status + (record.grpcStatus === undefined ? 0 : GRPC_KEY * (record.grpcStatus + 1)));
     const known = byFlags.get(record.flags);
     if (known !== undefined) return known;
     const labels = requestLabels(record);

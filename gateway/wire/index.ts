@@ -13,6 +13,7 @@ export {
   type ClientHelloLimits,
   ClientHelloReader,
 } from "./client-hello.ts";
+export { GrpcWebResponse, GrpcWebText } from "./grpc.ts";
 export type { Latin1Decoder } from "./http1/chars.ts";
 export type { ProtocolErrorCode } from "./http1/errors.ts";
 export type { HeadEvent, ParserEvent, ProtocolError, RequestEvent, ResponseEvent } from "./http1/events.ts";

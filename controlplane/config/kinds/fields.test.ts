@@ -96,7 +96,7 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
       ".uriRegexRewrite.rewrite",
     ]),
     ...under(".http[].retries", ["", ".attempts", ".perTryTimeout", ".retryOn", ".retryIgnorePreviousHosts", ".backoff"]),
-    ...under(".http[].fault", ["", ".delay", ".delay.fixedDelay", ".abort", ".abort.httpStatus"]),
+    ...under(".http[].fault", ["", ".delay", ".delay.fixedDelay", ".abort", ".abort.httpStatus", ".abort.grpcStatus"]),
     ...["delay", "abort"].flatMap((kind) => under(`.http[].fault.${kind}`, [".percent", ".percentage", ".percentage.value"])),
     ...under(".http[].mirror", ["", ...DESTINATION]),
     ...under(".http[].mirrors", ["", "[].destination", "[].percentage", "[].percentage.value"]),

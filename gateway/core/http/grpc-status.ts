@@ -69,11 +69,13 @@ function isForm(type: string, name: string): boolean {
   return Number.isNaN(next) || next === PLUS || next === SEMICOLON || next === SPACE;
 }
 
-/** The number in a grpc-status field, which is decimal and at most 16 so far; undefined when it is anything else. */
-export function grpcStatusIn(fields: ReadonlyFieldList): number | undefined {
+/** What a grpc-status field says; undefined when there is none. One that nobody knows is UNKNOWN, as clients take it. */
+export function grpcStatusIn(fields: ReadonlyFieldList): GrpcStatus | undefined {
   const text = field(fields, "grpc-status");
-  return text !== undefined && /^(?:0|[1-9][0-9]{0,2})$/.test(text) ? Number(text) : undefined;
+  return text === undefined ? undefined : (KNOWN.get(text) ?? GrpcStatus.unknown);
 }
+
+const KNOWN: ReadonlyMap<string, GrpcStatus> = new Map(Object.values(GrpcStatus).map((status) => [String(status), status]));
 
 const ENCODER = new TextEncoder();
 

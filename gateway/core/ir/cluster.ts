@@ -23,6 +23,8 @@ export interface Cluster {
   /** What is spoken to the endpoints. Absent: `http1`. */
   readonly protocol?: ClusterProtocol;
   readonly http2?: ClusterHttp2;
+  /** The service speaks gRPC to clients of gRPC-Web. Absent: what comes in gRPC-Web goes on as it is. */
+  readonly grpcWeb?: boolean;
 }
 
 /** `client`: what the client's request came by. Over TLS the endpoint has to agree by ALPN; without TLS it is taken to know (RFC 9113 3.3). */

@@ -8,7 +8,9 @@
 import { pickUntried } from "../balance/balancer.ts";
 import type { CompiledCluster } from "../compile/clusters.ts";
 import type { CompiledForward, CompiledRetry } from "../compile/tables.ts";
+import type { GrpcWebForm } from "../filter/grpc-web.ts";
 import { mirrorSends } from "../filter/mirror.ts";
+import { grpcTimeout } from "../http/grpc-status.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { Ports } from "../ports.ts";
 import type { AttemptFailure, MirrorSend, SendStep, Step, Upgrade, UpstreamEndpoint } from "../step.ts";
@@ -25,6 +27,9 @@ export interface AttemptsOptions {
   readonly maxReplayBytes: number;
   /** To ask for with every attempt. */
   readonly switchTo?: Upgrade | undefined;
+  /** Where `grpc-timeout` is among the head's fields, which says with every attempt how long is left; undefined: it has none. */
+  readonly grpcTimeoutAt?: number | undefined;
+  readonly grpcWeb?: GrpcWebForm | undefined;
 }
 
 export class Attempts {
@@ -44,6 +49,8 @@ export class Attempts {
   private readonly policy: CompiledRetry | undefined;
   private readonly maxReplayBytes: number;
   private readonly switchTo: Upgrade | undefined;
+  private readonly grpcTimeoutAt: number | undefined;
+  private readonly grpcWeb: GrpcWebForm | undefined;
   private readonly ports: Ports;
   private tried: UpstreamEndpoint[] | undefined = undefined;
   /** Counted in `endpoint.active`. */
@@ -62,6 +69,8 @@ export class Attempts {
     this.policy = options.policy;
     this.maxReplayBytes = options.maxReplayBytes;
     this.switchTo = options.switchTo;
+    this.grpcTimeoutAt = options.grpcTimeoutAt;
+    this.grpcWeb = options.grpcWeb;
     cluster.state.active++;
   }
 
@@ -80,6 +89,9 @@ export class Attempts {
     const perTryMs = policy?.perTryTimeoutMs === undefined ? undefined : nowMs + policy.perTryTimeoutMs;
     const deadlineMs = earlier(this.deadlineMs, perTryMs);
     this.isPerTry = deadlineMs !== this.deadlineMs;
+    if (this.grpcTimeoutAt !== undefined && deadlineMs !== undefined) {
+      head.fields[this.grpcTimeoutAt + 1] = grpcTimeout(deadlineMs - nowMs);
+    }
     return {
       kind: "send",
       target,
@@ -87,6 +99,7 @@ export class Attempts {
       deadlineMs,
       keepBody:
         policy !== undefined && this.count <= policy.attempts && head.body.kind !== "none" && mayRepeatSent(policy, head.method),
+      grpcWeb: this.grpcWeb,
       switchTo: this.switchTo,
       // A copy that nobody reads cannot speak another protocol.
       mirrors: this.count === 1 && this.switchTo === undefined ? mirrorSends(this.action.mirrors, head, random) : NO_MIRRORS,
@@ -94,11 +107,9 @@ export class Attempts {
   }
 
   /** The wait before another attempt, or undefined when the response stands. */
-  afterResponse(head: ResponseHead): Step | undefined {
+  afterResponse(head: ResponseHead, replayable = this.isKept()): Step | undefined {
     const { policy } = this;
-    return policy !== undefined && retriesResponse(policy, this.head.method, head, this.isKept())
-      ? this.again(policy)
-      : undefined;
+    return policy !== undefined && retriesResponse(policy, this.head.method, head, replayable) ? this.again(policy) : undefined;
   }
 
   afterFailure(failure: AttemptFailure): Step | undefined {
@@ -107,9 +118,9 @@ export class Attempts {
   }
 
   /** The last step's deadline has passed. */
-  afterTimeout(): Step | undefined {
+  afterTimeout(replayable = this.isKept()): Step | undefined {
     const { policy } = this;
-    const may = this.isPerTry && policy !== undefined && retriesTimeout(policy, this.head.method, this.isKept());
+    const may = this.isPerTry && policy !== undefined && retriesTimeout(policy, this.head.method, replayable);
     return may ? this.again(policy) : undefined;
   }
 

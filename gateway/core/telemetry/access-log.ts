@@ -18,6 +18,7 @@
  * | `site`, `passport` | the edge site that handed the request on with a passport, and the passport's id |
  * | `client` | address of the client behind the peer, as the passport says |
  * | `request_id`, `user_agent`, `forwarded_for`, `referer` | fields of the request, as sent |
+ * | `grpc_status` | how a gRPC call ended, by number |
  */
 import { addressAndPort } from "../http/address.ts";
 import type { RequestRecord } from "../ports.ts";
@@ -36,7 +37,7 @@ export function accessLogLine(record: RequestRecord, unixMs: number): string {
     `,"endpoint":${known(record.endpoint)},"rule":${known(record.rule)},"reason":${known(record.reason)}` +
     `,"snapshot":${known(record.snapshotVersion)},"site":${known(record.passport?.site)},"passport":${optional(record.passport?.id)}` +
     `,"client":${optional(peer.clientAddress)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
-    `,"forwarded_for":${optional(told.forwardedFor)},"referer":${optional(told.referer)}}\n`
+    `,"forwarded_for":${optional(told.forwardedFor)},"referer":${optional(told.referer)},"grpc_status":${record.grpcStatus ?? "null"}}\n`
   );
 }
 

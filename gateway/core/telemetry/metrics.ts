@@ -20,11 +20,12 @@ export const REQUEST_LABELS = [
   "destination_service_namespace",
   "request_protocol",
   "response_code",
+  "grpc_response_status",
   "response_flags",
   "connection_security_policy",
 ] as const;
 
-/** The values of REQUEST_LABELS for a request. Requests alike in cluster, status, flags, TLS and principal have the same: resolve once, count often. */
+/** The values of REQUEST_LABELS for a request. Requests alike in cluster, statuses, flags, TLS and principal have the same: resolve once, count often. */
 export function requestLabels(record: RequestRecord): readonly string[] {
   // `outbound|<port>|<subset>|<host>`
   const service = record.clusterName?.split("|")[3] ?? record.clusterName ?? "unknown";
@@ -35,8 +36,9 @@ export function requestLabels(record: RequestRecord): readonly string[] {
     service,
     name,
     namespace ?? "unknown",
-    "http",
+    record.grpcStatus === undefined ? "http" : "grpc",
     String(record.status),
+    record.grpcStatus === undefined ? "" : String(record.grpcStatus),
     record.flags,
     record.peer.tls === undefined ? "none" : record.peer.principal === undefined ? "tls" : "mutual_tls",
   ];

@@ -39,7 +39,7 @@ describe("access log", () => {
         ',"status":200,"flags":"-","duration_ms":1.235,"upstream_ms":0.5,"request_bytes":0,"response_bytes":1024,"attempts":1' +
         ',"peer":"192.0.2.1:40000","principal":null,"sni":null,"listener":"0.0.0.0:8080","route":"demo/shop/0"' +
         ',"cluster":"outbound|80|v2|reviews.demo.svc.cluster.local","endpoint":"10.0.0.1:80","rule":null,"reason":null,"snapshot":"1.7","site":null,"passport":null,"client":null' +
-        ',"request_id":"id-1","user_agent":"curl/8","forwarded_for":null,"referer":null}\n',
+        ',"request_id":"id-1","user_agent":"curl/8","forwarded_for":null,"referer":null,"grpc_status":null}\n',
     );
   });
 
@@ -55,6 +55,10 @@ describe("access log", () => {
 
   it.each(['"', "\\", "\n", "\u0000", "\u007f", "é", "\u2028", "\ud800"])("escapes %j", (character) => {
     expect(parsed({ reason: character })).toMatchObject({ reason: character });
+  });
+
+  it("tells how a gRPC call ended", () => {
+    expect(parsed({ grpcStatus: 14 })).toMatchObject({ status: 200, grpc_status: 14 });
   });
 
   it("writes IPv6 peers in brackets", () => {
@@ -97,9 +101,11 @@ describe("metrics", () => {
       destination_service_namespace: "demo",
       request_protocol: "http",
       response_code: "200",
+      grpc_response_status: "",
       response_flags: "-",
       connection_security_policy: "mutual_tls",
     });
+    expect(requestLabels({ ...record, grpcStatus: 14 }).slice(5, 8)).toEqual(["grpc", "200", "14"]);
     expect(requestLabels({ ...record, clusterName: undefined })).toHaveLength(REQUEST_LABELS.length);
   });
 });

@@ -6,6 +6,7 @@ import { destinations } from "./destinations.ts";
 import { failures } from "./failures.ts";
 import { faults } from "./faults.ts";
 import { forwarding } from "./forwarding.ts";
+import { grpc } from "./grpc.ts";
 import { headers } from "./headers.ts";
 import { hops } from "./hops.ts";
 import { hosts } from "./hosts.ts";
@@ -27,6 +28,7 @@ export const CASES: { readonly [group: string]: readonly Case[] } = {
   responses,
   cors,
   faults,
+  grpc,
   retries,
   failures,
   quotas,

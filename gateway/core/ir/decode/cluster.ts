@@ -66,6 +66,7 @@ export const cluster = object<Cluster>({
   quotas: optional(names),
   protocol: optional(oneOf("http1", "http2", "client")),
   http2: optional(object<ClusterHttp2>({ maxConcurrentStreams: integer(1, 2_147_483_647) })),
+  grpcWeb: optional(boolean),
 });
 
 const endpoint = object<Endpoint>({ address, port, weight, locality: optional(name) }, (row) => ({
