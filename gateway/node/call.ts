@@ -22,6 +22,7 @@ import {
 } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
+import { GrpcWebResponse, GrpcWebText } from "../wire/index.ts";
 import { type ConnectionTimes, NEVER } from "./connection-times.ts";
 import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { hasBody, RequestSender } from "./sender.ts";
@@ -76,6 +77,7 @@ export interface Downstream {
   cut(outcome: ExchangeEnd["outcome"]): void;
 }
 
+const NO_WEB_TEXT = "bad_request: the content is not base64, as application/grpc-web-text has it";
 /** An answered request's unread body is read up to this, so that the connection can live on. */
 const MAX_DISCARD_BYTES = 64 * 1024;
 
@@ -86,7 +88,12 @@ export class Call implements UpstreamUser {
   readonly #downstream: Downstream;
   readonly #times: ConnectionTimes;
   readonly #sender: RequestSender;
-  readonly #end = { outcome: "complete" as ExchangeEnd["outcome"], requestBytes: 0, responseBytes: 0 };
+  readonly #end = {
+    outcome: "complete" as ExchangeEnd["outcome"],
+    requestBytes: 0,
+    responseBytes: 0,
+    trailers: undefined as readonly string[] | undefined,
+  };
   /** A request is being carried out. */
   #open = false;
   #exchange: Exchange | undefined;
@@ -96,6 +103,9 @@ export class Call implements UpstreamUser {
   #discarding = false;
   /** Content-Length of the request; 0 when it has none. */
   #declaredBytes = 0;
+  /** Set while content has to be changed on its way (step.ts, `grpcWeb`). */
+  #webRequest: GrpcWebText | undefined;
+  #webResponse: GrpcWebResponse | undefined;
   /** Of the origin's response. */
   #neverIndexed: readonly string[] | undefined;
   /** The final head is out. */
@@ -135,6 +145,9 @@ export class Call implements UpstreamUser {
     this.#answering = false;
     this.#answered = false;
     this.#end.requestBytes = 0;
+    this.#end.trailers = undefined;
+    this.#webRequest = undefined;
+    this.#webResponse = undefined;
     this.#neverIndexed = undefined;
     this.#sender.reset(content, settings.maxReplayBytes, request.version === "2", request.neverIndexed);
     this.#declaredBytes = head.body.kind === "length" ? head.body.bytes : 0;
@@ -149,15 +162,25 @@ export class Call implements UpstreamUser {
   requestBody(bytes: Uint8Array): void {
     this.#end.requestBytes += bytes.length;
     this.#times.activeMs = this.#thread.clock.now();
-    if (!this.#discarding) this.#sender.body(bytes);
+    if (!this.#discarding) this.#tellBody(bytes);
     else if (this.#answered && this.#end.requestBytes > MAX_DISCARD_BYTES) this.#finish("complete");
   }
 
   requestEnd(trailers: readonly string[] | undefined): void {
+    if (!this.#discarding && this.#webRequest?.isWhole === false) {
+      this.refuse(400, NO_WEB_TEXT);
+      return;
+    }
     this.#requestDone = true;
     this.#times.requestMs = NEVER;
     this.#sender.end(trailers);
     if (this.#answered) this.#finish("complete");
+  }
+
+  #tellBody(bytes: Uint8Array): void {
+    const content = this.#webRequest === undefined ? bytes : this.#webRequest.content(bytes);
+    if (content === undefined) this.refuse(400, NO_WEB_TEXT);
+    else this.#sender.body(content);
   }
 
   /** What came makes no end of this request. */
@@ -226,6 +249,8 @@ export class Call implements UpstreamUser {
 
   #send(step: SendStep): Step | undefined {
     this.#times.exchangeMs = step.deadlineMs ?? NEVER;
+    // What an attempt before this one was told is kept in gRPC's form.
+    if (step.grpcWeb === "text") this.#webRequest ??= new GrpcWebText();
     // RFC 9110 10.1.1: whoever answers for the origin may give the go-ahead itself; the origin never sees the expectation.
     if (this.#expectContinue) dropField(step.head.fields, "expect");
     const failure = this.#sender.send(step);
@@ -276,6 +301,7 @@ export class Call implements UpstreamUser {
 
   #relay(step: RelayStep): void {
     this.#times.exchangeMs = step.deadlineMs ?? NEVER;
+    if (step.grpcWeb !== undefined) this.#webResponse = new GrpcWebResponse(step.grpcWeb);
     this.#answer(step.head, false);
   }
 
@@ -287,7 +313,10 @@ export class Call implements UpstreamUser {
   }
 
   #responseOver(trailers: readonly string[] | undefined): void {
-    const continues = this.#downstream.end(trailers);
+    const web = this.#webResponse;
+    this.#end.trailers = trailers;
+    if (web !== undefined) this.#downstream.body(web.trailers(trailers));
+    const continues = this.#downstream.end(web === undefined ? trailers : undefined);
     this.#answered = true;
     if (this.#requestDone || !continues) this.#finish("complete");
     else this.#discarding = true;
@@ -348,7 +377,7 @@ export class Call implements UpstreamUser {
     if (exchange === undefined) return;
     try {
       this.#neverIndexed = event.neverIndexed;
-      const step = exchange.responded(event.head, event.connectionOptions);
+      const step = exchange.responded(event.head, event.connectionOptions, this.#sender.replayable);
       if (step.kind !== "relay") this.#sender.cancel();
       this.#carry(step);
     } catch (error) {
@@ -358,7 +387,7 @@ export class Call implements UpstreamUser {
   }
 
   responseBody(bytes: Uint8Array): void {
-    if (this.#open) this.#downstream.body(bytes);
+    if (this.#open) this.#downstream.body(this.#webResponse === undefined ? bytes : this.#webResponse.content(bytes));
   }
 
   responseFlush(): void {
@@ -424,7 +453,7 @@ export class Call implements UpstreamUser {
         return;
       }
       this.#sender.cancel();
-      this.#proceed(() => exchange.timer());
+      this.#proceed(() => exchange.timer(this.#sender.replayable));
       return;
     }
     if (this.#answering) this.#cut("timeout");

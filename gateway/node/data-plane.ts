@@ -126,7 +126,7 @@ export class DataPlane {
     this.#leases = new Leases({ lane, access: options.bankAccess, local: this.#counters, nowUs, log });
     this.#leased = new ClosableBank(this.#leases.bank);
     const quotas = new QuotaFilter({ bank: this.#bank, leased: this.#leased, fallback, nowUs });
-    this.#ports = { clock, random: Math.random, quotas, reporter: this.#reporter };
+    this.#ports = { clock, random: Math.random, quotas, reporter: this.#reporter, translatesGrpcWeb: true };
     this.#passports = {
       signatures: new NodePassportSignatures(),
       memory: new SharedPassports(options.replayMemory),

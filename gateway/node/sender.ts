@@ -138,6 +138,11 @@ export class RequestSender {
     if (!this.#ended) for (const mirror of this.#mirrors) mirror.abort();
   }
 
+  /** The body so far can be told again from the start. */
+  get replayable(): boolean {
+    return this.#replayable;
+  }
+
   failureOf(failure: UpstreamFailure): AttemptFailure {
     return { code: failure.code, reason: failure.reason, neverSent: failure.neverSent, replayable: this.#replayable };
   }
