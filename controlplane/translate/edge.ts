@@ -41,7 +41,7 @@ export function edgeCluster(
   const why = whyNotSpoken(port, made.cluster);
   if (why !== undefined) return { refused: inSite(site, why) };
   // What is spoken over TLS is the platform's choice.
-  const { protocol: _protocol, http2: _http2, ...cluster } = made.cluster;
+  const { protocol: _protocol, http2: _http2, grpcWeb: _grpcWeb, ...cluster } = made.cluster;
   return { ...made, cluster };
 }
 
