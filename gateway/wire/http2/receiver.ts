@@ -23,8 +23,8 @@ import {
   WINDOW_UPDATE,
   WITH_PRIORITY,
 } from "./frame/header.ts";
-import { PRIORITY_BYTES } from "./frame/headers.ts";
 import { isPong, PING_BYTES, writePong } from "./frame/ping.ts";
+import { PRIORITY_BYTES } from "./frame/priority.ts";
 import { RST_STREAM_BYTES } from "./frame/rst-stream.ts";
 import { readSettings, SETTING_BYTES, writeSettingsAck } from "./frame/settings.ts";
 import { WINDOW_UPDATE_BYTES } from "./frame/window-update.ts";

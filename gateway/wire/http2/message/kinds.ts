@@ -8,9 +8,8 @@ export const AUTHORITY = 3;
 export const PATH = 4;
 export const PROTOCOL = 5;
 export const STATUS = 6;
+/** Kinds up to this one, without REGULAR, are pseudo-header fields. */
 export const UNKNOWN_PSEUDO = 7;
-/** Kinds up to this one are pseudo-header fields, except REGULAR. */
-export const LAST_PSEUDO = UNKNOWN_PSEUDO;
 // Regular fields that mean something to the codec.
 export const HOST = 8;
 export const CONTENT_LENGTH = 9;

@@ -15,7 +15,6 @@ import {
   COOKIE,
   EXPECT,
   HOST,
-  LAST_PSEUDO,
   METHOD,
   PATH,
   PROTOCOL,
@@ -23,6 +22,7 @@ import {
   SCHEME,
   STATUS,
   TE,
+  UNKNOWN_PSEUDO,
 } from "./kinds.ts";
 
 /** What a section belongs to, which says what pseudo-header fields it may have. */
@@ -102,7 +102,7 @@ export class Section {
   #take(kind: number, name: string, value: string): StreamProblemCode | undefined {
     if (this.#bytes > this.#limits.maxHeaderListBytes) return "header_too_large";
     if (++this.#count > this.#limits.maxHeaderCount) return "too_many_headers";
-    if (kind !== REGULAR && kind <= LAST_PSEUDO) return this.#pseudo(kind, value);
+    if (kind !== REGULAR && kind <= UNKNOWN_PSEUDO) return this.#pseudo(kind, value);
     this.#isPastPseudo = true;
     if (kind !== REGULAR) return this.#special(kind, name, value);
     this.fields.push(name, value);
