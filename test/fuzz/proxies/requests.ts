@@ -1,6 +1,17 @@
-/** Requests as our parser and a proxy read them: how many, and each one's method, target and host. */
-import { RequestParser, RequestParserSettings } from "../../../gateway/wire/index.ts";
-import { transcribeRequests } from "../../wire/transcript.ts";
+/**
+ * Requests as our parser and a proxy read them: how many, and each one's method, target and host. Both as they came and as they would be sent on, for what
+ * stands behind a gateway reads the latter.
+ */
+import type { RequestHead } from "../../../gateway/core/http/message.ts";
+import {
+  CHUNK_END,
+  chunkHeader,
+  lastChunk,
+  RequestParser,
+  RequestParserSettings,
+  writeRequestHead,
+} from "../../../gateway/wire/index.ts";
+import { type Message, transcribeRequests, without } from "../../wire/transcript.ts";
 import type { Disagreement } from "./disagreements.ts";
 import { type Answer, answersIn, tell } from "./exchange.ts";
 import type { RunningPeer } from "./peers.ts";
@@ -13,8 +24,23 @@ export interface ReadRequest {
   readonly authority: string;
 }
 
-/** @returns the first disagreement, or undefined */
-export async function compareRequest(peer: RunningPeer, input: Uint8Array): Promise<Disagreement | undefined> {
+/** @returns the first disagreement about what came, and the first about what would be sent on */
+export async function compareRequest(peer: RunningPeer, input: Uint8Array): Promise<readonly (Disagreement | undefined)[]> {
+  const { messages } = transcribeRequests(new RequestParser(settings), [input]);
+  const passed = messages.filter(({ ended, event }) => ended && event.head.method !== "CONNECT" && event.head.authority !== "");
+  const written = Buffer.from(passed.map(writtenAgain).join(""), "latin1");
+  return [await compareRead(peer, input), written.length === 0 ? undefined : await compareRead(peer, written)];
+}
+
+/** As a gateway sends it on. */
+function writtenAgain({ event, body, trailers }: Message<RequestHead>): string {
+  const head = event.upgrade === undefined ? { ...event.head, fields: without("upgrade", event.head.fields) } : event.head;
+  const text = writeRequestHead(head, { keepAlive: true });
+  if (head.body.kind !== "stream") return text + body;
+  return text + (body === "" ? "" : chunkHeader(body.length) + body + CHUNK_END) + lastChunk(trailers);
+}
+
+async function compareRead(peer: RunningPeer, input: Uint8Array): Promise<Disagreement | undefined> {
   const { messages, outcome } = transcribeRequests(new RequestParser(settings), [input]);
   const ours = messages.filter(({ ended }) => ended).map(({ event }) => event);
   const answers = answersIn(

@@ -39,12 +39,14 @@ export async function fuzzPeer({ peer: name, target, runs, seed, untilMs, progre
   let failure: Disagreement | undefined;
   let done = 0;
   const check = async (input: Uint8Array): Promise<void> => {
-    const found =
-      target.name === "http1-request" ? await compareRequest(peer, input) : await compareResponse(peer, origin, input);
-    if (found === undefined) return;
-    const explanation = explanationOf(found);
-    if (explanation === undefined) failure ??= found;
-    else explained[explanation.name] = (explained[explanation.name] ?? 0) + 1;
+    const all =
+      target.name === "http1-request" ? await compareRequest(peer, input) : [await compareResponse(peer, origin, input)];
+    for (const found of all) {
+      if (found === undefined) continue;
+      const explanation = explanationOf(found);
+      if (explanation === undefined) failure ??= found;
+      else explained[explanation.name] = (explained[explanation.name] ?? 0) + 1;
+    }
   };
   try {
     while (done < runs && failure === undefined && (untilMs === undefined || Date.now() < untilMs)) {
