@@ -9,8 +9,8 @@ export default defineConfig({
       { test: { ...base, name: "unit", include: ["{gateway,controlplane,sidecar,k8s,samples}/**/*.test.ts"] } },
       // The house rules.
       { test: { ...base, name: "layout", include: ["test/layout/**/*.test.ts"] } },
-      // Golden pairs, conformance cases and other tables that cross rooms.
-      { test: { ...base, name: "cases", include: ["test/{golden,conformance,wire}/**/*.test.ts"] } },
+      // Golden pairs, conformance cases, the figures that are kept and other tables that cross rooms.
+      { test: { ...base, name: "cases", include: ["test/{bench,golden,conformance,wire}/**/*.test.ts"] } },
       // Real processes and sockets on loopback.
       {
         test: {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ChangeResponse } from "../../controlplane/api/index.ts";
 import { TestSite } from "../support/edge-site.ts";
 import { TestMesh } from "../support/mesh.ts";
-import { percentile } from "./measure.ts";
+import { percentile } from "./statistics.ts";
 
 export interface ClassTimes {
   readonly p50Ms: number;

@@ -11,13 +11,16 @@ import { ensure } from "../tools/ensure.ts";
 import type { Running } from "../tools/processes.ts";
 import { type IsolateFigures, measureIsolates } from "./edge-isolates.ts";
 import { type EdgePropagation, measureEdgePropagation } from "./edge-propagation.ts";
-import { measure, medians, type Round } from "./measure.ts";
-import { missingNginx, startOrigin } from "./peers/nginx.ts";
-import { QUOTA_PER_SECOND } from "./workload.ts";
+import { wrk } from "./load/wrk.ts";
+import { PROXY_CPU } from "./machine.ts";
+import { type Figures, figuresOf, measure, type Round } from "./measure.ts";
+import { startOrigin } from "./origins.ts";
+import { missingNginx } from "./peers/nginx.ts";
+import { BODY_BYTES, CONNECTIONS, QUOTA_PER_SECOND } from "./workload.ts";
 
 export interface EdgeFigures {
   /** By Worker: `tidegate`, `pass-through`, `hono`. */
-  readonly workers: Readonly<Record<string, Round>>;
+  readonly workers: Readonly<Record<string, Figures>>;
   readonly isolate: IsolateFigures;
   readonly propagation: EdgePropagation;
 }
@@ -30,8 +33,6 @@ export interface EdgeOptions {
   readonly say: (text: string) => void;
 }
 
-const EDGE_CPU = 0;
-const LOAD_CPU = 1;
 const ORIGIN_PORT = 19_300;
 const PASS_THROUGH_PORT = 19_301;
 const ROUTER_PORT = 19_302;
@@ -50,11 +51,11 @@ export async function measureEdge(options: EdgeOptions): Promise<EdgeFigures> {
   return { workers, isolate, propagation };
 }
 
-async function measureWorkers({ directory, rounds, seconds, say }: EdgeOptions): Promise<Record<string, Round>> {
+async function measureWorkers({ directory, rounds, seconds, say }: EdgeOptions): Promise<Record<string, Figures>> {
   for (const reason of [missingNginx(), ensure("wrk").kind === "missing" ? "wrk is missing" : undefined]) {
     if (reason !== undefined) throw new Error(`edge: ${reason}`);
   }
-  const origin = await startOrigin(directory, ORIGIN_PORT, LOAD_CPU);
+  const origin = await startOrigin(directory, ORIGIN_PORT);
   const home = join(directory, "edge-load");
   const mesh = await TestMesh.prepare({ directory: home, declared: [80], settings: "  accessLog: { enabled: false }\n" });
   const site = await TestSite.prepare({ directory: home, gateway: "bench" });
@@ -62,7 +63,7 @@ async function measureWorkers({ directory, rounds, seconds, say }: EdgeOptions):
   try {
     writeFileSync(join(mesh.config, "bench.yaml"), [routes(), site.yaml].join("---\n"));
     await mesh.startControl();
-    await site.start(mesh.api, { cpu: EDGE_CPU });
+    await site.start(mesh.api, { cpus: PROXY_CPU });
     const passThrough = await peer("pass-through", PASS_THROUGH_PORT, directory);
     peers.push(passThrough);
     const router = await peer("hono-router", ROUTER_PORT, directory);
@@ -72,15 +73,16 @@ async function measureWorkers({ directory, rounds, seconds, say }: EdgeOptions):
       { name: "pass-through", process: passThrough, port: PASS_THROUGH_PORT },
       { name: "hono", process: router, port: ROUTER_PORT },
     ];
+    const generator = wrk({ path: PATH, connections: CONNECTIONS, expect: { bytes: BODY_BYTES } });
     const counted = new Map<string, Round[]>();
     for (let round = 0; round <= rounds; round += 1) {
       say(`edge: round ${round} of ${rounds}${round === 0 ? " (thrown away)" : ""}`);
       for (const { name, process, port } of subjects) {
-        const result = await measure(process, `http://127.0.0.1:${port}${PATH}`, seconds, LOAD_CPU);
+        const result = await measure({ process, port, generator, seconds, directory, warmUp: round > 0 });
         if (round > 0) counted.set(name, [...(counted.get(name) ?? []), result]);
       }
     }
-    return Object.fromEntries([...counted].map(([name, all]) => [name, medians(all)]));
+    return Object.fromEntries([...counted].map(([name, all]) => [name, figuresOf(all, [])]));
   } finally {
     await Promise.all([...peers, site, mesh, origin].map((one) => one.stop()));
   }
@@ -98,7 +100,7 @@ async function peer(name: string, port: number, directory: string): Promise<Runn
       allowNetworks: ["127.0.0.0/8"],
     },
     {},
-    EDGE_CPU,
+    PROXY_CPU,
   );
 }
 

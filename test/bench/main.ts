@@ -1,170 +1,161 @@
 /**
  * `npm run bench`: our gateway beside nginx, HAProxy, Envoy and a bare relay, and our edge Worker beside other Workers, in one run.
  *
- * Each proxy alone on core 0 with one thread, origin and load on core 1; short rounds, proxies and workloads interleaved, the first round thrown away,
- * medians of the rest. Absolute figures wander with the machine: read the ratios.
+ * Each proxy alone on core 0 with one thread, origin and load on core 1; short rounds, proxies interleaved, the first round thrown away, medians of
+ * the rest. Absolute figures wander with the machine: read the ratios. `docs/performance.md` says how.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { availableParallelism, cpus, release, tmpdir, totalmem } from "node:os";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { ensure } from "../tools/ensure.ts";
-import type { Running } from "../tools/processes.ts";
+import { writeCertificate } from "../support/certificate.ts";
 import { type EdgeFigures, measureEdge } from "./edge.ts";
-import { measure, medians, type Round } from "./measure.ts";
-import { envoy } from "./peers/envoy.ts";
-import { haproxy } from "./peers/haproxy.ts";
-import { missingNginx, nginx, startOrigin } from "./peers/nginx.ts";
-import type { Peer } from "./peers/peer.ts";
-import { relay } from "./peers/relay.ts";
-import { tidegate } from "./peers/tidegate.ts";
-import { measurePropagation, type Propagation } from "./propagation.ts";
-import { barLines, type Results, renderTables } from "./report.ts";
-import { measureSnapshots, type SnapshotTimes } from "./snapshot.ts";
-import { WORKLOADS, type Workload } from "./workload.ts";
+import { Bench } from "./interleave.ts";
+import { grpcMessage } from "./load/grpc-message.ts";
+import { GRPC_REQUEST_FILE } from "./load/h2load.ts";
+import { describeMachine, loadAverage } from "./machine.ts";
+import { startOrigins } from "./origins.ts";
+import { writePage } from "./page.ts";
+import { missingNginx } from "./peers/nginx.ts";
+import type { TlsFiles } from "./peers/peer.ts";
+import { measurePropagation } from "./propagation.ts";
+import { barLines, renderTables } from "./report.ts";
+import { keptPath, type LoadResult, type Results, writeResults } from "./results.ts";
+import { BATCHES, ROWS } from "./rows/index.ts";
+import { MEMORY, measureMemory } from "./rows/memory.ts";
+import { measureSnapshots } from "./snapshot.ts";
+
+const ORIGIN_PORT = 19_000;
+const FIRST_PORT = 19_100;
+/** What is measured beside the rows. */
+const OTHER_PARTS = [MEMORY, "snapshot", "propagation", "edge"];
+const PROXIES = "proxies";
+const NAMES = [...ROWS.map((row) => row.name), PROXIES, ...OTHER_PARTS];
 
 const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     json: { type: "string" },
+    keep: { type: "boolean", default: false },
     rounds: { type: "string" },
     seconds: { type: "string" },
-    only: { type: "string" },
+    only: { type: "string", multiple: true },
     help: { type: "boolean", short: "h", default: false },
   },
 });
 
 if (values.help) {
-  process.stdout.write(`Usage: npm run bench -- [--quick] [--json FILE] [--rounds N] [--seconds S] [--only proxies|snapshot|propagation|edge]
+  process.stdout.write(`Usage: npm run bench -- [--quick] [--only NAMES] [--rounds N] [--seconds S] [--json FILE] [--keep]
 
-  --quick      two counted rounds of one second: under a minute
-  --json FILE  write the figures as JSON
-  --rounds N   counted rounds per proxy (default 5)
-  --seconds S  length of a round (default 3)
-  --only PART  one part alone
+  --quick       two rounds of one second, none thrown away: for a look, not for a judgement
+  --only NAMES  these alone, with commas between: ${NAMES.join(", ")}
+  --rounds N    counted rounds per proxy (default 5)
+  --seconds S   length of a round, whole seconds (default 2)
+  --json FILE   write the figures as JSON
+  --keep        keep them under test/bench/results and draw table and chart of docs/performance.md anew
 
-Needs two processors, Linux, and installs nginx, HAProxy, wrk and Envoy where that is possible.
+All of it usually takes 16 minutes, --quick 4. Needs Linux and two processors; installs nginx, HAProxy, Envoy, wrk, h2load and ab where that is possible.
 `);
   process.exit(0);
 }
 
-const PROXY_CPU = 0;
-const LOAD_CPU = 1;
-const ORIGIN_PORT = 19_000;
-const FIRST_PORT = 19_100;
-const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
-const seconds = Number(values.seconds ?? (values.quick ? 1 : 3));
+const only = values.only?.flatMap((names) => names.split(",")) ?? NAMES;
+const unknown = only.filter((name) => !NAMES.includes(name));
+if (unknown.length > 0) fail(`--only ${unknown.join(",")}: no such row; there are ${NAMES.join(", ")}`);
+if (values.keep && values.only !== undefined) fail("--keep: a run that is kept has every row; leave --only out");
+if (availableParallelism() < 2) fail("the bench needs two processors: one for the proxy, one for load and origin");
+const rounds = wholeNumber("rounds", values.rounds, values.quick ? 2 : 5);
+const seconds = wholeNumber("seconds", values.seconds, values.quick ? 1 : 2);
+// What was started ends with this process, whatever ends it.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+const wants = (name: string) => only.includes(name);
+const at = new Date().toISOString();
+const loadBefore = loadAverage();
 const directory = mkdtempSync(join(tmpdir(), "tidegate-bench-"));
-const missing: Record<string, string> = {};
 
 try {
-  const part = (name: string) => values.only === undefined || values.only === name;
-  const workloads = part("proxies") ? await benchProxies() : {};
-  const snapshot: Record<string, SnapshotTimes> = part("snapshot") ? await measureSnapshots(values.quick ? 5 : 15, say) : {};
-  const propagation: Propagation | undefined = part("propagation")
-    ? await measurePropagation(directory, values.quick ? 40 : 200, say)
-    : undefined;
-  const edge: EdgeFigures | undefined = part("edge")
-    ? await measureEdge({ directory, rounds, seconds, quick: values.quick, say })
-    : undefined;
-  const results: Results = {
-    machine: machine(),
-    rounds,
-    seconds,
-    workloads,
-    snapshot,
-    missing,
-    ...(propagation && { propagation }),
-    ...(edge && { edge }),
-  };
+  const results = await run();
   process.stdout.write(renderTables(results));
   process.stdout.write(barLines(results));
-  if (values.json !== undefined) {
-    writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
-    say(`figures written to ${values.json}`);
+  if (values.json !== undefined) keep(values.json, results);
+  if (values.keep) {
+    keep(keptPath(at), results);
+    writePage(results);
   }
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
 process.exit(0);
 
-async function benchProxies(): Promise<Results["workloads"]> {
-  if (availableParallelism() < 2) throw new Error("the bench needs two processors: one for the proxy, one for load and origin");
-  const wrk = ensure("wrk");
-  if (wrk.kind === "missing") throw new Error(`load generator: ${wrk.reason}`);
-  const noOrigin = missingNginx();
-  if (noOrigin !== undefined) throw new Error(`origin: ${noOrigin}`);
-  const origin = await startOrigin(directory, ORIGIN_PORT, LOAD_CPU);
-  try {
-    const running: Contender[] = [];
-    for (const workload of WORKLOADS) {
-      for (const peer of peersFor(workload)) {
-        const reason = peer.missing();
-        if (reason !== undefined) {
-          missing[peer.name] = reason;
-          continue;
-        }
-        const port = FIRST_PORT + running.length;
-        const process = await peer.start({ workload, port, originPort: ORIGIN_PORT, directory, cpu: PROXY_CPU });
-        running.push({ workload, peer, port, process });
-      }
-    }
-    const results = await interleave(running);
-    for (const { process } of running) await process.stop();
-    return results;
-  } finally {
-    await origin.stop();
-  }
-}
-
-/** A proxy set up for a workload. */
-interface Contender {
-  readonly workload: Workload;
-  readonly peer: Peer;
-  readonly port: number;
-  readonly process: Running;
-}
-
-/** The relay does no routing: it stands beside the plain workload only. */
-function peersFor(workload: Workload): readonly Peer[] {
-  return workload.policies ? [tidegate, nginx, haproxy, envoy] : [tidegate, relay, nginx, haproxy, envoy];
-}
-
-/**
- * One round of everybody, then the next: also the workloads of one proxy are held against each other, so they have to meet the same
- * moods of the machine. Who is not under load only waits.
- */
-async function interleave(running: readonly Contender[]): Promise<Results["workloads"]> {
-  const counted = new Map<Contender, Round[]>(running.map((contender) => [contender, []]));
-  for (let round = 0; round <= rounds; round += 1) {
-    say(`round ${round} of ${rounds}${round === 0 ? " (thrown away)" : ""}: ${running.length} proxies, ${seconds} s each`);
-    for (const contender of running) {
-      const { process, port, workload } = contender;
-      const result = await measure(process, `http://127.0.0.1:${port}${workload.path}`, seconds, LOAD_CPU);
-      if (round > 0) counted.get(contender)?.push(result);
-    }
-  }
-  const results: Record<string, Record<string, Round>> = {};
-  for (const [{ workload, peer }, all] of counted) {
-    results[workload.name] = {
-      ...results[workload.name],
-      [peer.name]: medians(all),
-    };
-  }
-  return results;
-}
-
-function machine(): Results["machine"] {
+async function run(): Promise<Results> {
+  const { rows, memory } = await measureProxies();
+  const snapshot = wants("snapshot") ? await measureSnapshots(values.quick ? 5 : 15, say) : undefined;
+  const propagation = wants("propagation") ? await measurePropagation(directory, values.quick ? 40 : 200, say) : undefined;
+  const edge: EdgeFigures | undefined = wants("edge")
+    ? await measureEdge({ directory, rounds, seconds, quick: values.quick, say })
+    : undefined;
   return {
-    cpu: cpus()[0]?.model ?? "unknown",
-    cores: availableParallelism(),
-    memoryMb: Math.round(totalmem() / 1024 / 1024),
-    kernel: release(),
-    node: process.version,
-    load: readFileSync("/proc/loadavg", "utf8").trim(),
+    at,
+    commit: spawnSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).stdout?.trim() || "unknown",
+    machine: describeMachine(loadBefore),
+    ...{ rounds, seconds, rows },
+    ...(memory && { memory }),
+    ...(snapshot && { snapshot }),
+    ...(propagation && { propagation }),
+    ...(edge && { edge }),
   };
 }
 
+async function measureProxies(): Promise<Pick<Results, "rows" | "memory">> {
+  const batches = BATCHES.map((batch) => batch.filter((row) => wants(PROXIES) || wants(row.name))).filter(
+    (batch) => batch.length > 0,
+  );
+  if (batches.length === 0 && !wants(MEMORY)) return { rows: {} };
+  const noOrigin = missingNginx();
+  if (noOrigin !== undefined) throw new Error(`origin: ${noOrigin}`);
+  const tls = await writeFiles();
+  const origins = await startOrigins(directory, ORIGIN_PORT);
+  try {
+    const bench = new Bench({
+      ...{ directory, origins, tls, rounds, seconds, firstPort: FIRST_PORT, firstThrownAway: !values.quick, say },
+    });
+    const rows: Record<string, LoadResult> = {};
+    for (const batch of batches) Object.assign(rows, await bench.run(batch));
+    return { rows, ...(wants(MEMORY) && { memory: await measureMemory(bench) }) };
+  } finally {
+    await origins.stop();
+  }
+}
+
+/** Certificate and payloads of this run. */
+async function writeFiles(): Promise<TlsFiles> {
+  const home = join(directory, "files");
+  mkdirSync(home);
+  const files = { certificate: join(home, "bench.pem"), key: join(home, "bench.key"), combined: join(home, "combined.pem") };
+  await writeCertificate(files, "bench.local", ["bench.local", "*.bench.local"]);
+  writeFileSync(files.combined, [files.certificate, files.key].map((file) => readFileSync(file, "utf8")).join("\n"));
+  writeFileSync(join(directory, GRPC_REQUEST_FILE), grpcMessage("a call of the size that a small one has"));
+  return files;
+}
+
+function keep(path: string, results: Results): void {
+  writeResults(path, results);
+  say(`figures written to ${path}`);
+}
+
+function wholeNumber(flag: string, text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  return Number.isInteger(value) && value > 0 ? value : fail(`--${flag} ${text}: a whole number above 0 is needed`);
+}
+
+function fail(problem: string): never {
+  process.stderr.write(`bench: ${problem}\n`);
+  process.exit(2);
+}
+
 function say(text: string): void {
-  process.stderr.write(`${text}\n`);
+  const elapsed = new Date(performance.now()).toISOString().slice(14, 19);
+  process.stderr.write(`${elapsed}  ${text}\n`);
 }

@@ -1,68 +1,103 @@
-/** One round of load on one proxy: requests per second, CPU per request of the proxy alone, latency, memory. */
-import { execFile } from "node:child_process";
+/** One round of load on one proxy, and what several rounds come to. */
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { promisify } from "node:util";
 import { cpuMicros, type Running, rssMb } from "../tools/processes.ts";
-import { CONNECTIONS } from "./workload.ts";
+import type { Generator } from "./load/generator.ts";
+import { LOAD_CPU } from "./machine.ts";
+import { median, medianOf, spread } from "./statistics.ts";
 
 export interface Round {
-  readonly rps: number;
-  /** User and system time of the proxy's processes, divided by the requests answered. */
+  /** Of the row's unit, per second. */
+  readonly rate: number;
+  /** User and system time of the proxy's processes, divided by what was answered. */
   readonly cpuMicros: number;
-  readonly p99Ms: number;
-  /** At the end of the round, under load. */
+  /** Share of one processor that the proxy used: well under 1, and load or origin were what limited the rate. */
+  readonly busy: number;
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
+  /** Towards the end of the round, under load. */
   readonly rssMb: number;
 }
 
+/** Medians, each of its figure by itself. */
+export interface Figures extends Round {
+  /** From the slowest counted round to the fastest, as a share of the median rate. */
+  readonly spread: number;
+  /** From the first counted round to the last. */
+  readonly rssGrowthMb: number;
+  readonly rounds: number;
+  /** Why rounds did not count. */
+  readonly dropped: readonly string[];
+}
+
+export interface RoundOptions {
+  readonly process: Running;
+  readonly port: number;
+  readonly generator: Generator;
+  readonly seconds: number;
+  /** Where the payload files of this run lie. */
+  readonly directory: string;
+  readonly warmUp: boolean;
+  /** Default: the load's core. */
+  readonly loadCpus?: string;
+}
+
+/**
+ * Load before a round that is not counted: a runtime that has idled while others were measured has let go of memory and machine code, and nobody's
+ * service idles every few seconds. Every proxy has it alike.
+ */
+const WARM_UP_MS = 600;
+/** What the generator is told, in its whole seconds: it is ended before. */
+const WARM_UP_SECONDS = 10;
+
 const run = promisify(execFile);
 
-/** @throws Error when any response was not 2xx or any socket failed: such a round does not count. */
-export async function measure(proxy: Running, url: string, seconds: number, loadCpu: number): Promise<Round> {
-  // A runtime that has idled while others were measured has let go of memory and machine code; nobody's service does that every few seconds.
-  if (seconds > WARM_UP_SECONDS) await wrk(url, WARM_UP_SECONDS, loadCpu);
-  const before = cpuMicros(proxy.pid);
-  const load = wrk(url, seconds, loadCpu);
-  await new Promise((resolve) => setTimeout(resolve, seconds * 900));
-  const memory = rssMb(proxy.pid);
-  const { stdout } = await load;
-  const used = cpuMicros(proxy.pid) - before;
-  const trouble = /Non-2xx or 3xx responses: \d+|Socket errors: .*/.exec(stdout)?.[0];
-  if (trouble !== undefined) throw new Error(`${proxy.name}: ${trouble}`);
-  const requests = Number(/(\d+) requests in/.exec(stdout)?.[1] ?? 0);
-  if (requests === 0) throw new Error(`${proxy.name}: no request was answered: ${stdout}`);
+/** @throws Error when any answer was not 2xx or any socket failed: such a round does not count. */
+export async function measure(options: RoundOptions): Promise<Round> {
+  const { process, port, generator, seconds, directory, loadCpus = LOAD_CPU } = options;
+  const command = (length: number) => ["-c", loadCpus, ...generator.command(port, length, directory)];
+  if (options.warmUp) await runFor("taskset", command(WARM_UP_SECONDS), WARM_UP_MS);
+  const before = cpuMicros(process.pid);
+  const started = performance.now();
+  const memory = new Promise<number>((resolve) => setTimeout(() => resolve(rssMb(process.pid)), seconds * 900));
+  const { stdout } = await run("taskset", command(seconds));
+  const wallMicros = (performance.now() - started) * 1000;
+  const used = cpuMicros(process.pid) - before;
+  const { done, rate, p50Ms, p99Ms } = generator.read(stdout);
   return {
-    rps: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1] ?? 0),
-    cpuMicros: used / requests,
-    p99Ms: milliseconds(/99%\s+(\S+)/.exec(stdout)?.[1] ?? "0ms"),
-    rssMb: memory,
+    rate,
+    cpuMicros: used / done,
+    busy: used / wallMicros,
+    ...(p50Ms !== undefined && { p50Ms }),
+    ...(p99Ms !== undefined && { p99Ms }),
+    rssMb: await memory,
   };
 }
 
-/** Load before each round that is not counted; a look as short as this (`--quick`) goes without. */
-const WARM_UP_SECONDS = 1;
-
-function wrk(url: string, seconds: number, cpu: number): Promise<{ readonly stdout: string }> {
-  return run("taskset", ["-c", String(cpu), "wrk", "-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, "--latency", url]);
+/** Runs a program that would go on for longer, and ends it. */
+async function runFor(program: string, args: readonly string[], milliseconds: number): Promise<void> {
+  const child = spawn(program, args, { stdio: "ignore" });
+  const ended = once(child, "exit");
+  const timer = setTimeout(() => child.kill("SIGKILL"), milliseconds);
+  await ended;
+  clearTimeout(timer);
 }
 
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
-}
-
-/** Of each figure by itself. */
-export function medians(all: readonly Round[]): Round {
-  const of = (figure: keyof Round) => median(all.map((round) => round[figure]));
-  return { rps: of("rps"), cpuMicros: of("cpuMicros"), p99Ms: of("p99Ms"), rssMb: of("rssMb") };
-}
-
-export function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? 0;
-}
-
-function milliseconds(text: string): number {
-  const value = Number.parseFloat(text);
-  if (text.endsWith("us")) return value / 1000;
-  return text.endsWith("ms") ? value : value * 1000;
+/** @param all counted rounds, at least one. */
+export function figuresOf(all: readonly Round[], dropped: readonly string[]): Figures {
+  const p50Ms = medianOf(all, (round) => round.p50Ms);
+  const p99Ms = medianOf(all, (round) => round.p99Ms);
+  return {
+    rate: median(all.map((round) => round.rate)),
+    cpuMicros: median(all.map((round) => round.cpuMicros)),
+    busy: median(all.map((round) => round.busy)),
+    ...(p50Ms !== undefined && { p50Ms }),
+    ...(p99Ms !== undefined && { p99Ms }),
+    rssMb: median(all.map((round) => round.rssMb)),
+    spread: spread(all.map((round) => round.rate)),
+    rssGrowthMb: (all.at(-1)?.rssMb ?? 0) - (all[0]?.rssMb ?? 0),
+    rounds: all.length,
+    dropped,
+  };
 }

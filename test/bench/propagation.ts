@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ChangeResponse, GatewayView, JoinTokenResponse, StatusResponse } from "../../controlplane/api/index.ts";
 import { ApiClient } from "../../controlplane/cli/client.ts";
 import { type Running, start, untilPort } from "../tools/processes.ts";
-import { percentile } from "./measure.ts";
+import { percentile } from "./statistics.ts";
 
 export interface Propagation {
   readonly gateways: number;

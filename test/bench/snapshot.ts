@@ -5,7 +5,7 @@ import { chunkSnapshot } from "../../controlplane/snapshot/index.ts";
 import { compile, type Tables } from "../../gateway/core/index.ts";
 import { acceptSnapshot, type HeldSnapshot, type TrustRoot } from "../../gateway/core/ir/index.ts";
 import { bytesByHash, contextOf, makeKey, makeRoot, makeSnapshot, manifestOf, signManifest } from "../support/snapshots.ts";
-import { median } from "./measure.ts";
+import { median } from "./statistics.ts";
 
 export interface SnapshotTimes {
   /** Signatures, hashes, decoding. Median after warm-up. */

@@ -81,7 +81,7 @@ ${clusters}  credentials: { fromSecret: { name: ${this.name} } }
   }
 
   /** Starts workerd; the site has its snapshot when this returns. */
-  async start(api: ApiClient, options: { readonly cpu?: number } = {}): Promise<void> {
+  async start(api: ApiClient, options: { readonly cpus?: string } = {}): Promise<void> {
     const { directory, guests = [] } = this.#options;
     const site = await findSite(api, this.name, NAMESPACE);
     const secrets = readSecrets({ state: "", secrets: this.#secrets }, site, await siteCredentials(api));
@@ -95,7 +95,7 @@ ${clusters}  credentials: { fromSecret: { name: ${this.name} } }
     this.#running = start(`edge site ${this.name}`, command, {
       cwd,
       env: { ...env } as NodeJS.ProcessEnv,
-      ...(options.cpu !== undefined && { cpu: options.cpu }),
+      ...(options.cpus !== undefined && { cpus: options.cpus }),
     });
     await untilPort(this.#running, this.port);
     await this.#untilReady(site);

@@ -33,13 +33,13 @@ function codeOf(entry: string): Promise<string> {
 /**
  * @param directory scratch folder; what `storage` names relative to it is made
  * @param env of the process, for bindings of kind `fromEnvironment`
- * @param cpu processor to be pinned to
+ * @param cpus processors to be pinned to
  */
 export async function startWorkerd(
   directory: string,
   config: TestWorkerd,
   env: NodeJS.ProcessEnv = {},
-  cpu?: number,
+  cpus?: string,
 ): Promise<Running> {
   mkdirSync(directory, { recursive: true });
   const workers = await Promise.all(
@@ -56,7 +56,7 @@ export async function startWorkerd(
   if (!binary.ok) throw new Error(binary.error);
   const running = start("workerd", [binary.value, "serve", join(directory, "workerd.capnp"), "--experimental"], {
     env: { ...process.env, ...env },
-    ...(cpu !== undefined && { cpu }),
+    ...(cpus !== undefined && { cpus }),
   });
   for (const { address } of config.sockets) await untilPort(running, Number(address.slice(address.lastIndexOf(":") + 1)));
   return running;

@@ -7,16 +7,26 @@ import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 
-export type Part = "nginx" | "haproxy" | "wrk" | "envoy" | "curl";
+export type Part = "nginx" | "nginx-stream" | "haproxy" | "wrk" | "h2load" | "ab" | "envoy" | "curl";
 
 export type Availability =
   | { readonly kind: "there"; readonly path: string }
   | { readonly kind: "missing"; readonly reason: string };
 
-const DEBIAN: Partial<Record<Part, { readonly package: string; readonly usually: string }>> = {
+interface DebianPackage {
+  readonly package: string;
+  readonly usually: string;
+  /** What is there when it is installed; default: a program with the part's name. */
+  readonly file?: string;
+}
+
+const DEBIAN: Record<Exclude<Part, "envoy">, DebianPackage> = {
   nginx: { package: "nginx", usually: "10 s" },
+  "nginx-stream": { package: "libnginx-mod-stream", usually: "5 s", file: "/usr/lib/nginx/modules/ngx_stream_module.so" },
   haproxy: { package: "haproxy", usually: "10 s" },
   wrk: { package: "wrk", usually: "5 s" },
+  h2load: { package: "nghttp2-client", usually: "5 s" },
+  ab: { package: "apache2-utils", usually: "5 s" },
   curl: { package: "curl", usually: "5 s" },
 };
 export const ENVOY_VERSION = "1.40.0";
@@ -32,10 +42,10 @@ export function ensure(part: Part): Availability {
 }
 
 function ensureDebian(part: Exclude<Part, "envoy">): Availability {
-  const found = which(part);
-  if (found !== undefined) return { kind: "there", path: found };
   const source = DEBIAN[part];
-  if (source === undefined) return { kind: "missing", reason: `no source known for ${part}` };
+  const find = () => (source.file === undefined ? which(part) : existsSync(source.file) ? source.file : undefined);
+  const found = find();
+  if (found !== undefined) return { kind: "there", path: found };
   if (which("apt-get") === undefined)
     return { kind: "missing", reason: `${part} is not installed and this is no Debian: install it by hand` };
   const root = process.getuid?.() === 0;
@@ -51,7 +61,7 @@ function ensureDebian(part: Exclude<Part, "envoy">): Availability {
   if (!aptUpdated) apt("update", "-qq");
   aptUpdated = true;
   const done = apt("install", "-y", "-qq", "--no-install-recommends", source.package);
-  const path = which(part);
+  const path = find();
   return path === undefined
     ? { kind: "missing", reason: `apt-get install ${source.package} failed: ${String(done.stderr).trim().split("\n").at(-1)}` }
     : { kind: "there", path };

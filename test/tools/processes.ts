@@ -21,13 +21,13 @@ process.once("exit", () => {
 export interface StartOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** CPU to pin to, through taskset. */
-  readonly cpu?: number;
+  /** Processors to pin to, as taskset lists them: `0`, `0,2`. */
+  readonly cpus?: string;
   readonly onLine?: (line: string) => void;
 }
 
 export function start(name: string, command: readonly string[], options: StartOptions = {}): Running {
-  const full = options.cpu === undefined ? command : ["taskset", "-c", String(options.cpu), ...command];
+  const full = options.cpus === undefined ? command : ["taskset", "-c", options.cpus, ...command];
   const [program = "", ...args] = full;
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], cwd: options.cwd, env: options.env ?? process.env });
   running.add(child);

@@ -1,14 +1,16 @@
 /**
- * A bare relay over node:net, about sixty lines: finds where a head ends, writes on, writes back. It parses nothing else and decides
+ * A bare relay over Node's sockets, about fifty lines: finds where a head ends, writes on, writes back. It parses nothing else and decides
  * nothing. It is the speed of light of this runtime's sockets on the machine at hand, and no design: a message without a
  * Content-Length, or one that does not come whole in the order asked for, is beyond it.
  *
- * Run by itself: `node relay.ts <port> <origin port>`.
+ * Run by itself: `node relay.ts <port> <origin port> [<certificate> <key>]`; with those two its clients speak TLS.
  */
-
+import { readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { start, untilPort } from "../../tools/processes.ts";
+import { messageLength } from "../load/http1-message.ts";
 import type { Peer } from "./peer.ts";
 
 const file = fileURLToPath(import.meta.url);
@@ -16,24 +18,13 @@ const file = fileURLToPath(import.meta.url);
 export const relay: Peer = {
   name: "relay",
   missing: () => undefined,
-  async start({ port, originPort, cpu }) {
-    const running = start("relay", [process.execPath, file, String(port), String(originPort)], { cpu });
+  async start({ workload, port, originPort, cpus, tls }) {
+    const files = workload.downstream === "tls" ? [tls.certificate, tls.key] : [];
+    const running = start("relay", [process.execPath, file, String(port), String(originPort), ...files], { cpus });
     await untilPort(running, port);
-    return running;
+    return { port, process: running };
   },
 };
-
-const END = Buffer.from("\r\n\r\n");
-
-/** Bytes of the first message in `bytes`, or -1 when it is not whole yet. */
-function messageLength(bytes: Buffer): number {
-  const end = bytes.indexOf(END);
-  if (end === -1) return -1;
-  const head = bytes.toString("latin1", 0, end);
-  const at = head.search(/content-length: */i);
-  const body = at === -1 ? 0 : Number.parseInt(head.slice(at + 16), 10);
-  return bytes.length >= end + 4 + body ? end + 4 + body : -1;
-}
 
 function relayTo(originPort: number): (client: Socket) => void {
   const idle: Socket[] = [];
@@ -58,6 +49,11 @@ function relayTo(originPort: number): (client: Socket) => void {
 }
 
 if (process.argv[1] === file) {
-  const [port, originPort] = process.argv.slice(2).map(Number);
-  createServer(relayTo(originPort ?? 0)).listen({ port: port ?? 0, host: "127.0.0.1", backlog: 1024 });
+  const [port = "0", originPort = "0", certificate, key] = process.argv.slice(2);
+  const relayed = relayTo(Number(originPort));
+  const server =
+    certificate === undefined || key === undefined
+      ? createServer(relayed)
+      : createTlsServer({ cert: readFileSync(certificate), key: readFileSync(key) }, relayed);
+  server.listen({ port: Number(port), host: "127.0.0.1", backlog: 4096 });
 }

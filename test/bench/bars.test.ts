@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import { againstBar, type Bar, beside, ratioOf, verdictOf } from "./bars.ts";
+import type { Figures } from "./measure.ts";
+import { OWN } from "./peers/tidegate.ts";
+import type { LoadResult } from "./results.ts";
+
+function figures(change: Partial<Figures>): Figures {
+  return { rate: 100, cpuMicros: 50, busy: 1, rssMb: 10, spread: 0, rssGrowthMb: 0, rounds: 5, dropped: [], ...change };
+}
+
+const result = (other: Partial<Figures>, own: Partial<Figures> = {}): LoadResult => ({
+  figures: { [OWN]: figures(own), nginx: figures(other) },
+  refused: {},
+});
+
+test("rates are compared when the other one was busy", () => {
+  expect(ratioOf(figures({}), figures({ rate: 200, cpuMicros: 30, busy: 0.97 }))).toEqual({ value: 0.5, by: "rate", cpu: 0.6 });
+});
+
+test("CPU is compared when the other one was not busy, because its rate was then the load generator's", () => {
+  expect(ratioOf(figures({}), figures({ rate: 200, cpuMicros: 10, busy: 0.6 }))).toEqual({ value: 0.2, by: "cpu", cpu: 0.2 });
+});
+
+test("a bar tells how it was judged", () => {
+  const bar = (other: Partial<Figures>) => againstBar({ what: "x", result: result(other), other: "nginx", bar: 0.9 });
+  expect(bar({ rate: 110 })).toMatchObject({ note: "by CPU 1.00", other: "nginx" });
+  expect(verdictOf(bar({ rate: 110 }))).toBe("met");
+  expect(verdictOf(bar({ rate: 120 }))).toBe("MISSED");
+  expect(bar({ rate: 10, busy: 0.5, cpuMicros: 25 })).toMatchObject({ value: 0.5, note: "by CPU: nginx was 50 % busy" });
+});
+
+test("a contender without figures is no figure, with its reason", () => {
+  const bar = againstBar({
+    what: "x",
+    result: { figures: {}, refused: { [OWN]: "protocol TCP is not supported" } },
+    other: "nginx",
+    bar: 1,
+  });
+  expect(bar).toMatchObject({ value: undefined, note: "protocol TCP is not supported" });
+  expect(verdictOf(bar)).toBe("no figure");
+  expect(verdictOf(againstBar({ what: "x", result: undefined, other: "nginx", bar: 1 }))).toBe("no figure");
+});
+
+test("bars have a direction, and some cannot be judged here", () => {
+  const bar: Bar = { what: "x", value: 5, bar: 5, atLeast: false };
+  expect(verdictOf(bar)).toBe("met");
+  expect(verdictOf({ ...bar, value: 5.1 })).toBe("MISSED");
+  expect(verdictOf({ ...bar, value: Number.NaN })).toBe("no figure");
+  expect(verdictOf({ ...bar, value: 9, unjudged: "two processors" })).toBe("not judged");
+});
+
+test("a row is held against another row of ours", () => {
+  const both = beside("10 routes", result({}, { rate: 95 }), result({}, { rate: 100 }));
+  expect(againstBar({ what: "x", result: both, other: "10 routes", bar: 0.95 })).toMatchObject({ value: 0.95 });
+  expect(beside("10 routes", { figures: {}, refused: { [OWN]: "no" } }, undefined)).toEqual({
+    figures: {},
+    refused: { [OWN]: "no" },
+  });
+});
