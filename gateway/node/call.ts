@@ -78,6 +78,7 @@ export interface Downstream {
 }
 
 const NO_WEB_TEXT = "bad_request: the content is not base64, as application/grpc-web-text has it";
+const SWITCHING_PROTOCOLS = 101;
 /** An answered request's unread body is read up to this, so that the connection can live on. */
 const MAX_DISCARD_BYTES = 64 * 1024;
 
@@ -111,6 +112,8 @@ export class Call implements UpstreamUser {
   /** The final head is out. */
   #answering = false;
   #answered = false;
+  /** Another protocol was asked for; it is spoken, and what was the body is bytes that both ends send until each says that it has ended. */
+  #switching: "no" | "asked" | "switched" = "no";
 
   /** @param times the call's deadlines among others of its owner, who calls `expired` when they have passed */
   constructor(thread: HttpThread, listener: CallListener, info: ConnectionInfo, downstream: Downstream, times: ConnectionTimes) {
@@ -129,7 +132,13 @@ export class Call implements UpstreamUser {
 
   /** Somebody can take the request's next bytes, or has an ear for its end. */
   get wantsRequest(): boolean {
-    return this.#open && !this.#requestDone && (this.#discarding || this.#sender.open);
+    if (!this.#open || this.#requestDone || this.#switching === "asked") return false;
+    return this.#discarding || this.#sender.open;
+  }
+
+  /** Waits to be told whether another protocol is going to be spoken: what comes of the client meanwhile belongs to that. */
+  get isSwitching(): boolean {
+    return this.#open && this.#switching === "asked";
   }
 
   // --- what comes of the client. What throws in here is for `broken`.
@@ -152,6 +161,7 @@ export class Call implements UpstreamUser {
     this.#sender.reset(content, settings.maxReplayBytes, request.version === "2", request.neverIndexed);
     this.#declaredBytes = head.body.kind === "length" ? head.body.bytes : 0;
     // Without content only its end is to come, and nobody has to have room for that.
+    this.#switching = request.switchTo === undefined ? "no" : "asked";
     this.#discarding = !content;
     this.#exchange = factory.open(request, this.#info);
     this.#carry(this.#exchange.start());
@@ -196,6 +206,12 @@ export class Call implements UpstreamUser {
   }
 
   /** The client wants no answer any more, or is not there to get one. */
+  /** The client sends nothing more: in another protocol that is one direction's end, else nobody waits for the answer any more. */
+  clientEnded(): void {
+    if (this.#open && this.#switching === "switched") this.requestEnd(undefined);
+    else this.clientGone();
+  }
+
   clientGone(): void {
     if (this.#open) this.#cut("client_gone");
   }
@@ -310,6 +326,11 @@ export class Call implements UpstreamUser {
   #answer(head: ResponseHead, close: boolean): void {
     this.#downstream.head(head, close, this.#neverIndexed);
     this.#answering = true;
+    if (this.#switching === "no") return;
+    this.#switching = head.status === SWITCHING_PROTOCOLS ? "switched" : "no";
+    if (this.#switching === "no") return;
+    this.#discarding = false;
+    this.#times.requestMs = NEVER;
   }
 
   #responseOver(trailers: readonly string[] | undefined): void {
@@ -319,12 +340,13 @@ export class Call implements UpstreamUser {
     const continues = this.#downstream.end(web === undefined ? trailers : undefined);
     this.#answered = true;
     if (this.#requestDone || !continues) this.#finish("complete");
-    else this.#discarding = true;
+    else this.#discarding = this.#switching !== "switched";
   }
 
   #finish(outcome: ExchangeEnd["outcome"]): void {
     this.#open = false;
     if (!this.#requestDone) this.#sender.abort();
+    else if (this.#switching === "switched") this.#sender.released();
     this.#tellFinished(outcome);
     this.#times.over(this.#thread.clock.now());
     this.#downstream.over();
@@ -384,6 +406,8 @@ export class Call implements UpstreamUser {
       this.broken(error);
     }
     this.#downstream.schedule();
+    // What came of the client before the switch was not looked at.
+    if (this.#switching === "switched") this.#downstream.wanted();
   }
 
   responseBody(bytes: Uint8Array): void {
@@ -399,7 +423,7 @@ export class Call implements UpstreamUser {
   }
 
   responseEnd(trailers: readonly string[] | undefined): void {
-    this.#sender.released();
+    if (this.#switching !== "switched") this.#sender.released();
     if (!this.#open) return;
     try {
       this.#responseOver(trailers);
@@ -415,6 +439,7 @@ export class Call implements UpstreamUser {
   }
 
   upstreamFailed(failure: UpstreamFailure): void {
+    if (!this.#open) return;
     if (this.#answering) {
       this.#sender.released();
       this.#cut("upstream_cut");

@@ -41,6 +41,7 @@ export interface HttpListener extends CallListener {
   becomeHttp2(connection: ServerConnection, client: ClientSocket, info: ConnectionInfo, early: Uint8Array): void;
 }
 
+const SWITCHING_PROTOCOLS = 101;
 const PREFACE_MARK = "PRI ";
 const NOTHING = new Uint8Array(0);
 
@@ -64,6 +65,8 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   #paused = false;
   /** The client lets the connection live on, and so do we. */
   #keepAlive = true;
+  /** After a switch to another protocol: the client's bytes that nobody has room for yet. */
+  #early: Uint8Array | undefined;
   /** What came so far of what may become HTTP/2's preface; undefined once that is decided. */
   #first: Uint8Array | undefined;
 
@@ -103,6 +106,10 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     if (this.#phase === "linger" || this.#phase === "closed") return;
     if (this.#phase === "tunnel" && this.#response.started) {
       this.#tunnel?.clientBytes(bytes);
+      return;
+    }
+    if (this.#early !== undefined) {
+      this.#opaque(bytes);
       return;
     }
     this.#parser.feed(bytes);
@@ -202,7 +209,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
       connectionOptions,
       form,
       expectContinue,
-      switchTo: undefined,
+      switchTo: wantsWebSocket(event) ? "websocket" : undefined,
     });
     if (head.body.kind !== "none" && this.#phase === "exchange") this.#expectBody();
   }
@@ -219,11 +226,24 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     this.schedule();
   }
 
+  /** Bytes of another protocol: they are moved while there is room for them, and not looked at. */
+  #opaque(bytes: Uint8Array): void {
+    const early = this.#early ?? NOTHING;
+    const all = early.length === 0 ? bytes : Buffer.concat([early, bytes]);
+    if (this.#call.wantsRequest) {
+      this.#early = NOTHING;
+      if (all.length > 0) this.#call.requestBody(all);
+      this.#thread.outbox.flush();
+    } else if (all.length > 0) this.#early = bytes.length === 0 ? early : Uint8Array.prototype.slice.call(all);
+    if (this.#call.wantsRequest) this.#resume();
+    else if (!this.#call.requestDone) this.#pause();
+  }
+
   /** Reads on or stops reading, as there is use for more. A finished request alone does not stop it: that would cost two system calls per request. */
   #regulate(): void {
     if (this.#wants()) {
       if (this.#paused) this.#resume();
-    } else if (this.#phase === "exchange" && !this.#call.requestDone) {
+    } else if (this.#phase === "exchange" && !this.#call.requestDone && !this.#call.isSwitching) {
       this.#pause();
     }
   }
@@ -290,6 +310,9 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     const { draining, settings } = this.#listener;
     const mayLiveOn = this.#keepAlive && !close && !draining && !this.#times.isUsedUp(settings, this.#thread.clock);
     this.#keepAlive = this.#response.head(head, mayLiveOn);
+    if (head.status !== SWITCHING_PROTOCOLS) return;
+    this.#response.switched();
+    this.#early = this.#parser.rest();
   }
 
   body(bytes: Uint8Array): void {
@@ -298,16 +321,23 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
 
   end(trailers: readonly string[] | undefined): boolean {
     this.#response.end(trailers);
-    return this.#keepAlive;
+    if (this.#early === undefined) return this.#keepAlive;
+    this.#thread.outbox.flush();
+    this.#socket.end();
+    return true;
   }
 
   /** Whatever the parser still holds may be wanted now. */
   wanted(): void {
+    if (this.#early !== undefined) {
+      this.#opaque(NOTHING);
+      return;
+    }
     if (this.#paused || !this.#parser.idle) this.#pump();
   }
 
   over(): void {
-    if (this.#keepAlive && this.#call.requestDone) this.#phase = "head";
+    if (this.#keepAlive && this.#call.requestDone && this.#early === undefined) this.#phase = "head";
     else this.#linger();
     this.schedule();
   }
@@ -399,7 +429,8 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
         return;
       case "exchange":
         // Whoever stops sending while waiting for an answer has gone: nothing else tells before the answer is written.
-        this.#call.clientGone();
+        this.#call.clientEnded();
+        this.#thread.outbox.flush();
         return;
       default:
         this.#socket.end();
@@ -413,4 +444,9 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     this.#call.clientGone();
     this.#listener.closed(this);
   }
+}
+
+/** RFC 6455 4.1. Any other protocol that a client offers is not taken up. */
+function wantsWebSocket({ upgrade, head, minor }: HeadEvent<RequestHead>): boolean {
+  return upgrade?.includes("websocket") === true && head.method === "GET" && minor === 1 && head.body.kind === "none";
 }

@@ -7,12 +7,13 @@
  * What waits here is bounded by windows: the request's body by what the client may send before it is told that some was consumed, the response's by
  * what the origin's connection brought before it was paused.
  */
-import { type ExchangeEnd, MeshError, NO_BODY, type ResponseHead, type TunnelStep } from "../core/index.ts";
+import { type ExchangeEnd, MeshError, NO_BODY, type ResponseHead, STREAM_BODY, type TunnelStep } from "../core/index.ts";
 import { Http2Code, type Http2Connection, type Http2Event, type Http2Stream, type StreamProblem } from "../wire/index.ts";
 import { Call, type CallListener, type Downstream, type HttpThread } from "./call.ts";
 import { ConnectionTimes, NEVER } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
 import type { ConnectionInfo } from "./exchange.ts";
+import { agreedFields } from "./websocket.ts";
 
 export type ServerCodec = Http2Connection<Http2ServerStream>;
 export type RequestEvent = Extract<Http2Event<Http2ServerStream>, { kind: "request" }>;
@@ -28,6 +29,7 @@ export interface StreamPort {
   free(stream: Http2ServerStream): void;
 }
 
+const SWITCHING_PROTOCOLS = 101;
 const EMPTY = new Uint8Array(0);
 const NO_TRAILERS: readonly string[] = [];
 
@@ -54,6 +56,8 @@ export class Http2ServerStream implements Downstream, Timed {
   #outgoingEnd: readonly string[] | undefined;
   /** The response is whole. */
   #ended = false;
+  /** Another protocol is spoken: what the client says goes on after we have ended. */
+  #isSwitched = false;
   /** With what the stream is given up once it is answered. */
   #endCode: number = Http2Code.noError;
 
@@ -68,11 +72,17 @@ export class Http2ServerStream implements Downstream, Timed {
 
   begin(event: RequestEvent): void {
     const { stream, head } = event;
+    const isWebSocket = event.protocol === "websocket";
+    if (isWebSocket) {
+      head.method = "GET";
+      head.body = NO_BODY;
+    }
     this.#stream = stream;
     this.#phase = "open";
     this.#method = head.method;
     this.responseBytes = 0;
     this.#ended = false;
+    this.#isSwitched = false;
     this.#endCode = Http2Code.noError;
     this.#outgoingEnd = undefined;
     this.#incomingEnd = event.end ? { trailers: undefined } : undefined;
@@ -82,7 +92,7 @@ export class Http2ServerStream implements Downstream, Timed {
       connectionOptions: undefined,
       form: head.method === "CONNECT" ? "authority" : "origin",
       expectContinue: event.expectContinue,
-      switchTo: undefined,
+      switchTo: isWebSocket ? "websocket" : undefined,
       neverIndexed: event.neverIndexed,
     });
     this.#tellEnd();
@@ -185,11 +195,22 @@ export class Http2ServerStream implements Downstream, Timed {
   head(head: ResponseHead, _close: boolean, neverIndexed?: readonly string[]): void {
     const stream = this.#stream;
     if (stream === undefined) return;
+    if (head.status === SWITCHING_PROTOCOLS) {
+      this.#switch(stream, head);
+      return;
+    }
     const { status, body } = head;
     const isEmpty = body.kind === "none" || (body.kind === "length" && body.bytes === 0);
     const isWhole = isEmpty || this.#method === "HEAD" || status === 204 || status === 304;
     this.#port.codec.respond(stream, head, isWhole, neverIndexed);
     this.#ended = isWhole;
+    this.#port.later();
+  }
+
+  /** RFC 8441 5: 200 says what 101 says in HTTP/1.1. */
+  #switch(stream: Http2Stream<Http2ServerStream>, head: ResponseHead): void {
+    this.#port.codec.respond(stream, { ...head, status: 200, fields: agreedFields(head.fields), body: STREAM_BODY }, false);
+    this.#isSwitched = true;
     this.#port.later();
   }
 
@@ -208,7 +229,7 @@ export class Http2ServerStream implements Downstream, Timed {
     if (stream === undefined || this.#ended) return false;
     if (this.#outgoing.length > 0) this.#outgoingEnd = trailers ?? NO_TRAILERS;
     else this.#endWith(stream, trailers ?? NO_TRAILERS);
-    return false;
+    return this.#isSwitched;
   }
 
   wanted(): void {

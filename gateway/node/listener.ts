@@ -287,7 +287,7 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
         maxRequestBodyBytes,
       },
       scheme: this.protocol === "https" ? "https" : "http",
-      extendedConnect: false,
+      extendedConnect: true,
       decode: decodeLatin1,
     });
   }

@@ -7,6 +7,8 @@ import type { UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user
 /** A copy that is this far behind is given up. */
 const MAX_QUEUED_BYTES = 256 * 1024;
 
+const NO_OPTIONS = { neverIndexed: undefined, switchTo: undefined };
+
 export class MirrorCopy implements UpstreamUser {
   readonly #thread: UpstreamThread;
   readonly #head: RequestHead;
@@ -29,7 +31,7 @@ export class MirrorCopy implements UpstreamUser {
     if (acquired === "waiting") pool.cancel(this);
     if (acquired === "waiting" || "reason" in acquired) return false;
     this.#stream = acquired;
-    acquired.start(this, this.#head);
+    acquired.start(this, this.#head, NO_OPTIONS);
     return true;
   }
 

@@ -60,6 +60,11 @@ export class ResponseWriter {
     this.#outbox.text(this.#socket, writeResponseHead(head, this.#writing));
   }
 
+  /** From here on bytes belong to another protocol. */
+  switched(): void {
+    this.#framing = "length";
+  }
+
   /** @returns whether the connection can live on after this response */
   head(head: ResponseHead, keepAlive: boolean): boolean {
     const writing = this.#writing;

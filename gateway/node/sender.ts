@@ -158,7 +158,8 @@ export class RequestSender {
 
   #start(stream: UpstreamStream, step: SendStep): void {
     this.#stream = stream;
-    stream.start(this.#user, step.head, this.#neverIndexed);
+    stream.start(this.#user, step.head, { neverIndexed: this.#neverIndexed, switchTo: step.switchTo });
+    if (step.switchTo !== undefined) return;
     for (const bytes of this.#kept) stream.body(bytes);
     if (this.#ended || !this.#hasBody) stream.end(this.#trailers);
   }

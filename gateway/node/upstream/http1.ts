@@ -6,15 +6,17 @@
  *         └───────────┴──────────┴───────► closed
  *
  * A connection is born for a request and is busy from the start; the socket keeps what is written until it is connected.
+ * `switched`, out of `busy`: the connection speaks another protocol until it closes.
  * `draining`: the user has lost interest in a response that is on its way; a short rest is read so that the connection can live on.
  */
 import type { Socket } from "node:net";
-import type { ErrorCode, RequestHead } from "../../core/index.ts";
-import { CHUNK_END, chunkHeader, lastChunk, ResponseParser, writeRequestHead } from "../../wire/index.ts";
+import type { ErrorCode, RequestHead, ResponseHead } from "../../core/index.ts";
+import { CHUNK_END, chunkHeader, type HeadEvent, lastChunk, ResponseParser, writeRequestHead } from "../../wire/index.ts";
 import type { Timed } from "../deadlines.ts";
+import { isAccepted, upgradeFields } from "../websocket.ts";
 import { type DialUser, dial, dialCode } from "./dial.ts";
 import type { Http1Pool } from "./http1-pool.ts";
-import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
+import type { StartOptions, UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
 /** An abandoned response is read to its end for at most this long and this much, so that its connection can be used again. */
 const DRAIN_MS = 1000;
@@ -22,7 +24,7 @@ const DRAIN_BYTES = 64 * 1024;
 
 const KEEP = { keepAlive: true };
 
-type State = "connecting" | "busy" | "idle" | "draining" | "closed";
+type State = "connecting" | "busy" | "idle" | "draining" | "switched" | "closed";
 
 export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed {
   deadlineMs = Number.POSITIVE_INFINITY;
@@ -40,6 +42,10 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   #chunked = false;
   #keepAlive = false;
   #paused = false;
+  /** In another protocol: the origin has said all that it had to say. */
+  #originDone = false;
+  /** Another protocol was asked for: what the answer has to echo. */
+  #accept: string | undefined;
   /** Bytes of the current response have come. */
   #answered = false;
   #drainLeft = 0;
@@ -84,11 +90,14 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
     return this.#socket.writableLength;
   }
 
-  start(user: UpstreamUser, head: RequestHead): void {
-    const text = writeRequestHead(head, KEEP);
+  start(user: UpstreamUser, head: RequestHead, { switchTo }: StartOptions): void {
+    const upgrade = switchTo === undefined ? undefined : upgradeFields(head.fields);
+    const text = writeRequestHead(upgrade === undefined ? head : { ...head, fields: upgrade.fields }, KEEP);
     this.#user = user;
     this.#requests += 1;
-    this.#requestEnded = false;
+    // Nothing follows a request to switch before it is answered.
+    this.#requestEnded = switchTo !== undefined;
+    this.#accept = upgrade?.accept;
     this.#answered = false;
     this.#chunked = head.body.kind === "stream";
     if (this.#state === "idle") {
@@ -110,6 +119,9 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   end(trailers: readonly string[] | undefined): void {
     if (this.#chunked) this.#pool.thread.outbox.text(this.#socket, lastChunk(trailers));
     this.#requestEnded = true;
+    if (this.#state !== "switched") return;
+    this.#pool.thread.outbox.flush();
+    this.#socket.end();
   }
 
   pause(): void {
@@ -173,6 +185,11 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   }
 
   read(bytes: Uint8Array): void {
+    if (this.#state === "switched") {
+      this.#user?.responseBody(bytes);
+      this.#user?.responseFlush();
+      return;
+    }
     if (this.#state === "draining") {
       this.#drainLeft -= bytes.length;
       if (this.#drainLeft < 0) {
@@ -198,7 +215,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
           return;
         case "head":
           if (event.head.status === 101) {
-            this.#fail("upstream_protocol", "the origin switches protocols, which nobody asked for", false);
+            this.#switch(event);
             return;
           }
           if (event.head.status < 200) this.#user?.responseInterim(event);
@@ -221,6 +238,26 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
     }
   }
 
+  /** From here on bytes are moved and not looked at. */
+  #switch(event: HeadEvent<ResponseHead>): void {
+    const accept = this.#accept;
+    if (accept === undefined) {
+      this.#fail("upstream_protocol", "the origin switches protocols, which nobody asked for", false);
+      return;
+    }
+    if (!isAccepted(event.head.fields, accept)) {
+      this.#fail("upstream_protocol", "the origin switches protocols without the echo of the key (RFC 6455 4.1)", false);
+      return;
+    }
+    const early = this.#parser.rest();
+    this.#state = "switched";
+    this.#requestEnded = false;
+    this.#socket.allowHalfOpen = true;
+    this.#user?.responseHead(event);
+    if (early.length > 0) this.#user?.responseBody(early);
+    this.#user?.responseFlush();
+  }
+
   #complete(trailers: readonly string[] | undefined): void {
     const user = this.#user;
     this.#user = undefined;
@@ -233,6 +270,11 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
 
   #ended(): void {
     if (this.#state === "closed") return;
+    if (this.#state === "switched") {
+      this.#originDone = true;
+      this.#user?.responseEnd(undefined);
+      return;
+    }
     if (this.#state === "busy" || this.#state === "draining") {
       // A body without length ends with the connection; anything else has been cut.
       const event = this.#parser.eof();
@@ -252,6 +294,10 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   #closed(): void {
     if (this.#state === "closed") return;
     const error = this.#error;
+    if (this.#originDone && error === undefined) {
+      this.#leave();
+      return;
+    }
     if (this.#state === "connecting") this.#fail(dialCode(error, this.#pool.tls !== undefined), error?.message ?? "closed", true);
     else this.#fail("upstream_reset", error?.message ?? "connection closed", false);
   }

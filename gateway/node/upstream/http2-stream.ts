@@ -1,9 +1,9 @@
 /** One request on an HTTP/2 connection to an origin. */
 
-import { MeshError } from "../../core/error.ts";
-import type { ErrorCode, RequestHead, ResponseHead } from "../../core/index.ts";
+import { type ErrorCode, MeshError, NO_BODY, type RequestHead, type ResponseHead } from "../../core/index.ts";
 import { Http2Code, type Http2Connection, type Http2Stream, type StreamProblem } from "../../wire/index.ts";
-import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
+import { connectFields, switchedFields } from "../websocket.ts";
+import type { StartOptions, UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
 export type ClientCodec = Http2Connection<Http2UpstreamStream>;
 
@@ -15,6 +15,8 @@ export interface UpstreamPort {
   /** It has carried a request before. */
   readonly isReused: boolean;
   started(): void;
+  /** The stream is to be told by `settled` once the origin has said what it allows, or by `lost`. Never at once. */
+  whenSettled(stream: Http2UpstreamStream): void;
   /** There is something to be written. */
   later(): void;
   /** Something of the response was told: a flush is to follow. */
@@ -36,6 +38,14 @@ export class Http2UpstreamStream implements UpstreamStream {
   #outgoingEnd: { readonly trailers: readonly string[] | undefined } | undefined;
   /** The final head is here. */
   #answered = false;
+  /** To be sent once the origin has said that it takes such a request. */
+  #asked: { readonly head: RequestHead; readonly options: StartOptions } | undefined;
+  /** Another protocol was asked for, with the echo that the client waits for. */
+  #switch: { readonly accept: string | undefined } | undefined;
+  /** It is spoken. */
+  #isSwitched = false;
+  /** All that the origin had to say in it has been told. */
+  #isOriginDone = false;
   /** The user takes no more. */
   #paused = false;
   /** Told to the user, and the origin not told yet that it may send as much again. */
@@ -57,14 +67,41 @@ export class Http2UpstreamStream implements UpstreamStream {
     return this.#outgoingBytes;
   }
 
-  start(user: UpstreamUser, head: RequestHead, neverIndexed?: readonly string[]): void {
-    const { codec, reads } = this.#port;
+  start(user: UpstreamUser, head: RequestHead, options: StartOptions): void {
+    this.#user = user;
+    if (options.switchTo !== undefined) {
+      this.#asked = { head, options };
+      this.#port.whenSettled(this);
+      return;
+    }
     const { body } = head;
-    const isWhole = body.kind === "none" || (body.kind === "length" && body.bytes === 0);
-    const stream = codec.request(head, isWhole, this, undefined, neverIndexed);
+    this.#open(head, body.kind === "none" || (body.kind === "length" && body.bytes === 0), options);
+  }
+
+  /** RFC 8441 4: only once the origin has said that it takes such a request. */
+  settled(): void {
+    if (this.#user === undefined || this.#asked === undefined) return;
+    const { head, options } = this.#asked;
+    if (!this.#port.codec.takesExtendedConnect) {
+      const reason = "the origin does not take extended CONNECT (RFC 8441)";
+      this.#fail({ code: "upstream_protocol", reason, neverSent: true, resend: "no" });
+      return;
+    }
+    const { fields, accept } = connectFields(head.fields);
+    this.#switch = { accept };
+    try {
+      this.#open({ ...head, method: "CONNECT", fields }, false, options);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#fail({ code: "internal", reason, neverSent: true, resend: "no" });
+    }
+  }
+
+  #open(head: RequestHead, isWhole: boolean, { neverIndexed, switchTo }: StartOptions): void {
+    const { codec, reads } = this.#port;
+    const stream = codec.request(head, isWhole, this, switchTo, neverIndexed);
     if (stream === undefined) throw new MeshError("internal", "local", "a stream was started when there was no room for it");
     this.#stream = stream;
-    this.#user = user;
     this.#startedAt = reads;
     this.#port.started();
     this.#port.later();
@@ -87,6 +124,11 @@ export class Http2UpstreamStream implements UpstreamStream {
     else this.#endWith(this.#stream, trailers);
   }
 
+  /** In another protocol both directions have an end. */
+  #endIfDone(): void {
+    if (this.#isOriginDone && this.#stream?.isClosed === true) this.#leave(Http2Code.noError);
+  }
+
   pause(): void {
     this.#paused = true;
   }
@@ -107,6 +149,7 @@ export class Http2UpstreamStream implements UpstreamStream {
     if (trailers !== undefined && trailers.length > 0) codec.trailers(stream, trailers);
     else codec.data(stream, EMPTY, true);
     this.#port.later();
+    this.#endIfDone();
   }
 
   #credit(): void {
@@ -125,8 +168,16 @@ export class Http2UpstreamStream implements UpstreamStream {
     }
     this.#answered = true;
     this.#touch();
-    this.#user?.responseHead({ head, connectionOptions: undefined, neverIndexed });
+    this.#user?.responseHead({ head: this.#translated(head), connectionOptions: undefined, neverIndexed });
     if (isWhole) this.complete(undefined);
+  }
+
+  /** RFC 8441 5: any 2xx is what HTTP/1.1 says with 101. */
+  #translated(head: ResponseHead): ResponseHead {
+    const asked = this.#switch;
+    if (asked === undefined || head.status >= 300) return head;
+    this.#isSwitched = true;
+    return { ...head, status: 101, fields: switchedFields(head.fields, asked.accept), body: NO_BODY };
   }
 
   data(bytes: Uint8Array, isLast: boolean): void {
@@ -138,6 +189,12 @@ export class Http2UpstreamStream implements UpstreamStream {
 
   complete(trailers: readonly string[] | undefined): void {
     const user = this.#user;
+    if (this.#isSwitched) {
+      this.#isOriginDone = true;
+      user?.responseEnd(undefined);
+      this.#endIfDone();
+      return;
+    }
     this.#user = undefined;
     // What is left of the request is of no use to whoever has answered.
     this.#leave(Http2Code.cancel);

@@ -45,6 +45,8 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
   #active = 0;
   /** Streams that were told something by the read at hand. */
   #touched: Http2UpstreamStream[] = [];
+  /** Streams that wait for the origin to say what it allows. */
+  #unsettled: Http2UpstreamStream[] = [];
   #heardMs: number;
   /** An unanswered ping was sent. */
   #pingMs = NEVER;
@@ -107,6 +109,11 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
     this.#writer.later();
   }
 
+  whenSettled(stream: Http2UpstreamStream): void {
+    if (this.codec.isSettled) this.#pool.thread.turnEnd.add({ endOfTurn: () => stream.settled() });
+    else this.#unsettled.push(stream);
+  }
+
   touched(stream: Http2UpstreamStream): void {
     this.#touched.push(stream);
   }
@@ -155,6 +162,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
       this.#told(event);
     }
     this.#pumping = false;
+    if (this.codec.isSettled && this.#unsettled.length > 0) for (const stream of this.#unsettled.splice(0)) stream.settled();
     this.#flush();
     this.later();
     this.#settle();
@@ -259,7 +267,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
 
   #fail(code: ErrorCode, reason: string, neverSent: boolean): void {
     if (this.#state === "closed") return;
-    const owners: Http2UpstreamStream[] = [];
+    const owners: Http2UpstreamStream[] = this.#unsettled.splice(0);
     this.codec.each(({ owner }) => {
       if (owner !== undefined) owners.push(owner);
     });

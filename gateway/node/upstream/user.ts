@@ -1,5 +1,5 @@
 /** The two sides of one attempt at an origin: what its user may do with it, and what its user is told. */
-import type { ErrorCode, RequestHead, ResponseHead } from "../../core/index.ts";
+import type { ErrorCode, RequestHead, ResponseHead, Upgrade } from "../../core/index.ts";
 
 /** One request on its way to an origin. Over HTTP/1.1 that is the connection itself; over HTTP/2 a stream of one. */
 export interface UpstreamStream {
@@ -8,7 +8,7 @@ export interface UpstreamStream {
   /** Bytes of the request that wait here because the origin does not take them. */
   readonly queuedBytes: number;
   /** Begins. Throws when the head holds what must not be written; nothing was written then. */
-  start(user: UpstreamUser, head: RequestHead, neverIndexed?: readonly string[]): void;
+  start(user: UpstreamUser, head: RequestHead, options: StartOptions): void;
   /** Part of the request's body, valid during this call. */
   body(bytes: Uint8Array): void;
   /** The request is whole. */
@@ -18,6 +18,16 @@ export interface UpstreamStream {
   resume(): void;
   /** The user wants nothing more of it and is told nothing more. Also for a stream that was not started. */
   cancel(): void;
+}
+
+export interface StartOptions {
+  /** As the client's request had them: see `ClientRequest`. */
+  readonly neverIndexed: readonly string[] | undefined;
+  /**
+   * Ask for this protocol. Once the response is 101, `body` and `end` are the client's bytes and their end, the response's body is the origin's, and after
+   * `responseEnd` the stream is the user's still, until it has said `end` or `cancel`.
+   */
+  readonly switchTo: Upgrade | undefined;
 }
 
 /** Told what happens to a request's attempt, in order, and nothing after its end. */
