@@ -88,9 +88,9 @@ export function siteSizes({ pools }: PipelineOutput): ReadonlyMap<string, SizeLi
   return new Map(pools.flatMap(({ pool }) => (pool.site === undefined ? [] : [[pool.name, EDGE_SIZE_LIMITS]])));
 }
 
-function toPool({ name, labels, role, bind, ports, forwardProxyPort }: GatewayPool): Pool {
+function toPool({ ports, forwardProxyPort, ...pool }: GatewayPool): Pool {
   const bound = Object.fromEntries(Object.entries(ports).map(([declared, port]) => [Number(declared), port]));
-  return { name, labels, role, bind, ports: bound, ...(forwardProxyPort !== undefined && { forwardProxyPort }) };
+  return { ...pool, ports: bound, ...(forwardProxyPort !== undefined && { forwardProxyPort }) };
 }
 
 function once(problems: readonly Problem[]): readonly Problem[] {

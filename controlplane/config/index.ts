@@ -11,10 +11,12 @@ export type {
   ConnectionPool,
   DestinationRuleSpec,
   DestinationSubset,
+  OutlierSettings,
   PortTrafficPolicy,
   TrafficPolicy,
 } from "./kinds/istio/destination-rule.ts";
 export type { GatewayServer, GatewayServerTls, GatewaySpec } from "./kinds/istio/gateway.ts";
+export type { LoadBalancerSettings } from "./kinds/istio/load-balancer.ts";
 export { asksClients, authoritiesOf } from "./kinds/istio/server-tls.ts";
 export type { ServiceEntryPort, ServiceEntrySpec } from "./kinds/istio/service-entry.ts";
 export { CIPHER_SUITES, parseSecretName } from "./kinds/istio/tls.ts";
@@ -37,6 +39,7 @@ export type { KindDefinition } from "./kinds/kind.ts";
 export type { CalendarUnit, Limit } from "./kinds/native/common.ts";
 export { type EdgeCluster, type EdgeSiteSpec, siteNames } from "./kinds/native/edge-site.ts";
 export type { EgressAllowRule, EgressDenyRule, EgressPolicySpec, EgressPrincipal } from "./kinds/native/egress-policy.ts";
+export type { HealthCheckSpec } from "./kinds/native/health-check.ts";
 export { DEFAULT_MESH_CONFIG, type GatewayPool, type MeshConfigSpec } from "./kinds/native/mesh-config.ts";
 export {
   keyPartName,

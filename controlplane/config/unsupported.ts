@@ -95,7 +95,7 @@ function matchRules(match: string): readonly UnsupportedRule[] {
   ];
 }
 
-const UNKNOWN_RETRY_CONDITIONS = ["envoy-ratelimited", "retriable-headers", "http3-post-connect-failure"];
+const UNKNOWN_RETRY_CONDITIONS = ["retriable-headers"];
 
 function virtualServiceRules(): readonly UnsupportedRule[] {
   const onlyL4 = (_: Json, around: JsonMap): boolean => !Array.isArray(around["http"]) || around["http"].length === 0;
@@ -116,14 +116,6 @@ function virtualServiceRules(): readonly UnsupportedRule[] {
     ...l4("tls"),
     ...l4("tcp"),
     { field: "spec.http[].delegate", effect: "object" },
-    { field: "spec.http[].retries.retryRemoteLocalities", effect: "field" },
-    {
-      field: "spec.http[].retries.retryIgnorePreviousHosts",
-      when: (value) => value === false,
-      effect: "field",
-      what: () => "retryIgnorePreviousHosts: false",
-      instead: "hosts that were tried are skipped",
-    },
     {
       field: "spec.http[].retries.retryOn",
       when: (value) =>
@@ -143,7 +135,6 @@ function virtualServiceRules(): readonly UnsupportedRule[] {
 
 /** What a traffic policy asks for; the same at the top, per port and per subset. */
 function trafficRules(policy: string): readonly UnsupportedRule[] {
-  const spread = "requests are spread by simple, or LEAST_REQUEST";
   const tunes = (field: string, instead?: string): UnsupportedRule => ({
     field: `${policy}.${field}`,
     effect: "field",
@@ -151,15 +142,7 @@ function trafficRules(policy: string): readonly UnsupportedRule[] {
   });
   return [
     { field: `${policy}.loadBalancer.simple`, when: oneOf("PASSTHROUGH"), effect: "object", what: named("loadBalancer") },
-    tunes("loadBalancer.consistentHash", spread),
-    tunes("loadBalancer.localityLbSetting", "all endpoints share"),
-    tunes("loadBalancer.warmupDurationSecs"),
-    tunes("loadBalancer.warmup"),
-    tunes("connectionPool.tcp.tcpKeepalive"),
-    tunes("connectionPool.tcp.maxConnectionDuration"),
-    tunes("connectionPool.http.http2MaxRequests"),
-    tunes("connectionPool.http.maxRetries", "retryBudget limits retries"),
-    tunes("outlierDetection"),
+    tunes("loadBalancer.localityLbSetting.zoneAwareLbSetting", "requests go to the nearest, see failover"),
     { field: `${policy}.tls.mode`, when: oneOf("ISTIO_MUTUAL"), effect: "object", what: named("client tls mode") },
   ];
 }
@@ -182,7 +165,7 @@ function serviceEntryRules(): readonly UnsupportedRule[] {
   const endpoint = { drop: "spec.endpoints[]", name: "the endpoint" };
   return [
     { field: "spec.addresses", effect: "field", instead: "the service is known by its hosts" },
-    { field: "spec.resolution", when: oneOf("DNS_ROUND_ROBIN", "DYNAMIC_DNS"), effect: "object", what: named("resolution") },
+    { field: "spec.resolution", when: oneOf("DYNAMIC_DNS"), effect: "object", what: named("resolution") },
     { field: "spec.subjectAltNames", effect: "object", what: () => "subjectAltNames of a ServiceEntry" },
     { field: "spec.endpoints[].address", when: isUnixSocket, effect: endpoint, what: () => "a Unix socket" },
     { field: "spec.endpoints[].network", effect: endpoint },

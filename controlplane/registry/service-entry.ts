@@ -1,4 +1,6 @@
 /** ServiceEntry (with its WorkloadEntries) as a source of services. */
+
+import { unreachable } from "../../gateway/core/result.ts";
 import { type ResourceOf, refOf } from "../config/index.ts";
 import type { Problem, Resource } from "../config/resource.ts";
 import { isIpLiteral } from "./address.ts";
@@ -74,15 +76,26 @@ function toService(entry: ServiceEntry, host: string, selection: Selection | und
   };
 }
 
-/** With resolution DNS and no endpoints, the host's own name is what is resolved. */
+/** With resolution DNS or DNS_ROUND_ROBIN and no endpoints, the host's own name is what is resolved. */
 function ownName(host: string, spec: ServiceEntrySpec): readonly WorkloadEntrySpec[] {
-  if (spec.resolution !== "DNS" || host.startsWith("*")) return [];
+  if (!spec.resolution.startsWith("DNS") || host.startsWith("*")) return [];
   return [{ address: host, ports: {}, labels: {}, weight: 1 }];
 }
 
 function resolutionOf(spec: ServiceEntrySpec): Resolution {
-  if (spec.resolution === "STATIC") return "static";
-  return spec.resolution === "DNS" ? "dns" : "none";
+  switch (spec.resolution) {
+    case "STATIC":
+      return "static";
+    case "DNS":
+      return "dns";
+    case "DNS_ROUND_ROBIN":
+      return "dns-round-robin";
+    case "NONE":
+    case "DYNAMIC_DNS":
+      return "none";
+    default:
+      return unreachable(spec.resolution);
+  }
 }
 
 function toPort(port: ServiceEntryPort, endpoints: readonly WorkloadEntrySpec[]): ServicePort {

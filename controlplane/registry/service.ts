@@ -7,7 +7,7 @@ export interface Service {
   readonly namespace: string;
   /** Ascending by number. */
   readonly ports: readonly ServicePort[];
-  /** static: endpoints are addresses. dns: endpoints are names that the gateway resolves. none: wherever the client says; egress only. */
+  /** static: endpoints are addresses. dns: endpoints are names that the gateway resolves; dns-round-robin: each to one address. none: wherever the client says; egress only. */
   readonly resolution: Resolution;
   readonly location: "mesh-external" | "mesh-internal";
   readonly exportTo: Visibility;
@@ -15,7 +15,7 @@ export interface Service {
   readonly declarations: readonly Declaration[];
 }
 
-export type Resolution = "static" | "dns" | "none";
+export type Resolution = "static" | "dns" | "dns-round-robin" | "none";
 
 export interface ServicePort {
   readonly number: number;

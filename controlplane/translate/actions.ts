@@ -44,11 +44,13 @@ export function retryPolicy(retries: HttpRetries | undefined): RetryPolicy {
     backoffBaseMs: base,
     backoffMaxMs: base * BACKOFF_CAP,
     nonIdempotent: asked.length > 0,
+    ...(retries?.retryIgnorePreviousHosts === false ? { sameHosts: true } : {}),
+    ...(retries?.retryRemoteLocalities === true ? { remoteLocalities: true } : {}),
   };
 }
 
-/** Config takes out `retryOn` with one of these. */
-const UNKNOWN_CONDITIONS: readonly RetryOn[] = ["envoy-ratelimited", "retriable-headers", "http3-post-connect-failure"];
+/** Config takes out `retryOn` with the first; the second never comes to pass, because no origin is spoken to in HTTP/3. */
+const UNKNOWN_CONDITIONS: readonly RetryOn[] = ["retriable-headers", "http3-post-connect-failure"];
 
 function isCondition(item: RetryOn): item is RetryCondition {
   return typeof item === "string" && !UNKNOWN_CONDITIONS.includes(item);

@@ -1,7 +1,7 @@
 /** Destinations → clusters: only those that the pool's routes name, with the DestinationRule's policy and the subset's endpoints. */
 
-import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings } from "../../gateway/core/ir/index.ts";
-import type { ConnectionPool, Destination } from "../config/index.ts";
+import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings, TcpKeepAlive } from "../../gateway/core/ir/index.ts";
+import type { ConnectionPool, Destination, HealthCheckSpec } from "../config/index.ts";
 import {
   compareText,
   isIpLiteral,
@@ -11,8 +11,9 @@ import {
   type Service,
   type ServicePort,
 } from "../registry/index.ts";
+import { type Balancing, balancing, labelsToCarry, neverEjects, neverFailsOver } from "./balancing.ts";
 import { type DestinationRules, effectivePolicy, type MergedRule, type PolicyBlocks } from "./destination-rules.ts";
-import { edgeCluster, hostAtEdge, type MadeCluster, tellIgnoredPool } from "./edge.ts";
+import { edgeCluster, hostAtEdge, type MadeCluster, tellIgnoredPolicy } from "./edge.ts";
 import type { VirtualServiceResource } from "./objects.ts";
 import { selects, virtualServiceHosts } from "./scope.ts";
 import { objectKey, type Status } from "./status.ts";
@@ -59,8 +60,17 @@ export class Clusters {
   readonly #rules: DestinationRules;
   readonly #pool: LocatedPool;
   readonly #status: Status;
+  readonly #checks: readonly HealthCheckSpec[];
 
-  constructor(registry: Registry, rules: DestinationRules, pool: LocatedPool, status: Status) {
+  /** @param checks of MeshConfig */
+  constructor(
+    registry: Registry,
+    rules: DestinationRules,
+    pool: LocatedPool,
+    status: Status,
+    checks: readonly HealthCheckSpec[],
+  ) {
+    this.#checks = checks;
     this.#registry = registry;
     this.#rules = rules;
     this.#pool = pool;
@@ -135,13 +145,14 @@ export class Clusters {
     const policy = effectivePolicy(rule, subset, portNumber);
     const unusable = unusableCredential(policy);
     if (unusable !== undefined) return unusable;
+    const cluster = this.#cluster(name, service, port, subset, policy);
     const direct: MadeCluster = {
-      cluster: this.#cluster(name, service, port, subset, policy),
-      endpoints: { cluster: name, endpoints: endpointsOf(port, labels) },
+      cluster,
+      endpoints: { cluster: name, endpoints: endpointsOf(port, labels, labelsToCarry(cluster.loadBalancer)) },
     };
     const made = this.#pool.site === undefined ? direct : edgeCluster(this.#pool.site, service, port.protocol, direct, policy);
     if ("refused" in made) return { severity: "unsupported", message: made.refused };
-    this.#tell(service, port, policy, rule, made.cluster);
+    this.#tell(service, port, policy, rule, made);
     this.#made.set(name, made);
     return undefined;
   }
@@ -156,9 +167,8 @@ export class Clusters {
       port: port.number,
       ...(subset === undefined ? {} : { subset }),
       origin: declaration?.ref ?? { kind: "Service", namespace: service.namespace, name: service.host },
-      // Where every endpoint is an address there is nothing to look up.
-      discovery: port.endpoints.every(({ address }) => isIpLiteral(address)) ? "static" : "dns",
-      loadBalancer: { policy: balancerPolicy(policy) },
+      discovery: discoveryOf(service, port),
+      ...this.#balancing(service, port, policy),
       pool: poolSettings(policy.connectionPool?.value),
       ...(tls === undefined ? {} : { tls }),
       retryBudget: { percent: budget?.percent ?? 20, minConcurrent: budget?.minRetryConcurrency ?? 3 },
@@ -166,12 +176,24 @@ export class Clusters {
     };
   }
 
-  #tell(service: Service, port: ServicePort, policy: PolicyBlocks, rule: MergedRule | undefined, { via }: Cluster): void {
+  #balancing(service: Service, port: ServicePort, policy: PolicyBlocks): Balancing {
+    return balancing(policy, service.host, port, this.#pool, this.#checks);
+  }
+
+  #tell(service: Service, port: ServicePort, policy: PolicyBlocks, rule: MergedRule | undefined, made: MadeCluster): void {
+    const { via } = made.cluster;
     for (const resource of rule?.rules ?? []) this.#status.programmed(resource);
     for (const { ref } of service.declarations) this.#status.programmedRef(ref);
     // What is behind a cluster's ingress is that cluster's to tell.
     if (via !== undefined) return;
-    if (this.#pool.site !== undefined) tellIgnoredPool(this.#pool.site, policy, this.#status);
+    if (this.#pool.site !== undefined) tellIgnoredPolicy(this.#pool.site, policy, this.#status);
+    const balancer = policy.loadBalancer;
+    const unmoved = balancer && neverFailsOver(balancer.value, made.cluster);
+    if (balancer && unmoved !== undefined)
+      this.#status.report("warning", balancer.rule, balancer.path, `${service.host}: ${unmoved}`);
+    const outlier = policy.outlierDetection;
+    const idle = outlier && neverEjects(outlier.value, made.cluster.discovery === "dns" ? 0 : made.endpoints.endpoints.length);
+    if (outlier && idle !== undefined) this.#status.report("warning", outlier.rule, outlier.path, `${service.host}: ${idle}`);
     if (TLS_PROTOCOLS.includes(port.protocol) && policy.tls === undefined) {
       const message = `port ${port.number} of ${service.host} is ${port.protocol}, but no DestinationRule has tls.mode SIMPLE or MUTUAL for it: plain text is sent`;
       const [declaration] = service.declarations;
@@ -201,21 +223,28 @@ function describeRule({ rules }: MergedRule): string {
   return rules.map(objectKey).join(", ");
 }
 
-/** Endpoints that carry the subset's labels, in an order of their own, each once. */
-function endpointsOf(port: ServicePort, labels: Readonly<Record<string, string>>): readonly Endpoint[] {
+/** Endpoints that carry the subset's labels, in an order of their own, each once. @param told labels that go with them */
+function endpointsOf(port: ServicePort, labels: Readonly<Record<string, string>>, told: readonly string[]): readonly Endpoint[] {
   const byPlace = new Map<string, Endpoint>();
   for (const { address, port: number, weight, locality, labels: carried } of port.endpoints) {
     const place = `${address} ${number}`;
     if (!selects(labels, carried) || byPlace.has(place)) continue;
-    byPlace.set(place, { address, port: number, weight, ...(locality === undefined ? {} : { locality }) });
+    const known = told.flatMap((name) => (carried[name] === undefined ? [] : [[name, carried[name]] as const]));
+    byPlace.set(place, {
+      address,
+      port: number,
+      weight,
+      ...(locality === undefined ? {} : { locality }),
+      ...(known.length === 0 ? {} : { labels: known }),
+    });
   }
   return [...byPlace.entries()].sort(([a], [b]) => compareText(a, b)).map(([, endpoint]) => endpoint);
 }
 
-function balancerPolicy(policy: PolicyBlocks): Cluster["loadBalancer"]["policy"] {
-  const simple = policy.loadBalancer?.value.simple;
-  if (simple === "ROUND_ROBIN") return "round-robin";
-  return simple === "RANDOM" ? "random" : "least-request";
+/** Where every endpoint is an address there is nothing to look up. */
+function discoveryOf({ resolution }: Service, port: ServicePort): Cluster["discovery"] {
+  if (port.endpoints.every(({ address }) => isIpLiteral(address))) return "static";
+  return resolution === "dns-round-robin" ? "logical-dns" : "dns";
 }
 
 /** 0 stands for the default in limits, and for "never" in the idle timeout. */
@@ -227,8 +256,23 @@ function poolSettings(pool: ConnectionPool | undefined): PoolSettings {
     maxConnections: limitOf(pool?.tcp?.maxConnections),
     maxPendingRequests: limitOf(pool?.http?.http1MaxPendingRequests),
     maxRequestsPerConnection: Math.min(pool?.http?.maxRequestsPerConnection ?? 0, UNLIMITED),
+    ...(pool?.tcp?.maxConnectionDuration === undefined ? {} : { maxConnectionMs: pool.tcp.maxConnectionDuration }),
+    ...(pool?.tcp?.tcpKeepalive === undefined ? {} : { keepAlive: keepAlive(pool.tcp.tcpKeepalive) }),
   };
 }
+
+/** What is left out is as Linux has it. */
+function keepAlive({ time, interval, probes }: NonNullable<NonNullable<ConnectionPool["tcp"]>["tcpKeepalive"]>): TcpKeepAlive {
+  return {
+    idleMs: time ?? DEFAULT_KEEPALIVE_MS,
+    ...(interval === undefined ? {} : { intervalMs: interval }),
+    ...(probes === undefined || probes === 0 ? {} : { probes: Math.min(probes, MAX_KEEPALIVE_PROBES) }),
+  };
+}
+
+const DEFAULT_KEEPALIVE_MS = 7_200_000;
+/** Linux: tcp(7), TCP_KEEPCNT. */
+const MAX_KEEPALIVE_PROBES = 127;
 
 function limitOf(limit: number | undefined): number {
   return Math.min(limit || UNLIMITED, UNLIMITED);

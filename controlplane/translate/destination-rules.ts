@@ -101,6 +101,7 @@ function tellJoined(known: MergedRule, rule: DestinationRuleResource, status: St
 export interface PolicyBlocks {
   readonly loadBalancer?: Owned<NonNullable<TrafficPolicy["loadBalancer"]>>;
   readonly connectionPool?: Owned<NonNullable<TrafficPolicy["connectionPool"]>>;
+  readonly outlierDetection?: Owned<NonNullable<TrafficPolicy["outlierDetection"]>>;
   readonly tls?: Owned<NonNullable<TrafficPolicy["tls"]>>;
   readonly retryBudget?: Owned<NonNullable<TrafficPolicy["retryBudget"]>>;
 }
@@ -119,11 +120,11 @@ function forPort(policy: Owned<TrafficPolicy>, blocks: PolicyBlocks, port: numbe
   const index = policy.value.portLevelSettings.findIndex((settings) => settings.port.number === port);
   const settings = policy.value.portLevelSettings[index];
   if (settings === undefined) return blocks;
-  const { loadBalancer: _l, connectionPool: _c, tls: _t, ...rest } = blocks;
+  const { loadBalancer: _l, connectionPool: _c, outlierDetection: _o, tls: _t, ...rest } = blocks;
   return { ...rest, ...blocksOf({ ...policy, path: `${policy.path}.portLevelSettings[${index}]`, value: settings }) };
 }
 
-const BLOCKS = ["loadBalancer", "connectionPool", "tls", "retryBudget"] as const;
+const BLOCKS = ["loadBalancer", "connectionPool", "outlierDetection", "tls", "retryBudget"] as const;
 
 function blocksOf(policy: Owned<TrafficPolicy> | Owned<PortTrafficPolicy>): PolicyBlocks {
   const value: Partial<TrafficPolicy> = policy.value;

@@ -8,7 +8,7 @@ import { asksClients, type ConnectionPool, type EdgeCluster, type GatewayServerT
 import { isIpLiteral, type Service } from "../registry/index.ts";
 import type { PolicyBlocks } from "./destination-rules.ts";
 import type { BoundServer } from "./listeners.ts";
-import type { EdgeSiteResource } from "./objects.ts";
+import type { DestinationRuleResource, EdgeSiteResource } from "./objects.ts";
 import { describe, type Status } from "./status.ts";
 import { whyNotSpoken } from "./upstream-protocol.ts";
 
@@ -48,7 +48,14 @@ export function edgeCluster(
 function madeAtEdge(site: EdgeSiteResource, service: Service, direct: MadeCluster, policy: PolicyBlocks): MadeCluster | Refusal {
   if (service.location === "mesh-internal" || service.host.endsWith(CLUSTER_DOMAIN)) return throughCluster(site, direct);
   const why = whyNotFetched(site, direct, policy);
-  return why === undefined ? direct : { refused: inSite(site, why) };
+  return why === undefined ? withoutChecks(direct) : { refused: inSite(site, why) };
+}
+
+/** A Worker runs for requests only: it asks nobody how they are. Nor does it know where it runs. */
+function withoutChecks({ cluster, endpoints }: MadeCluster): MadeCluster {
+  const { healthCheck: _h, ...rest } = cluster;
+  const { locality: _l, ...loadBalancer } = cluster.loadBalancer;
+  return { cluster: { ...rest, loadBalancer }, endpoints };
 }
 
 function inSite({ metadata }: EdgeSiteResource, message: string): string {
@@ -66,11 +73,14 @@ function throughCluster(site: EdgeSiteResource, { cluster }: MadeCluster): MadeC
     };
   }
   const { endpoint, tls } = ingressOf(through);
-  const { tls: _theService, ...rest } = cluster;
+  // Which endpoint takes it, and how they are, is the other gateway's to know.
+  const { tls: _theService, outlier: _o, healthCheck: _h, circuit: _c, ...rest } = cluster;
+  const { policy, hash } = cluster.loadBalancer;
+  const loadBalancer = { policy: hash === undefined ? policy : "least-request" };
   const via = { kind: through.via, cluster: through.name, destination: cluster.name };
   const discovery = isIpLiteral(endpoint.address) ? "static" : "dns";
   return {
-    cluster: { ...rest, discovery, ...(tls === undefined ? {} : { tls }), via },
+    cluster: { ...rest, discovery, loadBalancer, ...(tls === undefined ? {} : { tls }), via },
     endpoints: { cluster: cluster.name, endpoints: [endpoint] },
   };
 }
@@ -159,19 +169,32 @@ function urlHost({ address, port }: Endpoint, secure: boolean): string {
 
 // ── what has no effect ───────────────────────────────────────────────────────
 
-/** Settings of connections that are not the gateway's own. */
-export function tellIgnoredPool(site: EdgeSiteResource, { connectionPool }: PolicyBlocks, status: Status): void {
-  if (connectionPool === undefined) return;
-  const fields = poolFields(connectionPool.value);
-  if (fields.length === 0) return;
-  const message = inSite(site, `fetch keeps connections of its own; without effect there: ${fields.join(", ")}`);
-  status.report("warning", connectionPool.rule, connectionPool.path, message);
+/** Settings of connections that are not the gateway's own, of places, and of what isolates do not know of one another. */
+export function tellIgnoredPolicy(site: EdgeSiteResource, policy: PolicyBlocks, status: Status): void {
+  const { connectionPool, loadBalancer, outlierDetection } = policy;
+  const warn = ({ rule, path }: { rule: DestinationRuleResource; path: string }, message: string): void =>
+    status.report("warning", rule, path, inSite(site, message));
+  if (connectionPool !== undefined) {
+    const fields = poolFields(connectionPool.value);
+    if (fields.length > 0) warn(connectionPool, `fetch keeps connections of its own; without effect there: ${fields.join(", ")}`);
+    const counted = circuitFields(connectionPool.value);
+    if (counted.length > 0) warn(connectionPool, `each isolate counts for itself there: ${counted.join(", ")}`);
+  }
+  if (loadBalancer?.value.localityLbSetting !== undefined)
+    warn(loadBalancer, "a Worker does not know where it runs; without effect there: localityLbSetting");
+  if (outlierDetection !== undefined) warn(outlierDetection, "each isolate judges by the requests that it has sent itself");
+}
+
+function circuitFields({ http }: ConnectionPool): readonly string[] {
+  return (["http2MaxRequests", "maxRetries"] as const).filter((name) => http?.[name] !== undefined).map((name) => `http.${name}`);
 }
 
 function poolFields({ tcp, http }: ConnectionPool): readonly string[] {
   const given: Readonly<Record<string, unknown>> = {
     "tcp.maxConnections": tcp?.maxConnections,
     "tcp.idleTimeout": tcp?.idleTimeout,
+    "tcp.tcpKeepalive": tcp?.tcpKeepalive,
+    "tcp.maxConnectionDuration": tcp?.maxConnectionDuration,
     "http.http1MaxPendingRequests": http?.http1MaxPendingRequests,
     "http.maxRequestsPerConnection": http?.maxRequestsPerConnection,
     "http.idleTimeout": http?.idleTimeout,

@@ -4,8 +4,13 @@ import type { Settings } from "../../gateway/core/ir/index.ts";
 import type { MeshConfigSpec } from "../config/index.ts";
 import type { BankSite, SiteDemands } from "./types.ts";
 
-/** @param bank that these gateways draw on from afar */
-export function settingsOf(mesh: MeshConfigSpec, sites: SiteDemands | undefined, bank: BankSite | undefined): Settings {
+/** @param bank that these gateways draw on from afar. @param locality of the pool */
+export function settingsOf(
+  mesh: MeshConfigSpec,
+  sites: SiteDemands | undefined,
+  bank: BankSite | undefined,
+  locality: string | undefined,
+): Settings {
   const { http, accessLog } = mesh;
   return {
     http: {
@@ -32,6 +37,7 @@ export function settingsOf(mesh: MeshConfigSpec, sites: SiteDemands | undefined,
     ...(sites?.passports === undefined ? {} : { passports: sites.passports }),
     ...(bank === undefined ? {} : { quotaBank: { url: bank.url } }),
     ...forwardClientCert(mesh),
+    ...(locality === undefined ? {} : { locality }),
   };
 }
 

@@ -25,9 +25,13 @@ export function translate(input: TranslateInput): Translation {
   const objects = groupObjects(input.config);
   for (const meshConfig of objects.meshConfigs) status.programmed(meshConfig);
   if (site !== undefined) status.programmed(site);
+  if (site !== undefined && mesh.healthChecks.length > 0) {
+    const message = `site ${site.metadata.name}: a Worker runs for requests only, so endpoints are not asked from there`;
+    for (const meshConfig of objects.meshConfigs) status.report("warning", meshConfig, "spec.healthChecks", message);
+  }
   const quotas = new QuotaTargets(objects, registry, mesh, status);
   const rules = new DestinationRules(objects.destinationRules, pool, mesh.rootNamespace, status);
-  const clusters = new Clusters(registry, rules, pool, status);
+  const clusters = new Clusters(registry, rules, pool, status, mesh.healthChecks);
   const gateways = selectGateways(objects.gateways, pool);
   const listeners = planListeners(gateways, pool, status);
   const bindings = bindVirtualServices(objects.virtualServices, gateways, pool, status);
@@ -50,7 +54,7 @@ export function translate(input: TranslateInput): Translation {
   const keepsBank = site !== undefined && site === input.bank?.site;
   if (keepsBank) quotas.addGlobal();
   const snapshot: Snapshot = {
-    settings: settingsOf(mesh, input.sites, keepsBank ? undefined : input.bank),
+    settings: settingsOf(mesh, input.sites, keepsBank ? undefined : input.bank, pool.locality),
     listeners: [
       ...listeners.map((listener) => listenerOf(listener, pool)),
       ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)]),

@@ -20,6 +20,8 @@ export interface Pool {
   readonly ports: Readonly<Record<string, number>>;
   /** Egress only: port of the forward proxy. */
   readonly forwardProxyPort?: number | undefined;
+  /** Where its gateways are, `region/zone/subzone`. */
+  readonly locality?: string | undefined;
   /** A site at the edge; it names its Gateways itself. Undefined: gateways on Node. */
   readonly site?: EdgeSiteResource;
 }

@@ -14,6 +14,7 @@
  *    - `respond`: an unread request body with `close: false` is to be read and thrown away; a HEAD answer has its length in the head and no body.
  *    - `Expect` goes upstream as it came; whether the driver says 100 itself or waits for the origin's is its own affair.
  */
+export type { NameAnswer, Names } from "./balance/members.ts";
 export { type CompileOptions, compile } from "./compile/compile.ts";
 export type { CompiledListener, CompiledServer, Tables } from "./compile/tables.ts";
 export * from "./egress/index.ts";
@@ -29,6 +30,9 @@ export {
 } from "./explain.ts";
 export type { GrpcWebForm } from "./filter/grpc-web.ts";
 export { QuotaFilter, type QuotaFilterPorts, type QuotaVerdict } from "./filter/quota.ts";
+export type { HealthChange, HealthListener } from "./health/cluster-health.ts";
+export type { EjectionReason, EndpointState, HealthEvent } from "./health/endpoint.ts";
+export { applyHealth, type EndpointView, endpointViews, refreshHealth } from "./health/in-force.ts";
 export { parseAuthority, sameAuthority } from "./http/authority.ts";
 export {
   type BodyKind,

@@ -4,6 +4,7 @@
  * An exchange is held against the tables it was made with to its end, whatever is swapped meanwhile. It does nothing itself: each method takes
  * one outcome and returns the next step (see step.ts).
  */
+import { hashRequest } from "./balance/hash-source.ts";
 import type { HeaderEdit } from "./compile/headers.ts";
 import type { MatchTest } from "./compile/match.ts";
 import type {
@@ -36,6 +37,7 @@ import {
 } from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
 import { isLoop, PSEUDONYM } from "./http/via.ts";
+import type { HashSource } from "./ir/index.ts";
 import { endsHere } from "./last-recipient.ts";
 import { findHost, hostOf } from "./match/host.ts";
 import { normalizePath } from "./match/path.ts";
@@ -124,6 +126,8 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
 
   private destination: CompiledDestination | undefined = undefined;
   private attempts: Attempts | undefined = undefined;
+  /** Makes the client come back to the endpoint that this request goes to. */
+  private setCookie: string | undefined = undefined;
 
   // What is told in the end.
   private status = 0;
@@ -219,7 +223,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   }
 
   finished(end: ExchangeEnd): void {
-    this.attempts?.finish();
+    this.attempts?.finish(end.outcome);
     this.held?.settle(end.requestBytes, end.responseBytes);
     this.ports.reporter.request(this.record(end));
     this.phase = "over";
@@ -336,6 +340,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     if (cluster === undefined) return this.refuse("no_cluster");
     const timeoutMs = this.isDelayed ? undefined : action.timeoutMs;
     if (isLoop(this.fields)) return this.refuse("loop_detected");
+    const hash = cluster.hash === undefined ? undefined : this.hashFor(cluster.hash);
     const head = upstreamHead(this, action, destination, this.tables.settings);
     const grpcMs = this.grpc === undefined ? undefined : grpcTimeoutOf(this.fields);
     if (Number.isNaN(grpcMs)) return this.refuse("bad_request", "grpc-timeout is not at most eight digits and a unit");
@@ -348,6 +353,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
       policy: this.isDelayed ? undefined : action.retry,
       maxReplayBytes: this.tables.settings.http.maxReplayBytes,
       switchTo: this.switchTo,
+      hash,
     });
     return this.send(this.phase === "new" ? this.startedMs : this.ports.clock.now());
   }
@@ -361,14 +367,23 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     this.phase = "attempt";
     const step = this.attempts?.send(nowMs);
     if (step === undefined) return this.refuse("no_healthy_upstream");
+    if (step.kind === "none") return this.refuse(step.code, undefined, step.reason);
     return this.action?.handsOn === true ? this.withEstablished(step) : step;
+  }
+
+  private hashFor(source: HashSource): number | undefined {
+    const { fields, query, random, peer, tables } = this;
+    const from = source.kind !== "source-ip" ? "" : clientAddressOf(peer, fields, tables.settings.numTrustedProxies);
+    const { hash, setCookie } = hashRequest(source, { fields, query, random, clientAddress: from });
+    this.setCookie = setCookie;
+    return hash;
   }
 
   private withEstablished(step: SendStep): SendStep {
     if (step.target.via === undefined && step.mirrors.every(({ target }) => target.via === undefined)) return step;
     const { peer, fields, tables } = this;
     const established: Established = {
-      clientAddress: peer.clientAddress ?? clientAddress(fields, peer.address, tables.settings.numTrustedProxies),
+      clientAddress: clientAddressOf(peer, fields, tables.settings.numTrustedProxies),
       charged: this.chargedIds ?? [],
       traceparent: field(step.head.fields, "traceparent"),
     };
@@ -397,6 +412,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     if (edit !== undefined) editFields(fields, edit);
     if (this.route?.cors !== undefined) addCorsFields(this.route.cors, this.fields, fields);
     for (const part of this.quotaFields) fields.push(part);
+    if (this.setCookie !== undefined) fields.push("set-cookie", this.setCookie);
     if (this.tables.settings.explainHeaders) this.explain(fields);
     // Another protocol speaks for as long as it likes.
     const deadlineMs = head.status === SWITCHING_PROTOCOLS ? undefined : this.attempts?.deadlineMs;
@@ -536,6 +552,11 @@ function grpcTimeoutAt(fields: ReadonlyFieldList): number | undefined {
 /** A 101 to what was asked for; one that does not say to what is taken for that. */
 function isWanted(head: ResponseHead, asked: Upgrade | undefined): boolean {
   return asked !== undefined && (field(head.fields, "upgrade") ?? asked).toLowerCase() === asked;
+}
+
+/** By a passport, or by the trusted hops in front. */
+function clientAddressOf(peer: PeerInfo, fields: ReadonlyFieldList, trustedProxies: number): string {
+  return peer.clientAddress ?? clientAddress(fields, peer.address, trustedProxies);
 }
 
 function printable(text: string): string {

@@ -7,6 +7,7 @@
  */
 import type { ErrorCode } from "./error.ts";
 import type { GrpcWebForm } from "./filter/grpc-web.ts";
+import type { EndpointHealth } from "./health/cluster-health.ts";
 import type { ReadonlyFieldList, RequestHead, ResponseHead } from "./http/message.ts";
 import type { ClientTls, ClusterHttp2, ClusterProtocol, ClusterVia, PoolSettings } from "./ir/index.ts";
 
@@ -147,6 +148,10 @@ export interface UpstreamEndpoint {
   active: number;
   /** The runtime's own (its connection pool); core never looks. */
   runtime: unknown;
+  /** The name that `address` was resolved from: what TLS asks for where nobody says otherwise. Absent: `address` is as configured. */
+  readonly hostname?: string | undefined;
+  /** Kept by its cluster's health. Absent: nothing is known against it. */
+  health?: EndpointHealth | undefined;
 }
 
 export interface AttemptFailure {

@@ -5,7 +5,15 @@
  * with it, what is in force stays, and what was refused is remembered with the reason. It holds plain data only (tables, bytes, imported
  * keys), so every request of the isolate may use it; two requests may bring snapshots at the same time, and the newer one stays.
  */
-import { type CompileOptions, compile, compileEgress, type EgressTables, NO_EGRESS, type Tables } from "../core/index.ts";
+import {
+  type CompileOptions,
+  compile,
+  compileEgress,
+  type EgressTables,
+  NO_EGRESS,
+  refreshHealth,
+  type Tables,
+} from "../core/index.ts";
 import {
   type AcceptContext,
   type AcceptedState,
@@ -23,6 +31,7 @@ import {
   verifyManifest,
 } from "../core/ir/index.ts";
 import { ok, type Result } from "../core/result.ts";
+import { workerClock } from "./clock.ts";
 import type { RelayAnswer, RelayChunk } from "./relay-rpc.ts";
 
 export interface KeeperOptions {
@@ -144,6 +153,7 @@ export class SnapshotKeeper {
     if (!egress.ok) return notCompiled(egress.error.map(({ path, problem }) => ({ path: `egress.${path}`, problem })));
     this.#accepted = accepted;
     this.#current = { held, version, tables: tables.value, egress: egress.value };
+    refreshHealth(tables.value, workerClock.now());
     return { kind: "in-force" };
   }
 

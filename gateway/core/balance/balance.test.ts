@@ -26,7 +26,7 @@ function shares(balancer: Balancer, list: readonly Weighted[], throws: number, s
   const random = dice(seed);
   const counts = list.map(() => 0);
   for (let i = 0; i < throws; i++) {
-    const target = balancer.next(random);
+    const target = balancer.next(random, 0, undefined);
     counts[list.findIndex((member) => member.target === target)]! += 1;
   }
   return counts.map((count) => count / throws);
@@ -97,6 +97,40 @@ it("of two choices the less busy is taken", () => {
   expect(new LeastRequestBalancer(all).next(() => throws[i++ % 2]!)).toBe(all[1]!.target);
 });
 
+it("with unequal weights, busy is what is busy for its weight", () => {
+  const all = members(3, 1);
+  all[0]!.target.endpoint.active = 6;
+  all[1]!.target.endpoint.active = 2;
+  const balancer = new LeastRequestBalancer(all);
+  const first = (thrown: readonly number[]) => {
+    let i = 0;
+    return balancer.next(() => thrown[i++]!);
+  };
+  // As busy as one another: the first choice stands, whichever it is.
+  expect(first([0, 0.9])).toBe(all[0]!.target);
+  expect(first([0.9, 0])).toBe(all[1]!.target);
+  all[1]!.target.endpoint.active = 3;
+  expect(first([0.9, 0])).toBe(all[0]!.target);
+});
+
+it("shares of least request hold under load", () => {
+  const all = members(3, 1);
+  const balancer = new LeastRequestBalancer(all);
+  const random = dice(7);
+  const inFlight: UpstreamTarget[] = [];
+  let heavy = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const target = balancer.next(random);
+    target.endpoint.active++;
+    inFlight.push(target);
+    if (target === all[0]!.target) heavy++;
+    // 64 in flight, answered in any order.
+    if (inFlight.length <= 64) continue;
+    inFlight.splice(Math.floor(random() * inFlight.length), 1)[0]!.endpoint.active--;
+  }
+  expect(heavy / 20_000).toBeCloseTo(0.75, 1);
+});
+
 it("under load a busy endpoint gets no more than its chance", () => {
   const all = members(1, 1, 1, 1);
   all[2]!.target.endpoint.active = 100;
@@ -108,7 +142,7 @@ describe("a retry looks for another endpoint", () => {
   it("in turn, the next", () => {
     const all = members(1, 1, 1);
     const balancer = new RoundRobinBalancer(all, { cursor: 0 });
-    expect(pickUntried(balancer, () => 0, [all[0]!.target.endpoint])).toBe(all[1]!.target);
+    expect(pickUntried(balancer, () => 0, 0, undefined, [all[0]!.target.endpoint])).toBe(all[1]!.target);
   });
 
   it("and takes what it gets after MAX_REPICKS more tries", () => {
@@ -118,7 +152,7 @@ describe("a retry looks for another endpoint", () => {
       thrown++;
       return 0;
     };
-    expect(pickUntried(new RandomBalancer(all), random, [all[0]!.target.endpoint])).toBe(all[0]!.target);
+    expect(pickUntried(new RandomBalancer(all), random, 0, undefined, [all[0]!.target.endpoint])).toBe(all[0]!.target);
     expect(thrown).toBe(1 + MAX_REPICKS);
   });
 });

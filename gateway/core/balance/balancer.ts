@@ -3,8 +3,20 @@ import type { Random } from "../ports.ts";
 import type { UpstreamEndpoint, UpstreamTarget } from "../step.ts";
 
 export interface Balancer {
-  /** One choice. Asked again, it may answer otherwise. */
-  next(random: Random): UpstreamTarget;
+  /**
+   * One choice; undefined: there is nobody to choose. Asked again, it may answer otherwise.
+   *
+   * @param nowMs monotonic
+   * @param hash 32 bits of the request (hash.ts); undefined: it goes anywhere. Only balancers by hash look at it.
+   */
+  next(random: Random, nowMs: number, hash: number | undefined): UpstreamTarget | undefined;
+  /** A choice where none of `tried` was found, as far as the cluster has such a place. Absent: its endpoints are all in one place. */
+  elsewhere?(
+    random: Random,
+    nowMs: number,
+    hash: number | undefined,
+    tried: readonly UpstreamEndpoint[],
+  ): UpstreamTarget | undefined;
 }
 
 /** An endpoint with its weight in the snapshot at hand (the endpoint itself outlives snapshots). */
@@ -16,10 +28,18 @@ export interface Weighted {
 /** How often a retry asks again to get away from endpoints that were tried already (Istio's default). */
 export const MAX_REPICKS = 5;
 
-/** A choice that avoids `tried` as far as MAX_REPICKS tries allow: a cluster of one endpoint is retried on it. */
-export function pickUntried(balancer: Balancer, random: Random, tried: readonly UpstreamEndpoint[]): UpstreamTarget {
-  let target = balancer.next(random);
-  for (let i = 0; i < MAX_REPICKS && tried.includes(target.endpoint); i++) target = balancer.next(random);
+/** A choice that avoids `tried` as far as MAX_REPICKS tries allow: a cluster of one endpoint is retried on it. By hash there is only one choice. */
+export function pickUntried(
+  balancer: Balancer,
+  random: Random,
+  nowMs: number,
+  hash: number | undefined,
+  tried: readonly UpstreamEndpoint[],
+): UpstreamTarget | undefined {
+  let target = balancer.next(random, nowMs, hash);
+  for (let i = 0; i < MAX_REPICKS && target !== undefined && tried.includes(target.endpoint); i++) {
+    target = balancer.next(random, nowMs, hash);
+  }
   return target;
 }
 

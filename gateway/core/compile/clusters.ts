@@ -1,27 +1,40 @@
-/** Clusters with their endpoints. What lives longer than a snapshot (endpoints, counts) is taken over from the tables before. */
-import type { Balancer, Weighted } from "../balance/balancer.ts";
-import { LeastRequestBalancer } from "../balance/least-request.ts";
-import { RandomBalancer } from "../balance/random.ts";
-import { RoundRobinBalancer } from "../balance/round-robin.ts";
-import type { Cluster, ClusterEndpoints, Endpoint } from "../ir/index.ts";
+/** Clusters with their endpoints. What lives longer than a snapshot (endpoints, counts, health) is taken over from the tables before. */
+import type { Balancer } from "../balance/balancer.ts";
+import { HashTables, MAX_HASH_TABLE_BYTES } from "../balance/hash-table.ts";
+import { leafBalancer } from "../balance/leaf.ts";
+import { ManagedBalancer, type ManagedState } from "../balance/managed.ts";
+import { type KnownEndpoints, type MemberSource, membersOf, type Names } from "../balance/members.ts";
+import { ClusterHealth, type HealthListener } from "../health/cluster-health.ts";
+import type { CircuitLimits, Cluster, ClusterEndpoints, Endpoint, HashSource, Snapshot } from "../ir/index.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
-import { type Issue, unreachable } from "../result.ts";
+import type { Issue } from "../result.ts";
 import type { UpstreamEndpoint } from "../step.ts";
 
 export interface CompiledCluster {
   readonly source: Cluster;
+  /** As configured: of a name that is resolved, there is none. `managed` has those. */
   readonly endpoints: readonly UpstreamEndpoint[];
   readonly state: ClusterState;
   /** Undefined: there is no endpoint. */
   readonly balancer: Balancer | undefined;
+  /** The same balancer, where endpoints are not all alike: some may be unwell, far away, or found out by name. */
+  readonly managed: ManagedBalancer | undefined;
+  /** What attempts came to is to be told to `state.health`. */
+  readonly watched: boolean;
+  /** What of a request decides where it goes. */
+  readonly hash: HashSource | undefined;
+  /** Of this thread. Undefined: no limits. */
+  readonly circuit: CircuitLimits | undefined;
   /** Of the service itself. */
   readonly quotas: readonly CompiledQuota[];
   /** What the endpoints were compiled from. */
   readonly endpointSource: readonly Endpoint[];
+  /** Of the gateway, as the endpoints were placed by. */
+  readonly locality: string | undefined;
 }
 
-/** What a cluster counts, by name and over snapshots. */
-export interface ClusterState {
+/** What a cluster counts and knows, by name and over snapshots. */
+export interface ClusterState extends ManagedState {
   /** Requests with an attempt in flight or about to be repeated. */
   active: number;
   /** Those of them that are in a retry or waiting for one. */
@@ -31,27 +44,57 @@ export interface ClusterState {
 
 export type ClusterMap = ReadonlyMap<string, CompiledCluster>;
 
+/** What the runtime adds. */
+export interface ClusterOptions {
+  readonly threads?: number;
+  /** Where the gateway is; undefined: as `Settings` say. */
+  readonly locality?: string;
+  /** The runtime resolves names itself; undefined: names are its endpoints. */
+  readonly names?: Names;
+  /** Told when an endpoint's health changes. */
+  readonly health?: HealthListener;
+}
+
+export interface CompiledClusters {
+  readonly clusters: ClusterMap;
+  readonly hashTables: HashTables;
+}
+
 export function compileClusters(
-  clusters: readonly Cluster[],
-  endpoints: readonly ClusterEndpoints[],
+  { clusters, endpoints, settings }: Pick<Snapshot, "clusters" | "endpoints" | "settings">,
   quotas: ReadonlyMap<string, CompiledQuota>,
-  previous: ClusterMap | undefined,
+  previous: CompiledClusters | undefined,
+  options: ClusterOptions,
   issues: Issue[],
-): ClusterMap {
+): CompiledClusters {
+  const byCluster = endpointLists(endpoints, issues);
+  const hashTables = new HashTables(previous?.hashTables);
+  const compiler = new ClusterCompiler(hashTables, options.locality ?? settings.locality, options);
+  const compiled = new Map<string, CompiledCluster>();
+  for (const [i, cluster] of clusters.entries()) {
+    if (compiled.has(cluster.name))
+      issues.push({ path: `clusters[${i}].name`, problem: `a second cluster ${cluster.name}; names are unique` });
+    const charged = quotasOf(cluster, `clusters[${i}].quotas`, quotas, issues);
+    const list = byCluster.get(cluster.name) ?? [];
+    compiled.set(cluster.name, compiler.compile(cluster, list, charged, previous?.clusters.get(cluster.name)));
+    if (hashTables.bytes > MAX_HASH_TABLE_BYTES) {
+      const problem = `with this cluster's, hash tables take more than ${MAX_HASH_TABLE_BYTES} bytes: make tables smaller`;
+      issues.push({ path: `clusters[${i}].loadBalancer.hash.tableSize`, problem });
+      break;
+    }
+  }
+  hashTables.settle();
+  return { clusters: compiled, hashTables };
+}
+
+function endpointLists(endpoints: readonly ClusterEndpoints[], issues: Issue[]): ReadonlyMap<string, readonly Endpoint[]> {
   const byCluster = new Map<string, readonly Endpoint[]>();
   for (const [i, entry] of endpoints.entries()) {
     if (byCluster.has(entry.cluster))
       issues.push({ path: `endpoints[${i}].cluster`, problem: `a second list for ${entry.cluster}; one per cluster is allowed` });
     byCluster.set(entry.cluster, entry.endpoints);
   }
-  const compiled = new Map<string, CompiledCluster>();
-  for (const [i, cluster] of clusters.entries()) {
-    if (compiled.has(cluster.name))
-      issues.push({ path: `clusters[${i}].name`, problem: `a second cluster ${cluster.name}; names are unique` });
-    const charged = quotasOf(cluster, `clusters[${i}].quotas`, quotas, issues);
-    compiled.set(cluster.name, compileCluster(cluster, byCluster.get(cluster.name) ?? [], charged, previous?.get(cluster.name)));
-  }
-  return compiled;
+  return byCluster;
 }
 
 function quotasOf(
@@ -71,50 +114,82 @@ function quotasOf(
 const NO_IDS: readonly string[] = [];
 const NO_QUOTAS: readonly CompiledQuota[] = [];
 
-function compileCluster(
-  source: Cluster,
-  endpointSource: readonly Endpoint[],
-  quotas: readonly CompiledQuota[],
-  previous: CompiledCluster | undefined,
-): CompiledCluster {
-  const isSame = previous !== undefined && previous.source === source && previous.endpointSource === endpointSource;
-  // Quotas are compiled anew with every snapshot.
-  if (isSame && quotas.length === 0 && previous.quotas.length === 0) return previous;
-  const state = previous?.state ?? { active: 0, retrying: 0, cursor: 0 };
-  const known = previous === undefined ? undefined : new Map(previous.endpoints.map((endpoint) => [endpoint.key, endpoint]));
-  const members: Weighted[] = endpointSource.map((endpoint) => {
-    const key = `${source.name}|${endpoint.address}|${endpoint.port}`;
-    const kept = known?.get(key) ?? {
-      key,
-      address: endpoint.address,
-      port: endpoint.port,
-      weight: endpoint.weight,
-      active: 0,
-      runtime: undefined,
+class ClusterCompiler {
+  readonly #hashTables: HashTables;
+  readonly #locality: string | undefined;
+  readonly #options: ClusterOptions;
+
+  constructor(hashTables: HashTables, locality: string | undefined, options: ClusterOptions) {
+    this.#hashTables = hashTables;
+    this.#locality = locality;
+    this.#options = options;
+  }
+
+  compile(
+    source: Cluster,
+    endpointSource: readonly Endpoint[],
+    quotas: readonly CompiledQuota[],
+    previous: CompiledCluster | undefined,
+  ): CompiledCluster {
+    const isSame =
+      previous !== undefined &&
+      previous.source === source &&
+      previous.endpointSource === endpointSource &&
+      previous.locality === this.#locality;
+    // Quotas are compiled anew with every snapshot, and tables by hash are this snapshot's to count.
+    if (isSame && quotas.length === 0 && previous.quotas.length === 0 && source.loadBalancer.hash === undefined) return previous;
+    const state = previous?.state ?? newState(source.name, this.#options.health);
+    const known: KnownEndpoints | undefined =
+      previous === undefined ? undefined : new Map(previous.endpoints.map((endpoint) => [endpoint.key, endpoint]));
+    const from: MemberSource = { cluster: source, endpoints: endpointSource, locality: this.#locality };
+    const managed = this.#isManaged(source)
+      ? new ManagedBalancer(from, known, state, this.#hashTables, this.#options.names)
+      : undefined;
+    const members = managed !== undefined && managed.members.length > 0 ? managed.members : membersOf(from, known);
+    return {
+      source,
+      endpointSource,
+      quotas,
+      state,
+      endpoints: members.map((member) => member.target.endpoint),
+      managed,
+      balancer: endpointSource.length === 0 ? undefined : (managed ?? this.#plain(source, members, state)),
+      watched: source.outlier !== undefined,
+      hash: source.loadBalancer.hash?.on,
+      circuit: circuitOf(source.circuit, this.#options.threads ?? 1),
+      locality: this.#locality,
     };
-    const { pool, tls, via, protocol, http2 } = source;
-    const target = { endpoint: kept, pool, tls, ...(via === undefined ? {} : { via }), protocol, http2 };
-    return { target, weight: endpoint.weight };
-  });
+  }
+
+  #isManaged({ outlier, healthCheck, loadBalancer, discovery }: Cluster): boolean {
+    const { locality, warmup } = loadBalancer;
+    const judged = outlier !== undefined || healthCheck !== undefined || warmup !== undefined || locality !== undefined;
+    return judged || (discovery !== "static" && this.#options.names !== undefined);
+  }
+
+  #plain({ loadBalancer }: Cluster, members: ReturnType<typeof membersOf>, state: ClusterState): Balancer {
+    return leafBalancer(loadBalancer, members, state, (kind, size, list) => this.#hashTables.of(kind, size, list));
+  }
+}
+
+function newState(name: string, health: HealthListener | undefined): ClusterState {
   return {
-    source,
-    endpointSource,
-    quotas,
-    state,
-    endpoints: members.map((member) => member.target.endpoint),
-    balancer: members.length === 0 ? undefined : balancerFor(source.loadBalancer.policy, members, state),
+    active: 0,
+    retrying: 0,
+    cursor: 0,
+    health: new ClusterHealth(name, health),
+    resolved: new Map(),
+    owner: undefined,
+    cursors: new Map(),
   };
 }
 
-function balancerFor(policy: Cluster["loadBalancer"]["policy"], members: readonly Weighted[], state: ClusterState): Balancer {
-  switch (policy) {
-    case "round-robin":
-      return new RoundRobinBalancer(members, state);
-    case "random":
-      return new RandomBalancer(members);
-    case "least-request":
-      return new LeastRequestBalancer(members);
-    default:
-      return unreachable(policy);
-  }
+/** Limits are the gateway's; a thread has its share, rounded up. */
+function circuitOf(limits: CircuitLimits | undefined, threads: number): CircuitLimits | undefined {
+  if (limits === undefined) return undefined;
+  const { maxRequests, maxRetries } = limits;
+  return {
+    ...(maxRequests === undefined ? {} : { maxRequests: Math.ceil(maxRequests / threads) }),
+    ...(maxRetries === undefined ? {} : { maxRetries: Math.ceil(maxRetries / threads) }),
+  };
 }

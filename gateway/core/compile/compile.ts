@@ -5,7 +5,7 @@ import type { Listener, Snapshot, SnapshotVersion } from "../ir/index.ts";
 import { failedCondition } from "../match/request.ts";
 import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaMeter } from "../quota/plan.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
-import { compileClusters } from "./clusters.ts";
+import { type ClusterOptions, compileClusters } from "./clusters.ts";
 import { Made } from "./made.ts";
 import { compileMatch } from "./match.ts";
 import { compileRouteTable, HostTableBuilder, type RouteCompiler } from "./routes.ts";
@@ -13,10 +13,10 @@ import { RegexCache, type StringCompiler } from "./string.ts";
 import type { CompiledListener, CompiledRouteTable, CompiledServer, Tables } from "./tables.ts";
 
 /** What the runtime adds to a compilation. */
-export interface CompileOptions {
+export interface CompileOptions extends ClusterOptions {
   /** Where the outcomes of a quota are counted. */
   readonly quotaMeter?: (id: string) => QuotaMeter;
-  /** Threads that share one set of counters. Default 1. */
+  /** Threads that share one set of counters, and the limits of clusters. Default 1. */
   readonly threads?: number;
 }
 
@@ -33,7 +33,7 @@ export function compile(
   const issues: Issue[] = [];
   const strings: StringCompiler = { regexes: new RegexCache(previous?.regexes), made: new Made(), issues };
   const quotas = compileQuotas(snapshot, options, strings);
-  const clusters = compileClusters(snapshot.clusters, snapshot.endpoints, quotas, previous?.clusters, issues);
+  const { clusters, hashTables } = compileClusters(snapshot, quotas, previous, options, issues);
   const to: RouteCompiler = { ...strings, clusters, quotas };
   const routeTables = new Map<string, CompiledRouteTable>();
   for (const [i, table] of snapshot.routeTables.entries()) {
@@ -54,6 +54,7 @@ export function compile(
     listeners,
     routeTables,
     clusters,
+    hashTables,
     quotas,
     regexes: strings.regexes,
   });

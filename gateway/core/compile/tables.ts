@@ -1,5 +1,6 @@
 /** What a snapshot becomes: immutable tables that requests are held against. Only endpoints and counters inside live on. */
 import type { RE2JS } from "re2js";
+import type { HashTables } from "../balance/hash-table.ts";
 import type { BodyKind, FieldList } from "../http/message.ts";
 import type {
   Fault,
@@ -28,6 +29,7 @@ export interface Tables {
   readonly listeners: ReadonlyMap<string, CompiledListener>;
   readonly routeTables: ReadonlyMap<string, CompiledRouteTable>;
   readonly clusters: ClusterMap;
+  readonly hashTables: HashTables;
   /** By id. */
   readonly quotas: ReadonlyMap<string, CompiledQuota>;
   readonly regexes: RegexCache;
@@ -111,6 +113,8 @@ export interface CompiledRetry {
   readonly backoffBaseMs: number;
   readonly backoffMaxMs: number;
   readonly nonIdempotent: boolean;
+  readonly sameHosts: boolean;
+  readonly remoteLocalities: boolean;
 }
 
 export interface CompiledMirror {

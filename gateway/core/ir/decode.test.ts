@@ -412,6 +412,8 @@ describe("limits", () => {
   const withQuota = (change: object) => [{ ...quota, ...change }];
   const withEgress = (change: object) => [{ ...egressConfig(), ...change }];
   const withPolicy = (change: object) => withEgress({ policies: [{ ...egressConfig().policies[0], ...change }] });
+  const withCluster = (change: object) => [{ ...makeSnapshot(1).clusters[0], ...change }];
+  const hashed = (policy: string, tableSize: number) => ({ policy, hash: { on: { kind: "source-ip" }, tableSize } });
   const forward = makeRoute(1).action;
   // What a snapshot may say altogether is in decode-shared.test.ts.
   type Limit = Exclude<keyof typeof DECODE_LIMITS, "snapshotSize">;
@@ -432,6 +434,7 @@ describe("limits", () => {
     headerOps: ["routes", (limit) => withRoute({ requestHeaders: { remove: many(limit, "a") } })],
     clusters: ["clusters", (limit) => many(limit, 0)],
     endpointsPerCluster: ["endpoints", (limit) => [{ cluster: "c", endpoints: many(limit, 0) }]],
+    hashTableSize: ["clusters", (limit) => withCluster({ loadBalancer: hashed("ring-hash", limit + 1) })],
     quotas: ["quotas", (limit) => many(limit, 0)],
     quotaKeyParts: ["quotas", (limit) => withQuota({ key: many(limit, { kind: "identity" }) })],
     limitsPerQuota: ["quotas", (limit) => withQuota({ limits: many(limit, 0) })],

@@ -124,6 +124,10 @@ export interface RetryPolicy {
   readonly backoffMaxMs: number;
   /** Retry requests with methods that RFC 9110 9.2.2 does not call idempotent once bytes were sent. */
   readonly nonIdempotent: boolean;
+  /** A retry may go to an endpoint that was tried already. Absent: it looks for another. */
+  readonly sameHosts?: boolean;
+  /** A retry prefers levels of the cluster (see `LocalityPolicy`) that were not tried. Absent: it goes where any request goes. */
+  readonly remoteLocalities?: boolean;
 }
 
 export type RetryCondition =
@@ -139,7 +143,9 @@ export type RetryCondition =
   | "deadline-exceeded"
   | "internal"
   | "resource-exhausted"
-  | "unavailable";
+  | "unavailable"
+  /** The origin says by `x-envoy-ratelimited` that it turned the request away. */
+  | "envoy-ratelimited";
 
 export interface Mirror {
   readonly cluster: string;

@@ -12,6 +12,8 @@ export interface Settings {
   readonly quotaBank?: { readonly url: string };
   /** Absent: `sanitize-set`, without the certificate itself. */
   readonly forwardClientCert?: ForwardClientCert;
+  /** Where the gateways are, `region/zone/subzone`, unless they have a setting of their own. Absent: nobody knows. */
+  readonly locality?: string;
 }
 
 /** What origins are told of clients' certificates, in X-Forwarded-Client-Cert. */

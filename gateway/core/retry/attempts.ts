@@ -8,12 +8,23 @@
 import { pickUntried } from "../balance/balancer.ts";
 import type { CompiledCluster } from "../compile/clusters.ts";
 import type { CompiledForward, CompiledRetry } from "../compile/tables.ts";
+import type { ErrorCode } from "../error.ts";
 import type { GrpcWebForm } from "../filter/grpc-web.ts";
 import { mirrorSends } from "../filter/mirror.ts";
+import { type Outcome, outcomeOf } from "../health/outlier.ts";
 import { grpcTimeout } from "../http/grpc-status.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { Ports } from "../ports.ts";
-import type { AttemptFailure, MirrorSend, SendStep, Step, Upgrade, UpstreamEndpoint } from "../step.ts";
+import type {
+  AttemptFailure,
+  ExchangeEnd,
+  MirrorSend,
+  SendStep,
+  Step,
+  Upgrade,
+  UpstreamEndpoint,
+  UpstreamTarget,
+} from "../step.ts";
 import { backoffMs } from "./backoff.ts";
 import { affordsRetry } from "./budget.ts";
 import { earlier } from "./deadline.ts";
@@ -30,6 +41,15 @@ export interface AttemptsOptions {
   /** Where `grpc-timeout` is among the head's fields, which says with every attempt how long is left; undefined: it has none. */
   readonly grpcTimeoutAt?: number | undefined;
   readonly grpcWeb?: GrpcWebForm | undefined;
+  /** Of the request, where its cluster asks. */
+  readonly hash?: number | undefined;
+}
+
+/** Why there is no attempt. */
+export interface NoAttempt {
+  readonly kind: "none";
+  readonly code: ErrorCode;
+  readonly reason: string;
 }
 
 export class Attempts {
@@ -51,6 +71,7 @@ export class Attempts {
   private readonly switchTo: Upgrade | undefined;
   private readonly grpcTimeoutAt: number | undefined;
   private readonly grpcWeb: GrpcWebForm | undefined;
+  private readonly hash: number | undefined;
   private readonly ports: Ports;
   private tried: UpstreamEndpoint[] | undefined = undefined;
   /** Counted in `endpoint.active`. */
@@ -71,16 +92,21 @@ export class Attempts {
     this.switchTo = options.switchTo;
     this.grpcTimeoutAt = options.grpcTimeoutAt;
     this.grpcWeb = options.grpcWeb;
+    this.hash = options.hash;
     cluster.state.active++;
   }
 
-  /** The next attempt; undefined: there is no endpoint to make it at. */
-  send(nowMs: number): SendStep | undefined {
-    const { balancer } = this.cluster;
-    if (balancer === undefined) return undefined;
+  /** The next attempt. */
+  send(nowMs: number): SendStep | NoAttempt {
+    const { circuit } = this.cluster;
+    // This request is among them.
+    if (circuit?.maxRequests !== undefined && this.count === 0 && this.cluster.state.active > circuit.maxRequests) {
+      return { kind: "none", code: "upstream_overflow", reason: `more than ${circuit.maxRequests} requests to the service` };
+    }
+    const target = this.pick(nowMs);
+    if (target === undefined) return this.nobody();
     const { policy, head } = this;
     const { random } = this.ports;
-    const target = this.tried === undefined ? balancer.next(random) : pickUntried(balancer, random, this.tried);
     target.endpoint.active++;
     this.endpoint = target.endpoint;
     this.isActive = true;
@@ -102,24 +128,44 @@ export class Attempts {
       grpcWeb: this.grpcWeb,
       switchTo: this.switchTo,
       // A copy that nobody reads cannot speak another protocol.
-      mirrors: this.count === 1 && this.switchTo === undefined ? mirrorSends(this.action.mirrors, head, random) : NO_MIRRORS,
+      mirrors:
+        this.count === 1 && this.switchTo === undefined ? mirrorSends(this.action.mirrors, head, random, nowMs) : NO_MIRRORS,
     };
+  }
+
+  private pick(nowMs: number): UpstreamTarget | undefined {
+    const { balancer } = this.cluster;
+    if (balancer === undefined) return undefined;
+    const { random } = this.ports;
+    if (this.tried === undefined || this.policy?.sameHosts === true) return balancer.next(random, nowMs, this.hash);
+    if (this.policy?.remoteLocalities === true && balancer.elsewhere !== undefined)
+      return balancer.elsewhere(random, nowMs, this.hash, this.tried);
+    return pickUntried(balancer, random, nowMs, this.hash, this.tried);
+  }
+
+  private nobody(): NoAttempt {
+    const { managed } = this.cluster;
+    return { kind: "none", ...(managed?.emptiness ?? { code: "no_healthy_upstream", reason: "no_healthy_upstream" }) };
   }
 
   /** The wait before another attempt, or undefined when the response stands. */
   afterResponse(head: ResponseHead, replayable = this.isKept()): Step | undefined {
     const { policy } = this;
+    if (this.cluster.watched) this.observe(outcomeOf(head));
     return policy !== undefined && retriesResponse(policy, this.head.method, head, replayable) ? this.again(policy) : undefined;
   }
 
   afterFailure(failure: AttemptFailure): Step | undefined {
     const { policy } = this;
+    // A full pool is this gateway's own doing.
+    if (this.cluster.watched && failure.code !== "upstream_overflow") this.observe("local-failure");
     return policy !== undefined && retriesFailure(policy, this.head.method, failure) ? this.again(policy) : undefined;
   }
 
   /** The last step's deadline has passed. */
   afterTimeout(replayable = this.isKept()): Step | undefined {
     const { policy } = this;
+    if (this.cluster.watched) this.observe("local-failure");
     const may = this.isPerTry && policy !== undefined && retriesTimeout(policy, this.head.method, replayable);
     return may ? this.again(policy) : undefined;
   }
@@ -130,15 +176,16 @@ export class Attempts {
   }
 
   /** Over; nothing is counted any more. */
-  finish(): void {
+  finish(outcome: ExchangeEnd["outcome"]): void {
+    if (this.cluster.watched && outcome === "upstream_cut") this.observe("local-failure");
     this.releaseEndpoint();
     this.cluster.state.active--;
     if (this.isRetrying) this.cluster.state.retrying--;
   }
 
   private again(policy: CompiledRetry): Step | undefined {
-    const { source, state } = this.cluster;
-    if (this.count > policy.attempts || !(this.isRetrying || affordsRetry(source.retryBudget, state))) {
+    const { state } = this.cluster;
+    if (this.count > policy.attempts || !(this.isRetrying || affordsRetry(this.cluster))) {
       this.usedUp = true;
       return undefined;
     }
@@ -161,6 +208,10 @@ export class Attempts {
   private isKept(): boolean {
     const { body } = this.head;
     return body.kind === "none" || (body.kind === "length" && body.bytes <= this.maxReplayBytes);
+  }
+
+  private observe(outcome: Outcome): void {
+    if (this.endpoint !== undefined) this.cluster.state.health.observe(this.endpoint, outcome, this.ports.clock.now());
   }
 
   private releaseEndpoint(): void {

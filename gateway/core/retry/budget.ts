@@ -1,10 +1,11 @@
-import type { ClusterState } from "../compile/clusters.ts";
-import type { Cluster } from "../ir/index.ts";
+import type { CompiledCluster } from "../compile/clusters.ts";
 
 /**
  * Can the cluster take one more retry? Retries are at most `percent` of the requests in flight, so that they cannot multiply the load
- * on a cluster that is failing; `minConcurrent` keeps them possible when there is little traffic.
+ * on a cluster that is failing; `minConcurrent` keeps them possible when there is little traffic, and `maxRetries` is never exceeded.
  */
-export function affordsRetry(budget: Cluster["retryBudget"], state: ClusterState): boolean {
-  return state.retrying < Math.max(budget.minConcurrent, Math.floor((state.active * budget.percent) / 100));
+export function affordsRetry({ source, state, circuit }: Pick<CompiledCluster, "source" | "state" | "circuit">): boolean {
+  const { percent, minConcurrent } = source.retryBudget;
+  const allowed = Math.max(minConcurrent, Math.floor((state.active * percent) / 100));
+  return state.retrying < Math.min(allowed, circuit?.maxRetries ?? Number.POSITIVE_INFINITY);
 }

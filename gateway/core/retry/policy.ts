@@ -19,6 +19,7 @@ const BIT: { readonly [word in RetryCondition]: number } = {
   internal: 1024,
   "resource-exhausted": 2048,
   unavailable: 4096,
+  "envoy-ratelimited": 8192,
 };
 
 /** Conditions on the status that gRPC carries in a field. */
@@ -52,6 +53,8 @@ export function compileRetry(policy: RetryPolicy): CompiledRetry | undefined {
     backoffBaseMs: policy.backoffBaseMs,
     backoffMaxMs: policy.backoffMaxMs,
     nonIdempotent: policy.nonIdempotent,
+    sameHosts: policy.sameHosts === true,
+    remoteLocalities: policy.remoteLocalities === true,
   };
 }
 
@@ -99,6 +102,7 @@ function responseCondition(policy: CompiledRetry, head: ResponseHead): boolean {
   }
   if (status === 409 && (on & BIT["retriable-4xx"]) !== 0) return true;
   if ((on & BIT["retriable-status-codes"]) !== 0 && policy.statusCodes.has(status)) return true;
+  if ((on & BIT["envoy-ratelimited"]) !== 0 && field(head.fields, "x-envoy-ratelimited") !== undefined) return true;
   if ((on & ANY_GRPC) === 0) return false;
   const grpcStatus = field(head.fields, "grpc-status");
   return grpcStatus !== undefined && ((GRPC_CONDITIONS.get(grpcStatus) ?? 0) & on) !== 0;

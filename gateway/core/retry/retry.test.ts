@@ -7,6 +7,11 @@ import { compileRetry, isIdempotent, retriesFailure, retriesTimeout } from "./po
 
 const budget = { percent: 20, minConcurrent: 3 };
 
+function cluster(retryBudget: typeof budget, active: number, retrying: number, maxRetries?: number) {
+  const circuit = maxRetries === undefined ? undefined : { maxRetries };
+  return { source: { retryBudget }, state: { active, retrying }, circuit } as unknown as Parameters<typeof affordsRetry>[0];
+}
+
 it.each([
   [0, 0, true],
   [1, 2, true],
@@ -15,11 +20,17 @@ it.each([
   [100, 20, false],
   [14, 2, true],
 ])("budget: %i in flight, %i of them retries: %s", (active, retrying, affords) => {
-  expect(affordsRetry(budget, { active, retrying, cursor: 0 })).toBe(affords);
+  expect(affordsRetry(cluster(budget, active, retrying))).toBe(affords);
 });
 
 it("a budget of nothing allows nothing", () => {
-  expect(affordsRetry({ percent: 0, minConcurrent: 0 }, { active: 1000, retrying: 0, cursor: 0 })).toBe(false);
+  expect(affordsRetry(cluster({ percent: 0, minConcurrent: 0 }, 1000, 0))).toBe(false);
+});
+
+it("maxRetries holds whatever the budget allows", () => {
+  expect(affordsRetry(cluster(budget, 1000, 1, 2))).toBe(true);
+  expect(affordsRetry(cluster(budget, 1000, 2, 2))).toBe(false);
+  expect(affordsRetry(cluster(budget, 1, 0, 0))).toBe(false);
 });
 
 it("back-off is anything up to a bound that doubles to its limit", () => {

@@ -1,5 +1,6 @@
 /** All cases by group. */
 import type { Case } from "../case.ts";
+import { balancing } from "./balancing.ts";
 import { conditions } from "./conditions.ts";
 import { cors } from "./cors.ts";
 import { destinations } from "./destinations.ts";
@@ -29,6 +30,7 @@ export const CASES: { readonly [group: string]: readonly Case[] } = {
   cors,
   faults,
   grpc,
+  balancing,
   retries,
   failures,
   quotas,

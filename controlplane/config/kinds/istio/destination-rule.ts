@@ -4,48 +4,9 @@ import { routeHost } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { duration, labels, percentNumber, portNumber, uint32 } from "../scalars.ts";
 import { exportTo, ISTIO_GROUP, ISTIO_VERSIONS } from "./common.ts";
+import { checkLoadBalancer, loadBalancer } from "./load-balancer.ts";
 
 const int32 = z.int().min(0).max(2_147_483_647);
-
-const simpleBalancer = z
-  .enum(["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"])
-  .meta({ description: "Default LEAST_REQUEST, which LEAST_CONN is an old word for" })
-  .transform((name) => (name === "LEAST_CONN" || name === "UNSPECIFIED" ? ("LEAST_REQUEST" as const) : name));
-
-const consistentHash = z.strictObject({
-  httpHeaderName: z.string().optional(),
-  httpCookie: z
-    .strictObject({
-      name: z.string(),
-      path: z.string().optional(),
-      ttl: duration({ min: 0 }).optional(),
-      attributes: z.array(z.strictObject({ name: z.string(), value: z.string().optional() })).default([]),
-    })
-    .optional(),
-  useSourceIp: z.boolean().optional(),
-  httpQueryParameterName: z.string().optional(),
-  ringHash: z.strictObject({ minimumRingSize: z.int().min(0).default(1024) }).optional(),
-  maglev: z.strictObject({ tableSize: z.int().min(0).default(65_537) }).optional(),
-  minimumRingSize: z.int().min(0).optional(),
-});
-
-const localityLbSetting = z.strictObject({
-  distribute: z.array(z.strictObject({ from: z.string(), to: z.record(z.string(), uint32) })).default([]),
-  failover: z.array(z.strictObject({ from: z.string(), to: z.string() })).default([]),
-  failoverPriority: z.array(z.string()).default([]),
-  enabled: z.boolean().optional(),
-  zoneAwareLbSetting: z.strictObject({ minClusterSize: uint32.default(6), enabled: z.boolean().optional() }).optional(),
-});
-
-const loadBalancer = z.strictObject({
-  simple: simpleBalancer.optional(),
-  consistentHash: consistentHash.optional(),
-  localityLbSetting: localityLbSetting.optional(),
-  warmupDurationSecs: duration({ min: 0 }).optional().meta({ description: "Old spelling of warmup.duration" }),
-  warmup: z
-    .strictObject({ duration: duration(), minimumPercent: percentNumber.default(10), aggression: z.number().min(1).default(1) })
-    .optional(),
-});
 
 const connectionPool = z.strictObject({
   tcp: z
@@ -74,15 +35,19 @@ const connectionPool = z.strictObject({
 });
 
 const outlierDetection = z.strictObject({
-  consecutiveErrors: int32.optional().meta({ description: "Old spelling of consecutive5xxErrors" }),
+  consecutiveErrors: int32.optional().meta({ description: "Old spelling of consecutiveGatewayErrors" }),
   splitExternalLocalOriginErrors: z.boolean().default(false),
   consecutiveLocalOriginFailures: uint32.default(5),
-  consecutiveGatewayErrors: uint32.default(0),
-  consecutive5xxErrors: uint32.default(5),
+  consecutiveGatewayErrors: uint32.default(0).meta({ description: "Of 502, 503 and 504, in a row; default 0: off" }),
+  consecutive5xxErrors: uint32.default(5).meta({ description: "In a row; 0: off" }),
   interval: duration().default(10_000),
   baseEjectionTime: duration().default(30_000),
-  maxEjectionPercent: percentNumber.default(10),
-  minHealthPercent: percentNumber.default(0),
+  maxEjectionPercent: percentNumber
+    .default(10)
+    .meta({ description: "Of the endpoints; never more, so 10 % of less than ten are none" }),
+  minHealthPercent: percentNumber
+    .default(0)
+    .meta({ description: "With a smaller share of healthy endpoints all are used, ejected or not; default 0: never" }),
 });
 
 const clientTls = z.strictObject({
@@ -135,19 +100,15 @@ export type TrafficPolicy = NonNullable<DestinationRuleSpec["trafficPolicy"]>;
 export type PortTrafficPolicy = TrafficPolicy["portLevelSettings"][number];
 export type DestinationSubset = DestinationRuleSpec["subsets"][number];
 export type ConnectionPool = NonNullable<TrafficPolicy["connectionPool"]>;
+export type OutlierSettings = NonNullable<TrafficPolicy["outlierDetection"]>;
 export type ClientTlsSettings = NonNullable<TrafficPolicy["tls"]>;
 
 type At = readonly (string | number)[];
 
 function checkPolicy(policy: TrafficPolicy | PortTrafficPolicy | undefined, at: At): Finding[] {
   const found: Finding[] = [];
-  const { loadBalancer, tls } = policy ?? {};
-  if (loadBalancer?.simple && loadBalancer.consistentHash) {
-    found.push({
-      path: [...at, "loadBalancer", "consistentHash"],
-      message: "simple and consistentHash exclude one another; keep one of them",
-    });
-  }
+  const { loadBalancer: balancer, tls } = policy ?? {};
+  if (balancer) found.push(...checkLoadBalancer(balancer, [...at, "loadBalancer"]));
   if (tls !== undefined) found.push(...checkClientTls(tls, [...at, "tls"]));
   if (policy && "portLevelSettings" in policy) {
     const ports = new Set<number>();

@@ -240,17 +240,37 @@ test.each([
   [
     "DestinationRule",
     policy("loadBalancer: { simple: ROUND_ROBIN, consistentHash: { useSourceIp: true } }"),
+    ["error spec.trafficPolicy.loadBalancer.consistentHash: simple and consistentHash exclude one another; keep one of them"],
+  ],
+  [
+    "DestinationRule",
+    policy("loadBalancer: { consistentHash: { ringHash: {}, maglev: { tableSize: 65536 } } }"),
     [
-      "error spec.trafficPolicy.loadBalancer.consistentHash: simple and consistentHash exclude one another; keep one of them",
-      "unsupported spec.trafficPolicy.loadBalancer.consistentHash: consistentHash is not supported yet and is left out; requests are spread by simple, or LEAST_REQUEST",
+      "error spec.trafficPolicy.loadBalancer.consistentHash: says not what is hashed; add httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName",
+      "error spec.trafficPolicy.loadBalancer.consistentHash.maglev: ringHash and maglev exclude one another; keep one of them",
+      "error spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize: 65536 is not a prime; 65537 is the next one",
     ],
   ],
   [
     "DestinationRule",
-    policy("outlierDetection: { consecutive5xxErrors: 3 }, connectionPool: { http: { http2MaxRequests: 5 } }"),
+    policy("loadBalancer: { consistentHash: { useSourceIp: true, httpHeaderName: x }, warmup: { duration: 1m } }"),
     [
-      "unsupported spec.trafficPolicy.outlierDetection: outlierDetection is not supported yet and is left out",
-      "unsupported spec.trafficPolicy.connectionPool.http.http2MaxRequests: http2MaxRequests is not supported yet and is left out",
+      "error spec.trafficPolicy.loadBalancer.consistentHash: httpHeaderName and useSourceIp exclude one another; keep one of them",
+      "warning spec.trafficPolicy.loadBalancer.warmup: has no effect with consistentHash, where an endpoint has its keys at once; remove one of them",
+    ],
+  ],
+  [
+    "DestinationRule",
+    policy(
+      "loadBalancer: { localityLbSetting: { distribute: [{ from: a, to: { b: 60, c: 0 } }], failover: [{ from: a, to: a }, { from: a/b, to: c }], zoneAwareLbSetting: { minClusterSize: 3 } } }",
+    ),
+    [
+      "error spec.trafficPolicy.loadBalancer.localityLbSetting.distribute: distribute excludes failover and failoverPriority; keep one of them",
+      "error spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to: the shares sum to 60; they have to sum to 100",
+      "error spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to.c: a share of 0 is no share; leave the locality out",
+      "error spec.trafficPolicy.loadBalancer.localityLbSetting.failover[0].to: a fails over to itself; name another region",
+      'error spec.trafficPolicy.loadBalancer.localityLbSetting.failover[1].from: "a/b" is more than a region; write the region alone',
+      "unsupported spec.trafficPolicy.loadBalancer.localityLbSetting.zoneAwareLbSetting: zoneAwareLbSetting is not supported yet and is left out; requests go to the nearest, see failover",
     ],
   ],
   [

@@ -5,6 +5,7 @@ import { hostProblem, ipAddress } from "../hosts.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { duration, labels, objectName, portNumber, size } from "../scalars.ts";
 import { clusterName, NATIVE_GROUP, NATIVE_VERSIONS } from "./common.ts";
+import { checkHealthChecks, healthCheckSchema } from "./health-check.ts";
 
 const DAY_MS = 86_400_000;
 const MAX_AGE_MS = 3650 * DAY_MS;
@@ -25,6 +26,11 @@ const gatewayPool = z
       .optional()
       .meta({ description: "Declared port → port to bind; a port that is not listed is bound as declared" }),
     forwardProxyPort: portNumber.optional().meta({ description: "egress: port of the forward proxy, default 3128" }),
+    locality: z
+      .string()
+      .regex(/^[^/*\s]+(?:\/[^/*\s]+){0,2}$/, { error: "a locality is written region/zone/subzone, such as eu-west/a" })
+      .optional()
+      .meta({ description: "Where its gateways are, region/zone/subzone; a gateway's own --locality wins" }),
   })
   .transform((pool) => ({
     ...pool,
@@ -168,6 +174,10 @@ const meshConfigSchema = z.strictObject({
       realm: headerRealm().default("tidegate egress"),
     })
     .prefault({}),
+  healthChecks: z
+    .array(healthCheckSchema)
+    .default([])
+    .meta({ description: "Services whose endpoints the gateways ask whether they are well" }),
   redis: z.strictObject({ address: z.string().min(1) }).optional(),
 });
 export type MeshConfigSpec = z.output<typeof meshConfigSchema>;
@@ -252,7 +262,7 @@ export const meshConfig = defineKind({
   description: "Defaults of the mesh; one per mesh.",
   schema: meshConfigSchema,
   check(spec) {
-    const found = [...checkPools(spec), ...checkCohorts(spec)];
+    const found = [...checkPools(spec), ...checkCohorts(spec), ...checkHealthChecks(spec.healthChecks)];
     for (const name of ["routes", "egress", "quota"] as const) {
       const { soft, hard } = spec.snapshots[name];
       if (soft > hard)

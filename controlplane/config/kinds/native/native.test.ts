@@ -356,6 +356,26 @@ test.each([
   ],
   [
     "MeshConfig",
+    "{ healthChecks: [{ hosts: [a.test] }, { hosts: [a.test, b.test], http: { statuses: [200-199] }, tcp: {} }, { hosts: [c.test], http: { statuses: [2xx] } }] }",
+    ["error spec.healthChecks[2].http.statuses[0]: write a status such as 200, or a range such as 200-299"],
+  ],
+  [
+    "MeshConfig",
+    "{ healthChecks: [{ hosts: [a.test] }, { hosts: [a.test, b.test], http: { statuses: [299-200] }, tcp: {} }], gatewayPools: [{ name: a }] }",
+    [
+      "error spec.healthChecks[0]: says not how to ask; add http, tcp or grpc",
+      "error spec.healthChecks[1]: http and tcp exclude one another; keep one of them",
+      "error spec.healthChecks[1].http.statuses[0]: the range 299-200 is empty; write the smaller status first",
+      "warning spec.healthChecks[1].hosts[0]: healthChecks[0] has a.test already, and the first one holds; remove one",
+    ],
+  ],
+  [
+    "MeshConfig",
+    "{ gatewayPools: [{ name: a, locality: eu/* }] }",
+    ["error spec.gatewayPools[0].locality: a locality is written region/zone/subzone, such as eu-west/a"],
+  ],
+  [
+    "MeshConfig",
     "{ rollout: { cohorts: [{ name: canary }, { name: canary, after: 2h }] } }",
     [
       'error spec.rollout.cohorts[1].name: the cohort "canary" is defined already by cohorts[0]; names must differ',

@@ -1,8 +1,31 @@
-import type { Cluster, ClusterEndpoints, ClusterHttp2, ClusterVia, Endpoint, PoolSettings } from "../cluster.ts";
+import type {
+  CircuitLimits,
+  Cluster,
+  ClusterEndpoints,
+  ClusterHttp2,
+  ClusterVia,
+  Endpoint,
+  PoolSettings,
+  TcpKeepAlive,
+} from "../cluster.ts";
 import type { Listener, ListenerServer } from "../listener.ts";
 import type { ForwardClientCert, HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
-import { array, boolean, integer, oneOf, text, unique } from "./check.ts";
-import { address, durationMs, hostPattern, name, names, origin, origins, percent, port, someText, weight } from "./common.ts";
+import { healthCheck, loadBalancer, outlier } from "./balance.ts";
+import { array, boolean, integer, oneOf, pair, text, unique } from "./check.ts";
+import {
+  address,
+  anyText,
+  durationMs,
+  hostPattern,
+  name,
+  names,
+  origin,
+  origins,
+  percent,
+  port,
+  someText,
+  weight,
+} from "./common.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
 import { object, optional, refined } from "./object.ts";
 import { clientTls, serverTls } from "./tls.ts";
@@ -49,6 +72,10 @@ const pool = object<PoolSettings>({
   maxConnections: COUNT,
   maxPendingRequests: COUNT,
   maxRequestsPerConnection: COUNT,
+  maxConnectionMs: optional(durationMs),
+  keepAlive: optional(
+    object<TcpKeepAlive>({ idleMs: durationMs, intervalMs: optional(durationMs), probes: optional(integer(1, 127)) }),
+  ),
 });
 
 export const cluster = object<Cluster>({
@@ -57,8 +84,8 @@ export const cluster = object<Cluster>({
   port,
   subset: optional(name),
   origin,
-  discovery: oneOf("static", "dns"),
-  loadBalancer: object<Cluster["loadBalancer"]>({ policy: oneOf("round-robin", "random", "least-request") }),
+  discovery: oneOf("static", "dns", "logical-dns"),
+  loadBalancer,
   pool,
   tls: optional(clientTls),
   retryBudget: object<Cluster["retryBudget"]>({ percent, minConcurrent: COUNT }),
@@ -67,14 +94,15 @@ export const cluster = object<Cluster>({
   protocol: optional(oneOf("http1", "http2", "client")),
   http2: optional(object<ClusterHttp2>({ maxConcurrentStreams: integer(1, 2_147_483_647) })),
   grpcWeb: optional(boolean),
+  outlier: optional(outlier),
+  healthCheck: optional(healthCheck),
+  circuit: optional(object<CircuitLimits>({ maxRequests: optional(COUNT), maxRetries: optional(COUNT) })),
 });
 
-const endpoint = object<Endpoint>({ address, port, weight, locality: optional(name) }, (row) => ({
-  address: row[0],
-  port: row[1],
-  weight: row[2],
-  locality: row[3],
-}));
+const endpoint = object<Endpoint>(
+  { address, port, weight, locality: optional(name), labels: optional(array(pair(name, anyText), LIMITS.listLength)) },
+  (row) => ({ address: row[0], port: row[1], weight: row[2], locality: row[3], labels: row[4] }),
+);
 
 export const clusterEndpoints = object<ClusterEndpoints>({
   cluster: name,
@@ -127,4 +155,5 @@ export const settings = object<Settings>({
       chain: optional(boolean),
     }),
   ),
+  locality: optional(name),
 });

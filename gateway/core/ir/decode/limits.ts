@@ -20,6 +20,8 @@ export const DECODE_LIMITS = {
   headerOps: 256,
   clusters: 200_000,
   endpointsPerCluster: 20_000,
+  /** Places of one ring or maglev table; the largest prime that Envoy takes for one. */
+  hashTableSize: 5_000_011,
   quotas: 20_000,
   quotaKeyParts: 8,
   limitsPerQuota: 32,

@@ -107,6 +107,7 @@ const retryCondition = oneOf<RetryCondition>(
   "internal",
   "resource-exhausted",
   "unavailable",
+  "envoy-ratelimited",
 );
 
 const retry = object<RetryPolicy>({
@@ -117,6 +118,8 @@ const retry = object<RetryPolicy>({
   backoffMaxMs: durationMs,
   nonIdempotent: boolean,
   perTryTimeoutMs: optional(durationMs),
+  sameHosts: optional(boolean),
+  remoteLocalities: optional(boolean),
 });
 
 const forward: Shape<Omit<ForwardAction, "kind">> = {
