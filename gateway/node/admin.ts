@@ -5,6 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { isIP } from "node:net";
+import type { EndpointView } from "../core/index.ts";
 import type { Snapshot } from "../core/ir/index.ts";
 import type { ControlStatus } from "./control.ts";
 import type { Engine } from "./engine.ts";
@@ -51,12 +52,14 @@ export function adminServer(options: AdminOptions): Server {
         });
       case "/snapshot":
         return json(response, { ...options.engine.status, control: options.control() ?? null });
+      case "/clusters":
+        return json(response, { clusters: clusterViews(await options.engine.endpoints()) });
       case "/listeners":
         return json(response, { listeners: await options.engine.sample(), problems: options.engine.status.problems });
       case "/drain":
         return drain(options, request, response);
       default:
-        return text(response, 404, "try /ready, /stats, /config_dump, /snapshot, /listeners, or POST /drain\n");
+        return text(response, 404, "try /ready, /stats, /clusters, /config_dump, /snapshot, /listeners, or POST /drain\n");
     }
   });
 }
@@ -137,6 +140,18 @@ function json(response: ServerResponse, value: unknown): void {
 
 function text(response: ServerResponse, status: number, body: string): void {
   response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(body);
+}
+
+function clusterViews(views: readonly EndpointView[]): readonly unknown[] {
+  const clusters = Map.groupBy(views, ({ cluster }) => cluster);
+  return [...clusters].map(([name, endpoints]) => ({
+    name,
+    endpoints: endpoints.map(({ cluster: _, isWatched: _w, forMs, leftMs, ...view }) => ({
+      ...view,
+      ...(forMs === undefined ? {} : { forMs: Math.round(forMs) }),
+      ...(leftMs === undefined ? {} : { leftMs: Math.round(leftMs) }),
+    })),
+  }));
 }
 
 function withoutHashes(snapshot: Snapshot | undefined): unknown {

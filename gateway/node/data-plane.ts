@@ -4,6 +4,7 @@
  */
 import type { PassportPorts } from "../core/identity/index.ts";
 import {
+  applyHealth,
   type Clock,
   ClosableBank,
   type CompiledListener,
@@ -16,20 +17,27 @@ import {
   DEFAULT_MAX_COUNTERS,
   type EgressSnapshot,
   type EgressTables,
+  type EndpointView,
   type Exchange,
+  endpointViews,
   findHost,
+  type HealthChange,
+  type HealthEvent,
   hostOf,
   MapBank,
   NO_EGRESS,
   type Ports,
   QuotaFilter,
   type QuotaMeter,
+  refreshHealth,
   type Tables,
 } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
 import type { HttpThread } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import { EgressGateway } from "./egress.ts";
+import { type EjectionNews, type EndpointNews, NameTable } from "./endpoint-news.ts";
+import { namesOf } from "./endpoint-watch.ts";
 import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
 import { type BankAccess, Leases } from "./leases.ts";
@@ -44,6 +52,7 @@ import { type ReplayMemory, SharedPassports } from "./replay.ts";
 import { RequestReporter } from "./report.ts";
 import { createHttpThread } from "./thread.ts";
 import type { TlsOptions } from "./tls.ts";
+import { closeIdle } from "./upstream/pools.ts";
 
 export interface NamedProblem {
   readonly name: string;
@@ -64,6 +73,10 @@ export interface DataPlaneOptions {
   /** Folder of the credentials that egress rules add to requests. */
   readonly secrets: string;
   readonly announce: (notice: SeriesNotice) => void;
+  /** Where the gateway is; undefined: as the snapshot says. */
+  readonly locality: string | undefined;
+  /** Told when this thread has ejected an endpoint. */
+  readonly ejected: (news: EjectionNews) => void;
   /** Told of what an operator should know. */
   readonly log: (level: "info" | "warn" | "error", message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
@@ -103,6 +116,7 @@ export class DataPlane {
   readonly #retired = new Set<Listener>();
   readonly #hooks: ListenerHooks;
   readonly #tls: Omit<TlsOptions, "protocols">;
+  readonly #names = new NameTable();
   #inForce: InForce | undefined;
   #candidate: Candidate | undefined;
   #closed: ClosedSections = {};
@@ -157,6 +171,9 @@ export class DataPlane {
     const compiled = compile(snapshot, version, this.#inForce?.tables, {
       threads: this.#options.threads,
       quotaMeter: (id) => this.#quotaMeter(id),
+      ...(this.#options.locality === undefined ? {} : { locality: this.#options.locality }),
+      names: this.#names,
+      health: (change) => this.#healthChanged(change),
     });
     if (!compiled.ok) return compiled.error.map(({ path, problem }) => ({ name: path, reason: problem }));
     const egress = compileEgress(snapshot.egress ?? NO_EGRESS, compiled.value.quotas);
@@ -175,6 +192,8 @@ export class DataPlane {
     this.#reporter.configure(tables.settings);
     this.#leases.follow(tables.settings.quotaBank);
     this.#inForce = { tables: this.#routedBy(tables), egress: this.#egressSnapshot(tables, next.egress) };
+    this.#names.keep(namesOf(next.snapshot));
+    refreshHealth(tables, this.#clock.now());
     for (const [name, listener] of this.#listeners) {
       const compiled = tables.listeners.get(name);
       if (compiled?.source.protocol === listener.protocol) problems.push(...listener.update(compiled, tables.settings.http));
@@ -212,6 +231,24 @@ export class DataPlane {
     const usage = this.#options.lane === 0 ? this.#counters.usage() : undefined;
     this.#meters.sample(connections, this.#thread.counts, this.#log.dropped, usage);
     this.#meters.leases(this.#leases.usage);
+    // Threads tell one another what they find out about endpoints: one of them tells the numbers.
+    if (this.#options.lane === 0) this.#meters.endpoints(this.endpoints());
+  }
+
+  /** What is known about the endpoints of the snapshot in force. */
+  endpoints(): readonly EndpointView[] {
+    return this.#inForce === undefined ? [] : endpointViews(this.#inForce.tables, this.#clock.now());
+  }
+
+  /** What other threads have found out. */
+  hear(news: readonly EndpointNews[]): void {
+    const tables = this.#inForce?.tables;
+    const nowMs = this.#clock.now();
+    for (const item of news) {
+      if (item.kind === "name") this.#names.set(item.name, item.answer);
+      else if (tables !== undefined) applyHealth(tables, item.cluster, item.key, eventOf(item, nowMs), nowMs);
+    }
+    if (tables !== undefined && news.some(({ kind }) => kind === "name")) refreshHealth(tables, nowMs);
   }
 
   reopenLogs(): void {
@@ -324,6 +361,21 @@ export class DataPlane {
     for (const { name, reason } of problems) this.#options.log("warn", "a certificate cannot be used as it is", { name, reason });
   }
 
+  #healthChanged(change: HealthChange): void {
+    const { cluster, endpoint } = change;
+    if (change.kind === "spared") {
+      this.#meters.spared(cluster, change.reason);
+      return;
+    }
+    const { state, own } = change;
+    if (state.kind === "draining") closeIdle(endpoint);
+    if (state.kind !== "ejected" || !own) return;
+    const forMs = state.untilMs - this.#clock.now();
+    this.#meters.ejected(cluster, state.reason);
+    this.#options.log("warn", "an endpoint is ejected", { cluster, endpoint: endpoint.key, reason: state.reason, forMs });
+    this.#options.ejected({ kind: "ejected", cluster, key: endpoint.key, reason: state.reason, forMs });
+  }
+
   #quotaMeter(id: string): QuotaMeter {
     return this.#meters.quota(id);
   }
@@ -391,6 +443,11 @@ function covers(
   { peer }: ConnectionInfo,
 ): boolean {
   return peer.tls === undefined || head.authority === "" || findHost(servers, hostOf(head.authority)) === server;
+}
+
+function eventOf(news: Exclude<EndpointNews, { kind: "name" }>, nowMs: number): HealthEvent {
+  if (news.kind === "ejected") return { kind: "ejected", untilMs: nowMs + news.forMs, reason: news.reason };
+  return news.failure === undefined ? { kind: "check-passed" } : { kind: "check-failed", reason: news.failure };
 }
 
 function portOf(name: string): number {

@@ -8,15 +8,22 @@
  */
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:net";
+import type { EndpointView } from "../core/index.ts";
 import type { ClosedSections, HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
 import { closedSections, SECTIONS, snapshotVersion } from "../core/ir/index.ts";
+import { armSystemTimer, systemClock } from "./clock.ts";
 import type { Installer, InstallOutcome, NamedProblem } from "./control-snapshot.ts";
 import type { DataPlaneOptions } from "./data-plane.ts";
+import type { EndpointNews } from "./endpoint-news.ts";
+import { EndpointWatch } from "./endpoint-watch.ts";
+import { checkMeter } from "./gateway-meters.ts";
+import { probe as healthProbe } from "./health-probe.ts";
 import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
-import type { MetricsRegistry } from "./metrics.ts";
+import { MetricsBlock, type MetricsRegistry } from "./metrics.ts";
 import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
 import { createReplayMemory, type ReplayMemory } from "./replay.ts";
 import { TICKET_SECRET_BYTES } from "./tls-tickets.ts";
+import { nodeParts, systemAsk } from "./upstream/dns-system.ts";
 
 export interface EngineOptions {
   readonly threads: number;
@@ -24,6 +31,10 @@ export interface EngineOptions {
   readonly metrics: MetricsRegistry;
   /** Folder of the credentials that egress rules add to requests. */
   readonly secrets: string;
+  /** Where the gateway is, `region/zone/subzone`; undefined: as the snapshot says. */
+  readonly locality?: string | undefined;
+  /** Name servers for endpoints, `IP` or `IP:port`; none: the system's. */
+  readonly nameServers?: readonly string[];
   readonly log: DataPlaneOptions["log"];
 }
 
@@ -42,6 +53,9 @@ export class Engine implements Installer {
   readonly #replayMemory: ReplayMemory = createReplayMemory();
   readonly #ticketSecret = randomBytes(TICKET_SECRET_BYTES);
   readonly #lanes: (Lane | undefined)[] = [];
+  readonly #watch: EndpointWatch;
+  /** Somebody wants to know when endpoints' states may have changed. */
+  #onEndpoints: (() => void) | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #snapshot: Snapshot | undefined;
   #version: SnapshotVersion | undefined;
@@ -53,6 +67,17 @@ export class Engine implements Installer {
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    const { memory, announce } = options.metrics.block();
+    this.#watch = new EndpointWatch({
+      ask: systemAsk(nodeParts(options.nameServers ?? [])),
+      probe: healthProbe,
+      random: Math.random,
+      arm: armSystemTimer,
+      now: () => systemClock.now(),
+      tell: (news) => this.#tellAll(news, undefined),
+      probed: checkMeter(new MetricsBlock(memory, announce)),
+      log: options.log,
+    });
     for (let lane = 0; lane < options.threads; lane++) this.#lanes.push(this.#newLane(lane));
   }
 
@@ -104,6 +129,17 @@ export class Engine implements Installer {
     return [...byName.values()];
   }
 
+  /** Endpoints as all threads together see them: requests are added up, and a state is that of the first thread that has something to say. */
+  async endpoints(): Promise<readonly EndpointView[]> {
+    const told = await Promise.allSettled(this.#living().map((lane) => lane.endpoints()));
+    return mergeViews(told.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
+  }
+
+  /** Calls back when endpoints may have changed: news came, or a snapshot. */
+  watchEndpoints(changed: () => void): void {
+    this.#onEndpoints = changed;
+  }
+
   reopenLogs(): void {
     for (const lane of this.#living()) lane.reopenLogs();
   }
@@ -120,6 +156,7 @@ export class Engine implements Installer {
     await Promise.allSettled(this.#living().map((lane) => lane.letGo(withinMs)));
     const restMs = Math.max(0, untilMs - performance.now());
     await Promise.allSettled(this.#living().map((lane) => lane.drain(restMs)));
+    this.#watch.close();
   }
 
   async #install(snapshot: Snapshot, version: SnapshotVersion, persist: () => Promise<void>): Promise<InstallOutcome> {
@@ -138,6 +175,7 @@ export class Engine implements Installer {
     }
     const busy = this.#options.threads > 1 ? await busyPorts(snapshot.listeners, this.#snapshot?.listeners ?? []) : [];
     const committed = await Promise.all(lanes.map((lane) => lane.commit()));
+    this.#watch.follow(snapshot);
     this.#snapshot = snapshot;
     this.#version = version;
     this.#sinceMs = Date.now();
@@ -145,12 +183,18 @@ export class Engine implements Installer {
     return { kind: "in-force", problems: this.#problems };
   }
 
+  /** @param from the thread that knows already */
+  #tellAll(news: readonly EndpointNews[], from: number | undefined): void {
+    if (news.length > 0) for (const [i, lane] of this.#lanes.entries()) if (i !== from) lane?.hear(news);
+    this.#onEndpoints?.();
+  }
+
   #living(): readonly Lane[] {
     return this.#lanes.filter((lane) => lane !== undefined);
   }
 
   #newLane(lane: number): Lane {
-    const { threads, bankAccess, metrics, secrets, log } = this.#options;
+    const { threads, bankAccess, metrics, secrets, locality, log } = this.#options;
     const { memory, announce } = metrics.block();
     const options: DataPlaneOptions = {
       lane,
@@ -162,6 +206,11 @@ export class Engine implements Installer {
       ticketSecret: this.#ticketSecret,
       secrets,
       announce,
+      locality,
+      ejected: (news) => {
+        this.#watch.ejected(news);
+        this.#tellAll([news], lane);
+      },
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),
     };
     return threads === 1 ? new InlineLane(options) : new WorkerLane(options, (reason) => this.#laneEnded(lane, reason));
@@ -178,6 +227,7 @@ export class Engine implements Installer {
         if (this.#snapshot !== undefined && this.#version !== undefined) {
           await replacement.prepare(this.#snapshot, this.#version);
           await replacement.commit();
+          replacement.hear(this.#watch.known());
           replacement.close(this.#closed);
         }
         this.#lanes[lane] = replacement;
@@ -207,6 +257,17 @@ function probe({ name, bind, port }: Listener): Promise<NamedProblem | undefined
     });
     server.listen({ host: bind, port, exclusive: true }, () => server.close(() => resolve(undefined)));
   });
+}
+
+function mergeViews(threads: readonly (readonly EndpointView[])[]): readonly EndpointView[] {
+  const merged = new Map<string, EndpointView>();
+  for (const view of threads.flat()) {
+    const key = `${view.cluster}|${view.address}|${view.port}`;
+    const known = merged.get(key);
+    if (known === undefined) merged.set(key, view);
+    else merged.set(key, { ...(known.state === "healthy" ? view : known), active: known.active + view.active });
+  }
+  return [...merged.values()];
 }
 
 /** Threads that fail alike say so once. */

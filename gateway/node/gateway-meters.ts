@@ -1,6 +1,6 @@
 /** The gateway's own metrics, as one thread counts them. */
 import type { PassportMeter } from "../core/identity/index.ts";
-import type { MetricDefinition, QuotaMeter, QuotaOutcome } from "../core/index.ts";
+import type { EjectionReason, EndpointView, MetricDefinition, QuotaMeter, QuotaOutcome } from "../core/index.ts";
 import type { LeasesUsage } from "./leases.ts";
 import type { Counter, Gauge, MetricsBlock } from "./metrics.ts";
 import type { QuotaUsage } from "./quota.ts";
@@ -41,6 +41,30 @@ const UPSTREAM_OVERFLOW: MetricDefinition = {
   help: "Requests refused because too many were waiting for a connection.",
   labels: [],
 };
+const ENDPOINTS: MetricDefinition = {
+  name: "tidegate_cluster_endpoints",
+  kind: "gauge",
+  help: "Endpoints of services that are watched, resolved or placed, by state; `total` is all of them.",
+  labels: ["cluster", "state"],
+};
+const EJECTIONS: MetricDefinition = {
+  name: "tidegate_endpoint_ejections_total",
+  kind: "counter",
+  help: "Endpoints that were ejected by outlier detection.",
+  labels: ["cluster", "reason"],
+};
+const SPARED: MetricDefinition = {
+  name: "tidegate_endpoint_ejections_spared_total",
+  kind: "counter",
+  help: "Ejections that did not come to be, because too many of the service's endpoints are ejected.",
+  labels: ["cluster", "reason"],
+};
+const CHECKS: MetricDefinition = {
+  name: "tidegate_health_checks_total",
+  kind: "counter",
+  help: "Answers of endpoints to active checks.",
+  labels: ["cluster", "outcome"],
+};
 const LOG_DROPPED: MetricDefinition = {
   name: "tidegate_access_log_dropped_total",
   kind: "counter",
@@ -78,6 +102,8 @@ const REFUSED: MetricDefinition = {
   labels: ["response_code"],
 };
 
+const ENDPOINT_STATES = ["healthy", "warming", "ejected", "unhealthy", "total"] as const;
+
 export class GatewayMeters {
   readonly #block: MetricsBlock;
   readonly #connections: Gauge;
@@ -86,6 +112,8 @@ export class GatewayMeters {
   readonly #opened: Gauge;
   readonly #overflow: Gauge;
   readonly #dropped: Gauge;
+  /** Clusters whose endpoints have been told. */
+  #told: ReadonlySet<string> = new Set();
 
   constructor(block: MetricsBlock) {
     this.#block = block;
@@ -95,6 +123,30 @@ export class GatewayMeters {
     this.#opened = block.gauge(UPSTREAM_OPENED);
     this.#overflow = block.gauge(UPSTREAM_OVERFLOW);
     this.#dropped = block.gauge(LOG_DROPPED);
+  }
+
+  ejected(cluster: string, reason: EjectionReason): void {
+    this.#block.counter(EJECTIONS, [cluster, reason]).add(1);
+  }
+
+  spared(cluster: string, reason: EjectionReason): void {
+    this.#block.counter(SPARED, [cluster, reason]).add(1);
+  }
+
+  /** Clusters about which nothing can be known besides their snapshot have no series. */
+  endpoints(views: readonly EndpointView[]): void {
+    const counts = new Map<string, Map<EndpointView["state"] | "total", number>>();
+    for (const { cluster, state, isWatched } of views) {
+      if (!isWatched) continue;
+      const states = counts.get(cluster) ?? new Map();
+      counts.set(cluster, states);
+      states.set(state, (states.get(state) ?? 0) + 1);
+      states.set("total", (states.get("total") ?? 0) + 1);
+    }
+    for (const cluster of new Set([...this.#told, ...counts.keys()]))
+      for (const state of ENDPOINT_STATES)
+        this.#block.gauge(ENDPOINTS, [cluster, state]).set(counts.get(cluster)?.get(state) ?? 0);
+    this.#told = new Set(counts.keys());
   }
 
   refused(status: number): void {
@@ -137,6 +189,11 @@ export class GatewayMeters {
     this.#block.gauge(LEASES_FAILED).set(failed);
     this.#block.gauge(UNITS_RETURNED).set(returned);
   }
+}
+
+/** @returns a counter of active checks, kept where they are made */
+export function checkMeter(block: MetricsBlock): (cluster: string, isWell: boolean) => void {
+  return (cluster, isWell) => block.counter(CHECKS, [cluster, isWell ? "success" : "failure"]).add(1);
 }
 
 class CountedOutcomes implements QuotaMeter {

@@ -2,8 +2,10 @@
  * A lane is one thread's data plane as the main thread sees it: in this very thread, or in a worker behind messages.
  */
 import { Worker } from "node:worker_threads";
+import type { EndpointView } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
 import { DataPlane, type DataPlaneOptions, type NamedProblem } from "./data-plane.ts";
+import type { EjectionNews, EndpointNews } from "./endpoint-news.ts";
 import type { SeriesNotice } from "./metrics.ts";
 
 export interface ListenerState {
@@ -18,6 +20,8 @@ export interface Lane {
   discard(): void;
   close(closed: ClosedSections): void;
   sample(): Promise<readonly ListenerState[]>;
+  endpoints(): Promise<readonly EndpointView[]>;
+  hear(news: readonly EndpointNews[]): void;
   reopenLogs(): void;
   /** Before `drain`, in all lanes: see DataPlane. */
   letGo(withinMs: number): Promise<void>;
@@ -48,6 +52,12 @@ export class InlineLane implements Lane {
     this.#plane.sample();
     return this.#plane.listeners();
   }
+  async endpoints(): Promise<readonly EndpointView[]> {
+    return this.#plane.endpoints();
+  }
+  hear(news: readonly EndpointNews[]): void {
+    this.#plane.hear(news);
+  }
   reopenLogs(): void {
     this.#plane.reopenLogs();
   }
@@ -60,19 +70,25 @@ export class InlineLane implements Lane {
 }
 
 /** What a worker is born with. Its functions stay behind: notices and log lines come as messages. */
-export type WorkerInput = Omit<DataPlaneOptions, "announce" | "log">;
+export type WorkerInput = Omit<DataPlaneOptions, "announce" | "ejected" | "log">;
 
 export type ToWorker =
   | { readonly kind: "prepare"; readonly id: number; readonly snapshot: Snapshot; readonly version: SnapshotVersion }
   | { readonly kind: "commit"; readonly id: number }
   | { readonly kind: "discard" }
   | { readonly kind: "close"; readonly closed: ClosedSections }
-  | { readonly kind: "sample"; readonly id: number }
+  | { readonly kind: "sample" | "endpoints"; readonly id: number }
+  | { readonly kind: "hear"; readonly news: readonly EndpointNews[] }
   | { readonly kind: "reopenLogs" }
   | { readonly kind: "letGo" | "drain"; readonly id: number; readonly withinMs: number };
 
 export type FromWorker =
-  | { readonly kind: "answer"; readonly id: number; readonly value: readonly NamedProblem[] | readonly ListenerState[] }
+  | {
+      readonly kind: "answer";
+      readonly id: number;
+      readonly value: readonly NamedProblem[] | readonly ListenerState[] | readonly EndpointView[];
+    }
+  | { readonly kind: "ejected"; readonly news: EjectionNews }
   | { readonly kind: "series"; readonly notice: SeriesNotice }
   | {
       readonly kind: "log";
@@ -90,7 +106,7 @@ export class WorkerLane implements Lane {
   #gone = false;
 
   /** @param onExit the thread has ended without being told to */
-  constructor({ announce, log, ...input }: DataPlaneOptions, onExit: (reason: string) => void) {
+  constructor({ announce, ejected, log, ...input }: DataPlaneOptions, onExit: (reason: string) => void) {
     const workerData: WorkerInput = input;
     this.#worker = new Worker(new URL("./worker-main.ts", import.meta.url), { workerData });
     this.#worker.on("message", (message: FromWorker) => {
@@ -102,6 +118,9 @@ export class WorkerLane implements Lane {
           return;
         case "series":
           announce(message.notice);
+          return;
+        case "ejected":
+          ejected(message.news);
           return;
         case "log":
           log(message.level, message.message, message.fields);
@@ -134,6 +153,12 @@ export class WorkerLane implements Lane {
   }
   sample(): Promise<readonly ListenerState[]> {
     return this.#ask((id) => ({ kind: "sample", id }));
+  }
+  endpoints(): Promise<readonly EndpointView[]> {
+    return this.#ask((id) => ({ kind: "endpoints", id }));
+  }
+  hear(news: readonly EndpointNews[]): void {
+    this.#tell({ kind: "hear", news });
   }
   reopenLogs(): void {
     this.#tell({ kind: "reopenLogs" });

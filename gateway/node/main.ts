@@ -60,6 +60,8 @@ async function run(settings: GatewaySettings): Promise<void> {
     bankAccess: readBankAccess(settings),
     metrics,
     secrets: resolve(settings.secrets),
+    locality: settings.locality,
+    nameServers: settings.nameServers,
     log,
   });
   const tunnels = openTunnels(settings, engine, metrics);

@@ -35,6 +35,16 @@ describe("readSettings", () => {
     expect(wrong.ok ? [] : wrong.error).toMatchObject([{ path: "--bank-deadline-ms" }]);
   });
 
+  it("reads where the gateway is, and whom to ask for names", () => {
+    const given = read(["--locality", "eu/a", "--name-servers", "10.0.0.1,[::1]:53"], { TIDEGATE_NAME_SERVERS: "1.1.1.1" });
+    expect(given.ok && given.value).toMatchObject({ locality: "eu/a", nameServers: ["10.0.0.1", "[::1]:53"] });
+    const wrong = read(["--locality", "eu/*", "--name-servers", "dns.test"]);
+    expect(wrong.ok ? [] : wrong.error).toEqual([
+      { path: "--locality", problem: '"eu/*" is not REGION[/ZONE[/SUBZONE]]' },
+      { path: "--name-servers", problem: '"dns.test" is not IP or IP:PORT ([IP]:PORT for IPv6)' },
+    ]);
+  });
+
   it("lets flags win over the environment, and that over the file", () => {
     const file = "threads: 2\nadminPort: 1000\nmetricsPort: 1001\n";
     const env = { TIDEGATE_ADMIN_PORT: "2000", TIDEGATE_METRICS_PORT: "2001", TIDEGATE_SETTINGS: "f.yaml" };

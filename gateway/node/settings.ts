@@ -2,6 +2,7 @@
  * How a gateway process is set up: a file, then `TIDEGATE_*` from the environment, then flags; what comes later wins.
  * Every problem is told at once, with where the value came from.
  */
+import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { parse as parseYaml } from "yaml";
 import { DEFAULT_BANK_DEADLINE_MS } from "../core/index.ts";
@@ -25,6 +26,10 @@ export interface GatewaySettings {
   /** Longest that a request waits for units of a global quota. */
   readonly bankDeadlineMs: number;
   readonly threads: number;
+  /** Where the gateway is, `region/zone/subzone`; undefined: as its snapshots say. */
+  readonly locality: string | undefined;
+  /** Asked for the names of endpoints; none: those that the system is set up with. */
+  readonly nameServers: readonly string[];
   /** Edge sites to keep tunnels to: `wss://<host>`, without path. */
   readonly tunnel: readonly string[];
   readonly tunnelTokenFile: string | undefined;
@@ -63,6 +68,13 @@ const SETTINGS: readonly Setting[] = [
   { name: "bankTokenFile", value: "text", placeholder: "FILE", help: "token for the bank of global quotas" },
   { name: "bankDeadlineMs", value: "number", placeholder: "MS", help: "longest wait for a global quota (50)" },
   { name: "threads", value: "number", placeholder: "N", help: "worker threads (1)" },
+  { name: "locality", value: "text", placeholder: "PLACE", help: "where it is, REGION[/ZONE[/SUBZONE]] (the pool's)" },
+  {
+    name: "nameServers",
+    value: "list",
+    placeholder: "IP[:PORT]",
+    help: "to ask for endpoints' names (the system's); repeatable",
+  },
   {
     name: "tunnel",
     value: "list",
@@ -223,6 +235,13 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
   if (control !== undefined && !/^.+:\d{1,5}$/.test(control)) {
     issues.push({ path: values.get("control")?.from ?? "", problem: `${JSON.stringify(control)} is not HOST:PORT` });
   }
+  const locality = text("locality");
+  if (locality !== undefined && !/^[^/*\s]+(\/[^/*\s]+){0,2}$/.test(locality)) {
+    issues.push({
+      path: values.get("locality")?.from ?? "",
+      problem: `${JSON.stringify(locality)} is not REGION[/ZONE[/SUBZONE]]`,
+    });
+  }
   const state = text("state") ?? `.tidegate/${gatewayId}`;
   return {
     pool,
@@ -235,6 +254,8 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
     bankTokenFile: text("bankTokenFile"),
     bankDeadlineMs: whole("bankDeadlineMs", DEFAULT_BANK_DEADLINE_MS, 1, MAX_BANK_DEADLINE_MS),
     threads: whole("threads", 1, 1, MAX_THREADS),
+    locality,
+    nameServers: nameServers(text("nameServers"), values.get("nameServers")?.from ?? "", issues),
     tunnel: tunnelSites(text("tunnel"), text("tunnelTokenFile"), values.get("tunnel")?.from ?? "", issues),
     tunnelTokenFile: text("tunnelTokenFile"),
     tunnelConnections: whole("tunnelConnections", 2, 1, MAX_SITE_TUNNELS),
@@ -244,6 +265,17 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
     readinessAddress: text("readinessAddress") ?? "127.0.0.1",
     readinessPort: whole("readinessPort", 15_021, 0, 65_535),
   };
+}
+
+function nameServers(list: string | undefined, from: string, issues: Issue[]): readonly string[] {
+  const servers = (list ?? "").split(",").flatMap((item) => item.trim() || []);
+  for (const server of servers) {
+    const address =
+      /^\[(.+)\](?::\d{1,5})?$/.exec(server)?.[1] ?? (isIP(server) === 6 ? server : server.replace(/:\d{1,5}$/, ""));
+    if (isIP(address) === 0)
+      issues.push({ path: from, problem: `${JSON.stringify(server)} is not IP or IP:PORT ([IP]:PORT for IPv6)` });
+  }
+  return servers;
 }
 
 /** A token goes over every connection, so it has to be under TLS, but on this machine. */

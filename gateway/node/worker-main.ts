@@ -11,6 +11,7 @@ const tell = (message: FromWorker): void => port.postMessage(message);
 const plane = new DataPlane({
   ...(workerData as WorkerInput),
   announce: (notice) => tell({ kind: "series", notice }),
+  ejected: (news) => tell({ kind: "ejected", news }),
   log: (level, message, fields) => tell({ kind: "log", level, message, fields }),
 });
 
@@ -31,6 +32,12 @@ port.on("message", async (message: ToWorker) => {
     case "sample":
       plane.sample();
       tell({ kind: "answer", id: message.id, value: plane.listeners() });
+      return;
+    case "endpoints":
+      tell({ kind: "answer", id: message.id, value: plane.endpoints() });
+      return;
+    case "hear":
+      plane.hear(message.news);
       return;
     case "reopenLogs":
       plane.reopenLogs();

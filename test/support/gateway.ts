@@ -123,7 +123,12 @@ export interface TestGateway {
   install(snapshot: Snapshot, version?: string): Promise<void>;
 }
 
-export function testGateway(threads = 1, bankAccess?: EngineOptions["bankAccess"], secrets = "/nonexistent"): TestGateway {
+export function testGateway(
+  threads = 1,
+  bankAccess?: EngineOptions["bankAccess"],
+  secrets = "/nonexistent",
+  more: Partial<EngineOptions> = {},
+): TestGateway {
   const metrics = new MetricsRegistry();
   const logged: string[] = [];
   const engine = new Engine({
@@ -132,6 +137,7 @@ export function testGateway(threads = 1, bankAccess?: EngineOptions["bankAccess"
     metrics,
     secrets,
     log: (_level, message, fields) => logged.push(`${message} ${JSON.stringify(fields)}`),
+    ...more,
   });
   let count = 0;
   return {

@@ -180,7 +180,8 @@ describe("panic", () => {
     expect(cluster.managed!.emptiness).toEqual({ code: "no_healthy_upstream", reason: "none of 4 endpoints is healthy" });
     expect(endpointViews(tables, 5).find(({ address }) => address === "10.0.0.3")).toMatchObject({
       cluster: "a",
-      state: { kind: "unhealthy", reason: "refused" },
+      state: "unhealthy",
+      reason: "refused",
       forMs: 5,
     });
   });

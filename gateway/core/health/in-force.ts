@@ -28,11 +28,17 @@ export interface EndpointView {
   readonly hostname: string | undefined;
   readonly locality: string | undefined;
   readonly weight: number;
-  readonly state: EndpointState;
+  readonly state: EndpointState["kind"];
+  /** Why it is ejected or unhealthy. */
+  readonly reason: string | undefined;
   /** How long it has been in that state, milliseconds; undefined: always. */
   readonly forMs: number | undefined;
+  /** How long it is to stay ejected. */
+  readonly leftMs: number | undefined;
   /** Requests in flight to it. */
   readonly active: number;
+  /** Its state, its address or its place can be another than the snapshot says. */
+  readonly isWatched: boolean;
 }
 
 export function endpointViews({ clusters }: InForce, nowMs: number): readonly EndpointView[] {
@@ -41,17 +47,23 @@ export function endpointViews({ clusters }: InForce, nowMs: number): readonly En
 
 function clusterViews({ source, managed, endpoints, endpointSource }: CompiledCluster, nowMs: number): readonly EndpointView[] {
   managed?.refresh(nowMs);
-  const view = (endpoint: UpstreamEndpoint, weight: number, locality: string | undefined): EndpointView => ({
-    cluster: source.name,
-    address: endpoint.address,
-    port: endpoint.port,
-    hostname: endpoint.hostname,
-    locality,
-    weight,
-    state: stateOf(endpoint),
-    forMs: endpoint.health === undefined ? undefined : nowMs - endpoint.health.sinceMs,
-    active: endpoint.active,
-  });
+  const view = (endpoint: UpstreamEndpoint, weight: number, locality: string | undefined): EndpointView => {
+    const state = stateOf(endpoint);
+    return {
+      cluster: source.name,
+      address: endpoint.address,
+      port: endpoint.port,
+      hostname: endpoint.hostname,
+      locality,
+      weight,
+      state: state.kind,
+      reason: state.kind === "ejected" || state.kind === "unhealthy" ? state.reason : undefined,
+      forMs: endpoint.health === undefined ? undefined : nowMs - endpoint.health.sinceMs,
+      leftMs: state.kind === "ejected" ? Math.max(0, state.untilMs - nowMs) : undefined,
+      active: endpoint.active,
+      isWatched: managed !== undefined,
+    };
+  };
   if (managed !== undefined)
     return managed.members.map(({ target, weight, locality }) => view(target.endpoint, weight, locality));
   return endpoints.map((endpoint, i) =>

@@ -2,6 +2,7 @@
 import { connect, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { ErrorCode } from "../../core/index.ts";
+import type { TcpKeepAlive } from "../../core/ir/index.ts";
 
 /** All plain upstream sockets of a thread read into this; nobody keeps a view of it beyond the call it came with. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
@@ -14,6 +15,8 @@ export interface DialTarget {
   readonly tls: ConnectionOptions | undefined;
   /** Last TLS session, to resume. */
   session: Buffer | undefined;
+  /** Probes while nothing is sent; undefined: what the system does. */
+  readonly keepAlive?: TcpKeepAlive | undefined;
 }
 
 export interface DialUser {
@@ -25,7 +28,12 @@ export interface DialUser {
 
 /** What is written before `connected` waits in the socket. */
 export function dial(target: DialTarget, user: DialUser): Socket {
-  return target.tls === undefined ? dialPlain(target, user) : dialTls(target, target.tls, user);
+  const socket = target.tls === undefined ? dialPlain(target, user) : dialTls(target, target.tls, user);
+  if (target.keepAlive !== undefined) {
+    const { idleMs, intervalMs, probes } = target.keepAlive;
+    socket.setKeepAlive(true, idleMs, intervalMs, probes);
+  }
+  return socket;
 }
 
 function dialPlain({ address, port }: DialTarget, user: DialUser): Socket {

@@ -15,12 +15,15 @@ export class Http1Pool extends UpstreamPool {
 
   /** A response ended and its connection can carry another request. */
   release(connection: Http1UpstreamConnection): void {
-    const max = this.settings.maxRequestsPerConnection;
-    if ((max !== 0 && connection.requests >= max) || connection.generation !== this.generation) {
+    const { maxRequestsPerConnection: max, maxConnectionMs, idleTimeoutMs } = this.settings;
+    const nowMs = this.thread.clock.now();
+    const oldMs = maxConnectionMs === undefined ? Number.POSITIVE_INFINITY : connection.openedMs + maxConnectionMs;
+    const isUsedUp = (max !== 0 && connection.requests >= max) || nowMs >= oldMs;
+    if (isUsedUp || connection.generation !== this.generation) {
       connection.destroy();
       return;
     }
-    connection.rest(this.thread.clock.now() + this.settings.idleTimeoutMs);
+    connection.rest(Math.min(nowMs + idleTimeoutMs, oldMs));
     this.#idle.push(connection);
     this.serveWaiting();
   }

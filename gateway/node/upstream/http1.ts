@@ -31,6 +31,8 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   filedMs = 0;
   place = -1;
 
+  /** When it was dialled, monotonic ms. */
+  readonly openedMs: number;
   readonly #socket: Socket;
   readonly #pool: Http1Pool;
   readonly #parser: ResponseParser;
@@ -54,6 +56,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   constructor(pool: Http1Pool) {
     this.#pool = pool;
     this.generation = pool.generation;
+    this.openedMs = pool.thread.clock.now();
     this.#parser = new ResponseParser(pool.thread.parser);
     this.#socket = dial(pool, this);
     this.#socket.on("error", (error) => {
@@ -62,7 +65,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
     this.#socket.on("end", () => this.#ended());
     this.#socket.on("close", () => this.#closed());
     this.#socket.on("drain", () => this.#user?.requestDrained());
-    pool.thread.deadlines.set(this, pool.thread.clock.now() + pool.settings.connectTimeoutMs);
+    pool.thread.deadlines.set(this, this.openedMs + pool.settings.connectTimeoutMs);
   }
 
   /** Of the pool's settings by which it was opened. */

@@ -47,6 +47,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
   #touched: Http2UpstreamStream[] = [];
   /** Streams that wait for the origin to say what it allows. */
   #unsettled: Http2UpstreamStream[] = [];
+  readonly #openedMs: number;
   #heardMs: number;
   /** An unanswered ping was sent. */
   #pingMs = NEVER;
@@ -64,7 +65,8 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
     this.#socket.on("close", () => this.#lost(this.#error?.message ?? "connection closed"));
     const { thread } = pool;
     this.#writer = new Http2Writer(this.#socket, this.codec, thread.turnEnd, true, () => this.#pump());
-    this.#heardMs = thread.clock.now();
+    this.#openedMs = thread.clock.now();
+    this.#heardMs = this.#openedMs;
     thread.deadlines.set(this, this.#heardMs + pool.settings.connectTimeoutMs);
   }
 
@@ -102,6 +104,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
     this.#active += 1;
     const max = this.#pool.settings.maxRequestsPerConnection;
     if (max !== 0 && this.#requests >= max) this.#isRetiring = true;
+    this.#age();
     this.#settle();
   }
 
@@ -121,8 +124,16 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
   over(): void {
     this.#active -= 1;
     this.#quietMs = this.#pool.thread.clock.now();
+    this.#age();
     this.#settle();
     if (this.hasRoom) this.#pool.roomMade();
+  }
+
+  /** One that is older than it may be carries no more requests. */
+  #age(): void {
+    const { maxConnectionMs } = this.#pool.settings;
+    if (maxConnectionMs !== undefined && this.#pool.thread.clock.now() - this.#openedMs >= maxConnectionMs)
+      this.#isRetiring = true;
   }
 
   // --- DialUser

@@ -5,7 +5,7 @@
  */
 import type { ConnectionOptions } from "node:tls";
 import type { Clock, UpstreamEndpoint, UpstreamTarget } from "../../core/index.ts";
-import type { ClientTls, PoolSettings } from "../../core/ir/index.ts";
+import type { ClientTls, PoolSettings, TcpKeepAlive } from "../../core/ir/index.ts";
 import type { ResponseParserSettings } from "../../wire/index.ts";
 import type { Deadlines } from "../deadlines.ts";
 import type { Outbox } from "../outbox.ts";
@@ -61,6 +61,8 @@ export abstract class UpstreamPool implements DialTarget {
   readonly thread: UpstreamThread;
   readonly address: string;
   readonly port: number;
+  /** What TLS asks for where nobody says otherwise. */
+  readonly #hostname: string;
   settings: PoolSettings;
   tls: ConnectionOptions | undefined;
   session: Buffer | undefined;
@@ -76,11 +78,17 @@ export abstract class UpstreamPool implements DialTarget {
     this.thread = thread;
     this.address = endpoint.address;
     this.port = endpoint.port;
+    this.#hostname = endpoint.hostname ?? endpoint.address;
     this.settings = target.pool;
     this.#speaks = speaks;
     this.#cluster = clusterOf(thread, endpoint);
     this.#tlsSource = target.tls;
     this.#readTls(target.tls);
+  }
+
+  /** Probes on its connections. */
+  get keepAlive(): TcpKeepAlive | undefined {
+    return this.settings.keepAlive;
   }
 
   /** `fresh`: not over a connection that was used before. */
@@ -155,7 +163,7 @@ export abstract class UpstreamPool implements DialTarget {
   #readTls(tls: ClientTls | undefined): void {
     this.#tlsFailure = undefined;
     try {
-      this.tls = tls === undefined ? undefined : { ...originationOptions(tls, this.address), ALPNProtocols: [this.#speaks] };
+      this.tls = tls === undefined ? undefined : { ...originationOptions(tls, this.#hostname), ALPNProtocols: [this.#speaks] };
     } catch (error) {
       const reason = `TLS settings: ${error instanceof Error ? error.message : String(error)}`;
       this.#tlsFailure = { code: "upstream_tls", reason, neverSent: true, resend: "no" };

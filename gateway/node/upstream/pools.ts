@@ -1,5 +1,5 @@
 /** The pools of an endpoint: one for each protocol that it is spoken to in. */
-import type { UpstreamTarget } from "../../core/index.ts";
+import type { UpstreamEndpoint, UpstreamTarget } from "../../core/index.ts";
 import { Http1Pool } from "./http1-pool.ts";
 import { Http2Pool } from "./http2-pool.ts";
 import type { UpstreamPool, UpstreamThread } from "./pool.ts";
@@ -28,4 +28,11 @@ export function poolOf(thread: UpstreamThread, target: UpstreamTarget, isHttp2: 
   }
   pools.http1 ??= new Http1Pool(thread, target);
   return pools.http1;
+}
+
+/** An endpoint is not a place to send to any more: what waits for its next request is closed. */
+export function closeIdle({ runtime }: UpstreamEndpoint): void {
+  if (!(runtime instanceof EndpointPools)) return;
+  runtime.http1?.closeIdle();
+  runtime.http2?.closeIdle();
 }

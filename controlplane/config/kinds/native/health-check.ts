@@ -35,7 +35,11 @@ export const healthCheckSchema = z.strictObject({
   tcp: z.strictObject({}).optional().meta({ description: "Well is what takes a connection" }),
   grpc: z
     .strictObject({
-      service: z.string().default("").meta({ description: "As grpc.health.v1 calls it; default: the server as a whole" }),
+      service: z
+        .string()
+        .max(127)
+        .default("")
+        .meta({ description: "As grpc.health.v1 calls it; default: the server as a whole" }),
       authority: z.string().min(1).optional(),
     })
     .optional()
