@@ -6,7 +6,7 @@ const v = (version: number) => ({ epoch: 1, version });
 const busy = { code: "partly", problems: [{ name: "127.0.0.1:80", reason: "is in use" }] };
 
 function gateway(state: SessionState, connected = true): GatewayStatus {
-  return { id: "gw-1", pool: "ingress", connected, state, lastSeenMs: 7, software: "x" };
+  return { id: "gw-1", pool: "ingress", connected, state, lastSeenMs: 7, software: "x", endpoints: [] };
 }
 
 describe("a gateway as an operator sees it", () => {

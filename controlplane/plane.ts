@@ -10,6 +10,8 @@ import type {
   ApplyRequest,
   ChangeResponse,
   DeleteRequest,
+  EndpointFilter,
+  EndpointsResponse,
   EnforcedAnswer,
   GatewayView,
   JoinTokenRequest,
@@ -35,6 +37,7 @@ import {
   type GatewayStatus,
   sameSnapshot,
 } from "./distribute/index.ts";
+import { endpointViews } from "./endpoint-view.ts";
 import { gatewayView } from "./gateway-view.ts";
 import type { Log } from "./log.ts";
 import { Publishing } from "./publishing.ts";
@@ -221,6 +224,18 @@ export class ControlPlane implements Operations {
         ...this.publishing.ownProblems.filter(({ ref }) => ref === undefined),
         ...items.flatMap((item) => item.status.problems),
       ],
+    };
+  }
+
+  endpoints(filter: EndpointFilter): EndpointsResponse {
+    const gateways = this.#statuses();
+    const sites = new Set(this.publishing.sites?.map(({ name }) => name));
+    const pools = (this.publishing.pools ?? []).filter((name) => !sites.has(name));
+    return {
+      items: pools.flatMap((pool) => {
+        const snapshot = this.publishing.snapshot(pool);
+        return snapshot === undefined ? [] : endpointViews(pool, snapshot, gateways, filter);
+      }),
     };
   }
 

@@ -2,6 +2,8 @@
  * Publishing: whenever the configuration changes it runs the pipeline and gives out what is new, and keeps what there is to say about objects
  * and pools. One pass at a time; changes that come meanwhile are in the next pass.
  */
+
+import type { Snapshot } from "../gateway/core/ir/index.ts";
 import { type ConfigSet, type ConfigStore, type ResourceOf, refOf } from "./config/index.ts";
 import { type ObjectRef, type Problem, refKey } from "./config/resource.ts";
 import type { SiteSnapshot, SiteSnapshots, SnapshotReader } from "./distribute/index.ts";
@@ -113,6 +115,11 @@ export class Publishing implements SnapshotReader, SiteSnapshots {
   /** The pool's snapshot in force. */
   current(pool: string): PoolRecord | undefined {
     return this.#records.get(pool)?.[0];
+  }
+
+  /** What the configuration makes of the pool; after a rollback gateways have an older one. */
+  snapshot(pool: string): Snapshot | undefined {
+    return this.#output?.pools.find((one) => one.pool.name === pool)?.snapshot;
   }
 
   /** Newest version of each pool. */

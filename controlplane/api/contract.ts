@@ -121,6 +121,35 @@ export interface ObjectsResponse {
   readonly items: readonly ObjectView[];
 }
 
+/** One endpoint as one gateway finds it. */
+export interface EndpointView {
+  readonly pool: string;
+  /** Undefined: no gateway of the pool is connected. */
+  readonly gateway: string | undefined;
+  /** Name in the snapshot. */
+  readonly cluster: string;
+  /** Of the service. */
+  readonly host: string;
+  readonly servicePort: number;
+  readonly subset: string | undefined;
+  readonly address: string;
+  readonly port: number;
+  /** The name that the address was resolved from. */
+  readonly hostname: string | undefined;
+  readonly locality: string | undefined;
+  readonly weight: number;
+  /** `healthy`, `warming`, `ejected`, `unhealthy`; `unknown` where no gateway is connected. */
+  readonly state: string;
+  /** Why it is ejected or unhealthy. */
+  readonly reason: string | undefined;
+  /** Unix ms; undefined: always, as far as anybody knows. */
+  readonly sinceMs: number | undefined;
+}
+
+export interface EndpointsResponse {
+  readonly items: readonly EndpointView[];
+}
+
 export interface SnapshotListResponse {
   readonly items: readonly {
     readonly pool: string;

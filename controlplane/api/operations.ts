@@ -3,6 +3,7 @@ import type {
   ApplyRequest,
   ChangeResponse,
   DeleteRequest,
+  EndpointsResponse,
   EnforcedAnswer,
   JoinTokenRequest,
   JoinTokenResponse,
@@ -21,6 +22,13 @@ export interface ObjectFilter {
   readonly name?: string | undefined;
 }
 
+export interface EndpointFilter {
+  readonly pool?: string | undefined;
+  readonly gateway?: string | undefined;
+  /** Host of the service, whole or its first label. */
+  readonly service?: string | undefined;
+}
+
 /** Expected refusals are values: what was asked for is not there, or cannot be done, and why. */
 export type Answer<T> =
   | { readonly ok: true; readonly value: T }
@@ -31,6 +39,7 @@ export interface Operations {
   apply(request: ApplyRequest, who: string): Promise<ChangeResponse>;
   delete(request: DeleteRequest, who: string): Promise<ChangeResponse>;
   status(): StatusResponse;
+  endpoints(filter: EndpointFilter): EndpointsResponse;
   wait(timeoutMs: number): Promise<EnforcedAnswer>;
   snapshots(pool: string | undefined): Promise<SnapshotListResponse>;
   /** The snapshot as a file: manifest and chunks. */

@@ -11,6 +11,7 @@ function fake(change: Partial<Operations> = {}) {
     apply: vi.fn(async () => CHANGED),
     delete: vi.fn(async () => CHANGED),
     status: vi.fn(() => ({ pools: [], objects: { accepted: 0, refused: 0, withProblems: 0 }, problems: [] })),
+    endpoints: vi.fn(() => ({ items: [] })),
     wait: vi.fn(async () => ({ complete: true, tookMs: 0, gateways: [] })),
     snapshots: vi.fn(async () => ({ items: [] })),
     snapshotFile: vi.fn(async () => ({ ok: true as const, value: { format: 1 } })),

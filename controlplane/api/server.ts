@@ -77,6 +77,10 @@ export function createApi({ operations, token, version }: ApiOptions): Hono {
     const { kind, namespace, name } = c.req.query();
     return c.json(operations.objects({ kind, namespace, name }));
   });
+  app.get("/api/v1/endpoints", (c) => {
+    const { pool, gateway, service } = c.req.query();
+    return c.json(operations.endpoints({ pool, gateway, service }));
+  });
   app.get("/api/v1/status", (c) => c.json(operations.status()));
   app.post("/api/v1/apply", async (c) => {
     const body = await read(c, REQUESTS.apply);
@@ -189,6 +193,11 @@ function openApi(version: string, kinds: Readonly<Record<string, unknown>>): unk
       },
       "/api/v1/apply": { post: operation("Creates or updates the objects of YAML documents", body("apply")) },
       "/api/v1/delete": { post: operation("Deletes objects", body("delete")) },
+      "/api/v1/endpoints": {
+        get: operation("Endpoints of services, as each connected gateway finds them", {
+          parameters: ["pool", "gateway", "service"].map((name) => parameter(name, "query")),
+        }),
+      },
       "/api/v1/status": { get: operation("Pools, gateways, edge sites and problems") },
       "/api/v1/wait": {
         post: operation("Answers when every connected gateway and edge site enforces the newest snapshot", body("wait")),

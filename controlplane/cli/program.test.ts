@@ -141,11 +141,35 @@ describe("one set of data, three formats", () => {
   const snapshots = {
     items: [{ pool: "ingress", version: "1.4", publishedMs: NOW - 5000, policyClass: "widening", bytes: 7, current: true }],
   };
+  const service = { pool: "ingress", cluster: "outbound|9080||reviews.shop", host: "reviews.shop", servicePort: 9080 };
+  const well = { ...service, address: "10.0.0.1", port: 80, locality: "eu/a", weight: 1, state: "healthy" };
+  const endpoints = [
+    { ...well, gateway: "gw-1" },
+    { ...well, gateway: "gw-2" },
+    {
+      ...service,
+      gateway: "gw-2",
+      subset: "v1",
+      address: "::1",
+      port: 80,
+      hostname: "a.test",
+      weight: 1,
+      state: "ejected",
+      reason: "consecutive-5xx",
+      sinceMs: NOW - 9000,
+    },
+  ];
   const rolledBack = { pool: "ingress", version: "1.5" };
   test.each<[string[], Record<string, unknown>, unknown, RegExp]>([
     [["status"], { "/status": status(gateway()) }, status(gateway()), /POOL +SNAPSHOT/],
     [["get", "quota"], { "/objects": { items: [object] } }, [object], /Quota +shop +q +accepted +ingress@1\.3 +2h +q\.yaml/],
     [["get", "quota", "q"], { "/objects": { items: [object] } }, object, /spec:\n {2}limits: \[\]/],
+    [
+      ["get", "endpoints", "reviews"],
+      { "/endpoints": { items: endpoints } },
+      endpoints,
+      /ingress +reviews\.shop:9080 +10\.0\.0\.1:80 +healthy +- +all 2 +eu\/a\ningress +reviews\.shop:9080 \(v1\) +\[::1\]:80 \(a\.test\) +ejected +9s +gw-2 +- +consecutive-5xx/,
+    ],
     [["apply", "-f", "-"], { "/apply": changed() }, changed(), /Quota +shop +q +created/],
     [["delete", "quota", "q"], { "/delete": changed() }, changed(), /Quota +shop +q +created/],
     [["snapshot", "show"], { "/snapshots": snapshots }, snapshots.items, /ingress +1\.4 +in force +5s ago +widening +7/],

@@ -22,6 +22,8 @@ export function makeProgram(context: CliContext, version: string): Command {
     .description("Tidegate: expose services, control egress, set quotas")
     .version(version)
     .showSuggestionAfterError()
+    // An option belongs to the command that it stands behind.
+    .enablePositionalOptions()
     .showHelpAfterError("(--help shows what there is)")
     .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.error(text) })
     .exitOverride();

@@ -30,6 +30,7 @@ import {
   SubscribeResponseSchema,
   TrustRootSchema,
 } from "../../gateway/wire/proto/index.ts";
+import { EndpointReports, type ReportedEndpoint } from "./endpoint-reports.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { ServerIdentity } from "./server-identity.ts";
 import { heldBy, type SessionEvent, type SessionState, type SnapshotRef, sameSnapshot, transition } from "./session.ts";
@@ -50,6 +51,8 @@ export interface GatewayStatus {
   readonly state: SessionState;
   readonly lastSeenMs: number;
   readonly software: string;
+  /** What it reported about the endpoints that it watches; nothing while it is not connected. */
+  readonly endpoints: readonly ReportedEndpoint[];
 }
 
 export interface DistributionOptions {
@@ -79,6 +82,7 @@ interface Session {
   state: SessionState;
   rootVersion: number;
   software: string;
+  readonly endpoints: EndpointReports;
   /** What was said last of a snapshot that is partly in force: the same again is not worth a line. */
   partly: string | undefined;
 }
@@ -150,6 +154,7 @@ export class DistributionServer {
         state: session?.state ?? this.#gone.get(gateway.id) ?? { kind: "idle", held: gateway.held, sinceMs: gateway.lastSeenMs },
         lastSeenMs: session ? this.#options.now() : gateway.lastSeenMs,
         software: session?.software ?? "",
+        endpoints: session?.endpoints.list() ?? [],
       };
     });
   }
@@ -203,6 +208,7 @@ export class DistributionServer {
       state: { kind: "awaiting-hello" },
       rootVersion: 0,
       software: "",
+      endpoints: new EndpointReports(),
       partly: undefined,
     };
     this.#sessions.get(gateway.id)?.stream.end();
@@ -252,6 +258,9 @@ export class DistributionServer {
         this.#apply(session, { kind: "nack", snapshot, detail, partlyInForce });
         return;
       }
+      case "endpoints":
+        session.endpoints.take(message.value, this.#options.now());
+        return;
       case undefined:
         return;
     }
@@ -301,8 +310,16 @@ export class DistributionServer {
   }
 
   #describe(session: Session, connected: boolean): GatewayStatus {
-    const { id, pool, state, software } = session;
-    return { id, pool, connected, state, lastSeenMs: this.#options.now(), software };
+    const { id, pool, state, software, endpoints } = session;
+    return {
+      id,
+      pool,
+      connected,
+      state,
+      lastSeenMs: this.#options.now(),
+      software,
+      endpoints: connected ? endpoints.list() : [],
+    };
   }
 }
 

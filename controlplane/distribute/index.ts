@@ -5,6 +5,7 @@
 export { EdgeDistribution } from "./edge.ts";
 export type { SiteStatus, SiteTarget } from "./edge-connection.ts";
 export type { SiteKnowledge, SiteSnapshot, SiteSnapshots } from "./edge-conversation.ts";
+export type { ReportedEndpoint } from "./endpoint-reports.ts";
 export { type EnrolledGateway, Enrolment, type EnrolOutcome, type IssuedToken } from "./enrolment.ts";
 export {
   type DistributionOptions,

@@ -4,7 +4,15 @@
  */
 import type { JoinToken } from "../core/identity/index.ts";
 import { followRoots, READER_VERSION, type SnapshotAge, snapshotVersion, type VerifiedManifest } from "../core/ir/index.ts";
-import { AckSchema, create, FetchChunksSchema, HelloSchema, NackSchema, type SubscribeResponse } from "../wire/proto/index.ts";
+import {
+  AckSchema,
+  create,
+  type EndpointReport,
+  FetchChunksSchema,
+  HelloSchema,
+  NackSchema,
+  type SubscribeResponse,
+} from "../wire/proto/index.ts";
 import { backoffMs } from "./backoff.ts";
 import { ControlLink } from "./control-link.ts";
 import {
@@ -30,6 +38,8 @@ export interface ControlOptions {
   readonly random: () => number;
   readonly log: ControlLog;
   readonly software: string;
+  /** A stream has begun. */
+  readonly opened?: () => void;
 }
 
 export interface ControlStatus {
@@ -88,6 +98,13 @@ export class ControlClient {
     }
     if (enrolled !== undefined && (await this.#keeper.restore(enrolled))) this.#enrolled = enrolled;
     void this.#connect();
+  }
+
+  /** Tells how endpoints are. False: there is no stream. */
+  report(report: EndpointReport): boolean {
+    if (this.#openedMs === undefined || this.#link === undefined) return false;
+    this.#link.send({ case: "endpoints", value: report });
+    return true;
   }
 
   /** Stops following; what is in force stays. */
@@ -196,6 +213,7 @@ export class ControlClient {
     if (this.#link !== link) return;
     this.#openedMs = performance.now();
     this.#lastError = undefined;
+    this.#options.opened?.();
   }
 
   #closed(link: ControlLink, reason: string, unauthenticated: boolean): void {

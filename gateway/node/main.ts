@@ -14,8 +14,10 @@ import {
 } from "../core/ir/index.ts";
 import { fail, type Result } from "../core/result.ts";
 import { adminServer, metricsServer, readinessServer } from "./admin.ts";
+import { armSystemTimer } from "./clock.ts";
 import { ControlClient } from "./control.ts";
 import { ControlStore } from "./control-store.ts";
+import { EndpointReporter } from "./endpoint-report.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { createLog } from "./log.ts";
 import { MetricsBlock, MetricsRegistry } from "./metrics.ts";
@@ -111,7 +113,14 @@ async function run(settings: GatewaySettings): Promise<void> {
     return;
   }
   process.on("SIGHUP", () => engine.reopenLogs());
+  const reporter = new EndpointReporter({
+    endpoints: () => engine.endpoints(),
+    send: (report) => control?.report(report) === true,
+    arm: armSystemTimer,
+  });
+  engine.watchEndpoints(() => reporter.changed());
   control = new ControlClient({
+    opened: () => reporter.connected(),
     address: settings.control,
     gatewayId: settings.gatewayId,
     store,

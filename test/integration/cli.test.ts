@@ -21,7 +21,10 @@ let state: string;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tidegate-cli-"));
   state = join(directory, "control");
-  origin = createHttpServer((request, response) => response.end(`${request.url}\n`));
+  origin = createHttpServer((request, response) => {
+    if (request.url?.endsWith("/fail")) response.statusCode = 500;
+    response.end(`${request.url}\n`);
+  });
   originPort = await listening(origin);
   mesh = await TestMesh.prepare({ directory, declared: [80] });
   writeFileSync(join(mesh.config, "base.yaml"), shopBase(originPort));
@@ -77,6 +80,34 @@ describe("a change and the way back", () => {
     const missing = await asked("get", "vs", "nothing");
     expect(missing).toMatchObject({ code: 1, out: "" });
     expect(missing.err).toContain("no VirtualService nothing");
+  });
+
+  test("get endpoints: as the gateway finds them, and what it has ejected", async () => {
+    const shown = await asked("get", "endpoints");
+    expect(shown.out).toMatch(new RegExp(`ingress +origin\\.shop\\.local:80 +127\\.0\\.0\\.1:${originPort} +healthy`));
+    const strict = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: strict, namespace: shop }
+spec:
+  host: origin.shop.local
+  trafficPolicy:
+    outlierDetection: { consecutive5xxErrors: 1, maxEjectionPercent: 100, baseEjectionTime: 1h }
+`;
+    expect(await asked("apply", "-f", file("strict.yaml", strict), "--wait")).toMatchObject({ code: 0 });
+    expect(await fetched("/one/fail")).toBe(500);
+    expect(await fetched("/one")).toBe(503);
+    const untilMs = Date.now() + 10_000;
+    let items: { state: string }[] = [];
+    while (items[0]?.state !== "ejected" && Date.now() < untilMs)
+      items = JSON.parse((await asked("get", "endpoints", "origin", "--pool", "ingress", "-o", "json")).out) as {
+        state: string;
+      }[];
+    expect(items).toEqual([
+      expect.objectContaining({ host: "origin.shop.local", port: originPort, state: "ejected", reason: "consecutive-5xx" }),
+    ]);
+    expect(await asked("delete", "dr", "strict", "-n", "shop", "--wait")).toMatchObject({ code: 0 });
+    expect(await fetched("/one")).toBe(200);
+    expect((await asked("get", "endpoints", "nobody")).err).toContain("no such endpoints");
   });
 
   test("diff tells what would change and changes nothing", async () => {

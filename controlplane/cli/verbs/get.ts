@@ -5,6 +5,7 @@ import type { CliContext } from "../context.ts";
 import { type ApiFlags, kindName, type OutputFlags, withApi, withOutput } from "../options.ts";
 import { ago, type Cell, CliError, show, table } from "../output.ts";
 import { nearPath } from "../problems.ts";
+import { registerGetEndpoints } from "./get-endpoints.ts";
 
 interface GetFlags extends ApiFlags, OutputFlags {
   readonly namespace?: string;
@@ -17,6 +18,9 @@ export function registerGet(program: Command, context: CliContext): void {
     .addArgument(new Argument("[kind]", "such as vs, gateway, quota; all kinds when left out").argParser(kindName))
     .argument("[name]", "one object")
     .option("-n, --namespace <namespace>", "only this namespace");
+  // What stands behind `endpoints` is its own.
+  command.enablePositionalOptions();
+  registerGetEndpoints(command, context);
   withOutput(withApi(command))
     .addHelpText(
       "after",
@@ -24,7 +28,8 @@ export function registerGet(program: Command, context: CliContext): void {
 Examples:
   npx tidegate get
   npx tidegate get vs -n bookinfo
-  npx tidegate get quota reviews-per-key -o yaml`,
+  npx tidegate get quota reviews-per-key -o yaml
+  npx tidegate get endpoints reviews`,
     )
     .action(async (kind: string | undefined, name: string | undefined, flags: GetFlags) => {
       const query = new URLSearchParams();

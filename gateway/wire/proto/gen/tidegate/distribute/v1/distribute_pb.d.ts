@@ -103,6 +103,12 @@ export declare type SubscribeRequest = Message<"tidegate.distribute.v1.Subscribe
      */
     value: Nack;
     case: "nack";
+  } | {
+    /**
+     * @generated from field: tidegate.distribute.v1.EndpointReport endpoints = 5;
+     */
+    value: EndpointReport;
+    case: "endpoints";
   } | { case: undefined; value?: undefined };
 };
 
@@ -273,6 +279,117 @@ export declare type NackProblem = Message<"tidegate.distribute.v1.NackProblem"> 
  * Use `create(NackProblemSchema)` to create a new message.
  */
 export declare const NackProblemSchema: GenMessage<NackProblem>;
+
+/**
+ * How the endpoints are that the gateway watches: those with outlier detection or checks, and those behind names. All others are as the
+ * snapshot says.
+ *
+ * @generated from message tidegate.distribute.v1.EndpointReport
+ */
+export declare type EndpointReport = Message<"tidegate.distribute.v1.EndpointReport"> & {
+  /**
+   * Begins anew: what was reported before is void. The first report of a stream is such.
+   *
+   * @generated from field: bool whole = 1;
+   */
+  whole: boolean;
+
+  /**
+   * @generated from field: repeated tidegate.distribute.v1.ReportedEndpoint endpoints = 2;
+   */
+  endpoints: ReportedEndpoint[];
+
+  /**
+   * @generated from field: repeated tidegate.distribute.v1.EndpointId gone = 3;
+   */
+  gone: EndpointId[];
+};
+
+/**
+ * Describes the message tidegate.distribute.v1.EndpointReport.
+ * Use `create(EndpointReportSchema)` to create a new message.
+ */
+export declare const EndpointReportSchema: GenMessage<EndpointReport>;
+
+/**
+ * @generated from message tidegate.distribute.v1.EndpointId
+ */
+export declare type EndpointId = Message<"tidegate.distribute.v1.EndpointId"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * @generated from field: string address = 2;
+   */
+  address: string;
+
+  /**
+   * @generated from field: uint32 port = 3;
+   */
+  port: number;
+};
+
+/**
+ * Describes the message tidegate.distribute.v1.EndpointId.
+ * Use `create(EndpointIdSchema)` to create a new message.
+ */
+export declare const EndpointIdSchema: GenMessage<EndpointId>;
+
+/**
+ * @generated from message tidegate.distribute.v1.ReportedEndpoint
+ */
+export declare type ReportedEndpoint = Message<"tidegate.distribute.v1.ReportedEndpoint"> & {
+  /**
+   * @generated from field: tidegate.distribute.v1.EndpointId id = 1;
+   */
+  id?: EndpointId | undefined;
+
+  /**
+   * The name that the address was resolved from; empty: the address is as configured.
+   *
+   * @generated from field: string hostname = 2;
+   */
+  hostname: string;
+
+  /**
+   * `healthy`, `warming`, `ejected`, `unhealthy`.
+   *
+   * @generated from field: string state = 3;
+   */
+  state: string;
+
+  /**
+   * Why it is ejected or unhealthy.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * How long it has been in that state.
+   *
+   * @generated from field: uint64 for_ms = 5;
+   */
+  forMs: bigint;
+
+  /**
+   * @generated from field: string locality = 6;
+   */
+  locality: string;
+
+  /**
+   * @generated from field: uint32 weight = 7;
+   */
+  weight: number;
+};
+
+/**
+ * Describes the message tidegate.distribute.v1.ReportedEndpoint.
+ * Use `create(ReportedEndpointSchema)` to create a new message.
+ */
+export declare const ReportedEndpointSchema: GenMessage<ReportedEndpoint>;
 
 /**
  * @generated from message tidegate.distribute.v1.SubscribeResponse
