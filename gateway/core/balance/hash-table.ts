@@ -16,7 +16,6 @@ export interface HashMember {
 
 /** Which member a hash leads to. */
 export interface HashTable {
-  readonly bytes: number;
   memberAt(hash: number): number;
   /** The table of some of its members. @param kept their numbers, ascending. @param members the same ones */
   restrictedTo(kept: readonly number[], members: readonly HashMember[]): HashTable;
@@ -41,10 +40,6 @@ class Ring implements HashTable {
   constructor(hashes: Uint32Array, members: Uint16Array) {
     this.#hashes = hashes;
     this.#members = members;
-  }
-
-  get bytes(): number {
-    return this.#hashes.byteLength + this.#members.byteLength;
   }
 
   memberAt(hash: number): number {
@@ -139,10 +134,6 @@ class MaglevTable implements HashTable {
     this.#places = places;
   }
 
-  get bytes(): number {
-    return this.#places.byteLength;
-  }
-
   memberAt(hash: number): number {
     return this.#places[hash % this.#places.length] as number;
   }
@@ -154,19 +145,50 @@ class MaglevTable implements HashTable {
 
 const STEP_SEED = 0x5bd1e995;
 
+/** What a table takes once it is built. */
+export function hashTableBytes(kind: HashKind, size: number, members: readonly HashMember[]): number {
+  if (kind === "maglev") return size * Uint16Array.BYTES_PER_ELEMENT;
+  const places = placesOf(size, members).reduce((sum, count) => sum + count, 0);
+  return places * (Uint32Array.BYTES_PER_ELEMENT + Uint16Array.BYTES_PER_ELEMENT);
+}
+
+/** A table that is built when it is first needed, or beside the traffic before that. */
+class PlannedTable implements HashTable {
+  readonly #make: () => HashTable;
+  #made: HashTable | undefined;
+
+  constructor(make: () => HashTable) {
+    this.#make = make;
+  }
+
+  build(): HashTable {
+    this.#made ??= this.#make();
+    return this.#made;
+  }
+
+  memberAt(hash: number): number {
+    return (this.#made ?? this.build()).memberAt(hash);
+  }
+
+  restrictedTo(kept: readonly number[], members: readonly HashMember[]): HashTable {
+    return this.build().restrictedTo(kept, members);
+  }
+}
+
 /** All tables of one snapshot together, bytes. */
 export const MAX_HASH_TABLE_BYTES = 128 * 1024 * 1024;
 
 /** The tables of a snapshot; those of the one before are taken over where the endpoints are the same. */
 export class HashTables {
   #previous: HashTables | undefined;
-  readonly #tables = new Map<string, HashTable>();
+  readonly #tables = new Map<string, PlannedTable>();
   #bytes = 0;
 
   constructor(previous: HashTables | undefined) {
     this.#previous = previous;
   }
 
+  /** Of all tables, built or not. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -175,18 +197,20 @@ export class HashTables {
   of(kind: HashKind, size: number, members: readonly HashMember[]): HashTable {
     const known = this.find(kind, size, members);
     if (known !== undefined) return known;
-    const table = this.#previous?.find(kind, size, members) ?? buildHashTable(kind, size, members);
+    const before = this.#previous?.find(kind, size, members);
+    const table = before ?? new PlannedTable(() => buildHashTable(kind, size, members));
     this.#tables.set(keyOf(kind, size, members), table);
-    this.#bytes += table.bytes;
+    this.#bytes += hashTableBytes(kind, size, members);
     return table;
   }
 
-  find(kind: HashKind, size: number, members: readonly HashMember[]): HashTable | undefined {
+  find(kind: HashKind, size: number, members: readonly HashMember[]): PlannedTable | undefined {
     return this.#tables.get(keyOf(kind, size, members));
   }
 
-  /** Compiling is over: what was not taken over is let go. */
+  /** The snapshot compiles: its tables are built, and what was not taken over from the one before is let go. */
   settle(): void {
+    for (const table of this.#tables.values()) table.build();
     this.#previous = undefined;
   }
 }

@@ -83,6 +83,15 @@ it("clusters of which nothing of this is asked have their plain balancer", () =>
   expect(shares(cluster, 0)).toEqual({ "10.0.0.0": 0.25, "10.0.0.1": 0.25, "10.0.0.2": 0.25, "10.0.0.3": 0.25 });
 });
 
+it("limits are shared between threads, rounded up", () => {
+  const circuit = { maxRequests: 10, maxRetries: 1 };
+  const pool = { ...base.clusters[0]!.pool, maxConnections: 9, maxPendingRequests: 1 };
+  const { cluster } = make({ change: { circuit, pool }, options: { threads: 4 } });
+  expect(cluster.circuit).toEqual({ maxRequests: 3, maxRetries: 1 });
+  expect(cluster.balancer!.next(() => 0, 0, undefined)!.pool).toEqual({ ...pool, maxConnections: 3, maxPendingRequests: 1 });
+  expect(make({ change: { circuit, pool } }).cluster.balancer!.next(() => 0, 0, undefined)!.pool).toBe(pool);
+});
+
 describe("ejection", () => {
   it("takes an endpoint out, and lets it back at the first sweep after its time", () => {
     const changes: HealthChange[] = [];
@@ -332,11 +341,13 @@ describe("names", () => {
     expect(Object.keys(shares(cluster, 0))).toEqual(["a.test", "b.test"]);
     names.set("a.test", "10.3.0.1", "10.3.0.2");
     names.set("b.test", "10.3.0.2", "10.3.0.3");
+    refreshHealth(tables, 1);
     expect(Object.keys(shares(cluster, 1)).sort()).toEqual(["10.3.0.1", "10.3.0.2", "10.3.0.3"]);
     const [first] = endpointViews(tables, 2).filter(({ address }) => address === "10.3.0.1");
     expect(first).toMatchObject({ hostname: "a.test", port: 80 });
     const before = cluster.managed!.members[0]!.target.endpoint;
     names.set("a.test", "10.3.0.9", "10.3.0.1");
+    refreshHealth(tables, 3);
     expect(Object.keys(shares(cluster, 3)).sort()).toEqual(["10.3.0.1", "10.3.0.2", "10.3.0.3", "10.3.0.9"]);
     expect(cluster.managed!.members.some(({ target }) => target.endpoint === before)).toBe(true);
   });

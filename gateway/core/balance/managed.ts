@@ -33,6 +33,8 @@ type Group = readonly Member[];
 type Level = readonly Group[];
 
 export class ManagedBalancer implements Balancer {
+  /** Of the cluster. */
+  readonly health: ClusterHealth;
   readonly #source: MemberSource;
   readonly #state: ManagedState;
   readonly #tables: HashTables;
@@ -54,6 +56,7 @@ export class ManagedBalancer implements Balancer {
   ) {
     this.#source = source;
     this.#state = state;
+    this.health = state.health;
     this.#tables = tables;
     this.#names = source.cluster.discovery === "static" ? undefined : names;
     this.#members = this.#names === undefined ? membersOf(source, known) : [];
@@ -80,7 +83,10 @@ export class ManagedBalancer implements Balancer {
     return { code: "no_healthy_upstream", reason: "there is no endpoint" };
   }
 
-  /** To be called when the snapshot comes into force, and whenever somebody wants to know what time has changed. */
+  /**
+   * To be called when the snapshot comes into force, when a name's answer is another than before, and whenever somebody wants to know what time
+   * has changed.
+   */
   refresh(nowMs: number): void {
     const { health } = this.#state;
     const names = this.#names;
@@ -94,7 +100,8 @@ export class ManagedBalancer implements Balancer {
   }
 
   next(random: Random, nowMs: number, hash: number | undefined): UpstreamTarget | undefined {
-    this.#catchUp(nowMs);
+    const { health } = this;
+    if (this.#builtFor !== health.version || nowMs >= health.dueMs) this.#catchUp(nowMs);
     return this.#inner?.next(random, nowMs, hash);
   }
 
@@ -114,8 +121,6 @@ export class ManagedBalancer implements Balancer {
   }
 
   #catchUp(nowMs: number): void {
-    const { health } = this.#state;
-    if (this.#builtFor === health.version && nowMs < health.dueMs && (this.#names?.version ?? -1) === this.#namesFor) return;
     // The first to be asked is the one in force, unless a runtime says so itself. Another's endpoints stay as they are.
     if (this.#state.owner === undefined || this.#state.owner === this) this.refresh(nowMs);
     else this.#build(nowMs);

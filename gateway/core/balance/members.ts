@@ -1,6 +1,6 @@
 /** The endpoints of a cluster as balancers take them: with target, weight and place. */
 import { parseAddress } from "../egress/address.ts";
-import type { Cluster, Endpoint } from "../ir/index.ts";
+import type { Cluster, Endpoint, PoolSettings } from "../ir/index.ts";
 import type { UpstreamEndpoint, UpstreamTarget } from "../step.ts";
 import type { Weighted } from "./balancer.ts";
 import { type Place, placesOf } from "./locality.ts";
@@ -29,18 +29,21 @@ export type KnownEndpoints = ReadonlyMap<string, UpstreamEndpoint>;
 export interface MemberSource {
   readonly cluster: Cluster;
   readonly endpoints: readonly Endpoint[];
+  /** The thread's share of the cluster's. */
+  readonly pool: PoolSettings;
   /** Of the gateway. */
   readonly locality: string | undefined;
 }
 
 /** One member per endpoint as the snapshot has it, known ones first; what the place's policy leaves out is not among them. */
-export function membersOf({ cluster, endpoints, locality }: MemberSource, known: KnownEndpoints | undefined): readonly Member[] {
+export function membersOf(source: MemberSource, known: KnownEndpoints | undefined): readonly Member[] {
+  const { cluster, endpoints, locality } = source;
   const places = placesOf(cluster.loadBalancer.locality, endpoints, locality);
   return endpoints.flatMap((endpoint, i) => {
     const place = places[i];
     if (place === undefined) return [];
     return {
-      target: targetOf(cluster, endpoint.address, endpoint, known),
+      target: targetOf(source, endpoint.address, endpoint, known),
       weight: endpoint.weight,
       place,
       locality: endpoint.locality,
@@ -57,7 +60,7 @@ export function resolvedMembers(source: MemberSource, names: Names, known: Known
     const place = places[i];
     if (place === undefined) continue;
     for (const address of addressesOf(cluster, endpoint.address, names)) {
-      const target = targetOf(cluster, address, endpoint, known);
+      const target = targetOf(source, address, endpoint, known);
       if (members.has(target.endpoint.key)) continue;
       members.set(target.endpoint.key, { target, weight: endpoint.weight, place, locality: endpoint.locality });
     }
@@ -73,9 +76,14 @@ function addressesOf({ discovery }: Cluster, address: string, names: Names): rea
 }
 
 /** @param endpoint as configured: a name that `address` is one of, or that address itself */
-function targetOf(cluster: Cluster, address: string, endpoint: Endpoint, known: KnownEndpoints | undefined): UpstreamTarget {
+function targetOf(
+  { cluster, pool }: MemberSource,
+  address: string,
+  endpoint: Endpoint,
+  known: KnownEndpoints | undefined,
+): UpstreamTarget {
   const key = `${cluster.name}|${address}|${endpoint.port}`;
-  const { pool, tls, via, protocol, http2 } = cluster;
+  const { tls, via, protocol, http2 } = cluster;
   const kept = known?.get(key) ?? {
     key,
     address,

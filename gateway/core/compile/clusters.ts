@@ -5,7 +5,7 @@ import { leafBalancer } from "../balance/leaf.ts";
 import { ManagedBalancer, type ManagedState } from "../balance/managed.ts";
 import { type KnownEndpoints, type MemberSource, membersOf, type Names } from "../balance/members.ts";
 import { ClusterHealth, type HealthListener } from "../health/cluster-health.ts";
-import type { CircuitLimits, Cluster, ClusterEndpoints, Endpoint, HashSource, Snapshot } from "../ir/index.ts";
+import type { CircuitLimits, Cluster, ClusterEndpoints, Endpoint, HashSource, PoolSettings, Snapshot } from "../ir/index.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
 import type { Issue } from "../result.ts";
 import type { UpstreamEndpoint } from "../step.ts";
@@ -83,7 +83,8 @@ export function compileClusters(
       break;
     }
   }
-  hashTables.settle();
+  // What is refused is not worth building.
+  if (issues.length === 0) hashTables.settle();
   return { clusters: compiled, hashTables };
 }
 
@@ -141,7 +142,9 @@ class ClusterCompiler {
     const state = previous?.state ?? newState(source.name, this.#options.health);
     const known: KnownEndpoints | undefined =
       previous === undefined ? undefined : new Map(previous.endpoints.map((endpoint) => [endpoint.key, endpoint]));
-    const from: MemberSource = { cluster: source, endpoints: endpointSource, locality: this.#locality };
+    const threads = this.#options.threads ?? 1;
+    const pool = poolShare(source.pool, threads);
+    const from: MemberSource = { cluster: source, endpoints: endpointSource, pool, locality: this.#locality };
     const managed = this.#isManaged(source)
       ? new ManagedBalancer(from, known, state, this.#hashTables, this.#options.names)
       : undefined;
@@ -156,7 +159,7 @@ class ClusterCompiler {
       balancer: endpointSource.length === 0 ? undefined : (managed ?? this.#plain(source, members, state)),
       watched: source.outlier !== undefined,
       hash: source.loadBalancer.hash?.on,
-      circuit: circuitOf(source.circuit, this.#options.threads ?? 1),
+      circuit: circuitOf(source.circuit, threads),
       locality: this.#locality,
     };
   }
@@ -185,6 +188,17 @@ function newState(name: string, health: HealthListener | undefined): ClusterStat
 }
 
 /** Limits are the gateway's; a thread has its share, rounded up. */
+function poolShare(pool: PoolSettings, threads: number): PoolSettings {
+  if (threads === 1) return pool;
+  const { maxConnections, maxPendingRequests } = pool;
+  return {
+    ...pool,
+    maxConnections: Math.ceil(maxConnections / threads),
+    maxPendingRequests: Math.ceil(maxPendingRequests / threads),
+  };
+}
+
+/** The same of what is counted for the service as a whole. */
 function circuitOf(limits: CircuitLimits | undefined, threads: number): CircuitLimits | undefined {
   if (limits === undefined) return undefined;
   const { maxRequests, maxRetries } = limits;

@@ -81,8 +81,6 @@ export class ClusterHealth {
   observe(endpoint: UpstreamEndpoint, outcome: Outcome, nowMs: number): void {
     const { outlier } = this.#rules;
     if (outlier === undefined) return;
-    // Most endpoints never fail.
-    if (endpoint.health === undefined && outcome === "success") return;
     const health = healthOf(endpoint, nowMs);
     const reason = observe(health.counts, outcome, outlier);
     if (reason !== undefined && (health.state.kind === "healthy" || health.state.kind === "warming"))

@@ -171,6 +171,7 @@ export interface PoolSettings {
   readonly connectTimeoutMs: number;
   /** Idle keep-alive connection is closed after this. */
   readonly idleTimeoutMs: number;
+  /** Of the cluster and gateway; each thread has its share, rounded up. So of the next one. */
   readonly maxConnections: number;
   readonly maxPendingRequests: number;
   /** 0: no limit. */

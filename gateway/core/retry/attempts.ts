@@ -211,7 +211,10 @@ export class Attempts {
   }
 
   private observe(outcome: Outcome): void {
-    if (this.endpoint !== undefined) this.cluster.state.health.observe(this.endpoint, outcome, this.ports.clock.now());
+    const { endpoint } = this;
+    // Most endpoints never fail: nothing is known against them, and success is no news.
+    if (endpoint === undefined || (outcome === "success" && endpoint.health === undefined)) return;
+    this.cluster.state.health.observe(endpoint, outcome, this.ports.clock.now());
   }
 
   private releaseEndpoint(): void {
