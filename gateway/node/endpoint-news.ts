@@ -28,7 +28,9 @@ export class NameTable implements Names {
     return this.#answers.get(name);
   }
 
+  /** Told again what it knows, it changes nothing. */
   set(name: string, answer: NameAnswer): void {
+    if (JSON.stringify(this.#answers.get(name)) === JSON.stringify(answer)) return;
     this.#answers.set(name, answer);
     this.#version++;
   }

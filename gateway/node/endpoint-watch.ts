@@ -82,6 +82,8 @@ export class EndpointWatch {
   #checked(verdicts: readonly HealthVerdict[]): void {
     const { tell, log } = this.#options;
     for (const { cluster, key, failure } of verdicts) {
+      // The check outweighs the ejection, and one that passes again ends it.
+      this.#ejected.delete(key);
       if (failure === undefined) log("info", "an endpoint is healthy", { cluster, endpoint: key });
       else log("warn", "an endpoint is unhealthy", { cluster, endpoint: key, reason: failure });
     }

@@ -51,7 +51,8 @@ export function transition(state: EndpointState, event: HealthEvent, nowMs: numb
     case "check-passed":
       return state.kind === "unhealthy" ? back() : state;
     case "ejected":
-      return state.kind === "healthy" || state.kind === "warming" || state.kind === "ejected"
+      // One that is out already is not put out again: it is told once more to threads that may not know.
+      return state.kind === "healthy" || state.kind === "warming"
         ? { kind: "ejected", untilMs: event.untilMs, reason: event.reason }
         : state;
     case "ejection-over":

@@ -48,7 +48,8 @@ export function endpointViews({ clusters }: InForce, nowMs: number): readonly En
 function clusterViews({ source, managed, endpoints, endpointSource }: CompiledCluster, nowMs: number): readonly EndpointView[] {
   managed?.refresh(nowMs);
   const view = (endpoint: UpstreamEndpoint, weight: number, locality: string | undefined): EndpointView => {
-    const state = stateOf(endpoint);
+    // What was known when somebody still judged it does not count any more.
+    const state: EndpointState = managed === undefined ? { kind: "healthy" } : stateOf(endpoint);
     return {
       cluster: source.name,
       address: endpoint.address,
@@ -58,7 +59,7 @@ function clusterViews({ source, managed, endpoints, endpointSource }: CompiledCl
       weight,
       state: state.kind,
       reason: state.kind === "ejected" || state.kind === "unhealthy" ? state.reason : undefined,
-      forMs: endpoint.health === undefined ? undefined : nowMs - endpoint.health.sinceMs,
+      forMs: managed === undefined || endpoint.health === undefined ? undefined : nowMs - endpoint.health.sinceMs,
       leftMs: state.kind === "ejected" ? Math.max(0, state.untilMs - nowMs) : undefined,
       active: endpoint.active,
       isWatched: managed !== undefined,
