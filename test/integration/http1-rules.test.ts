@@ -1,16 +1,9 @@
 /** Rules of HTTP that show only on the wire: what passes a gateway in either direction, what does not, and how a message ends. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
-import { writeCertificate } from "../support/certificate.ts";
 import {
   CLUSTER,
   eventually,
   freePort,
-  listening,
   okAnswer,
   RawClient,
   ScriptedOrigin,
@@ -260,95 +253,4 @@ describe("connections", () => {
       await eventually(() => origin.sockets[0]?.destroyed === true || origin.sockets[0]?.readableEnded === true);
     }
   });
-
-  it("over TLS end with a closure alert", async () => {
-    const directory = mkdtempSync(join(tmpdir(), "tidegate-rules-"));
-    opened.push({ stop: () => rmSync(directory, { recursive: true, force: true }) });
-    const [privateKeyFile, certificateFile] = [join(directory, "key.pem"), join(directory, "cert.pem")];
-    await writeCertificate({ key: privateKeyFile, certificate: certificateFile }, "a.test", ["a.test"]);
-    // In TLS 1.2 the kind of a record is to be seen.
-    const secure = createTlsServer({
-      key: readFileSync(privateKeyFile),
-      cert: readFileSync(certificateFile),
-      maxVersion: "TLSv1.2",
-    });
-    secure.on("secureConnection", (socket) => {
-      socket.on("error", () => undefined);
-      socket.on("data", () => socket.write(okAnswer("ok")));
-    });
-    const toOrigin = await tee(await listening(secure));
-    const port = await freePort();
-    const toGateway = await tee(port);
-    opened.push({ stop: () => void secure.close() }, toOrigin, toGateway);
-    const versions = { minVersion: "TLSv1.2", maxVersion: "TLSv1.2", cipherSuites: [] } as const;
-    const tls = { mode: "simple", certificateFile, privateKeyFile, ...versions } as const;
-    const gateway = testGateway();
-    opened.push({ stop: () => void gateway.engine.drain(0) });
-    const originTls = {
-      mode: "simple",
-      serverName: "a.test",
-      subjectAltNames: [],
-      caFile: certificateFile,
-      minVersion: "TLSv1.2",
-      insecureSkipVerify: false,
-    } as const;
-    const pool = {
-      connectTimeoutMs: 1000,
-      idleTimeoutMs: 50,
-      maxConnections: 8,
-      maxPendingRequests: 8,
-      maxRequestsPerConnection: 0,
-    };
-    await gateway.install(
-      testSnapshot({
-        listeners: [
-          testListener(port, { protocol: "https", servers: [{ name: "a", serverNames: ["*"], routeTable: "main", tls }] }),
-        ],
-        originPorts: [toOrigin.port],
-        cluster: { tls: originTls, pool },
-      }),
-    );
-    const client = connectTls({
-      port: toGateway.port,
-      host: "127.0.0.1",
-      rejectUnauthorized: false,
-      servername: "a.test",
-      maxVersion: "TLSv1.2",
-    });
-    opened.push({ stop: () => client.destroy() });
-    client.on("error", () => undefined);
-    let answer = "";
-    client.on("data", (bytes) => {
-      answer += bytes.toString("latin1");
-    });
-    client.write(`GET / HTTP/1.1\r\n${H}connection: close\r\n\r\n`);
-    await new Promise((resolve) => client.once("end", resolve));
-    expect(answer).toMatch(/\r\n\r\nok$/);
-    expect(lastRecord(toGateway.answered)).toBe(ALERT);
-    await eventually(() => lastRecord(toOrigin.asked) === ALERT);
-  });
 });
-
-const ALERT = 21;
-
-/** Kind of the last TLS record. */
-function lastRecord(chunks: readonly Buffer[]): number | undefined {
-  const bytes = Buffer.concat(chunks);
-  let kind: number | undefined;
-  for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) kind = bytes[at];
-  return kind;
-}
-
-/** Stands between a client and the server at `port`, and keeps what each said. */
-async function tee(port: number) {
-  const asked: Buffer[] = [];
-  const answered: Buffer[] = [];
-  const server = createServer((socket) => {
-    const peer = connect(port, "127.0.0.1");
-    for (const one of [socket, peer]) one.on("error", () => undefined);
-    socket.on("data", (bytes: Buffer) => asked.push(bytes)).pipe(peer);
-    peer.on("data", (bytes: Buffer) => answered.push(bytes)).pipe(socket);
-  });
-  const own = await listening(server);
-  return { port: own, asked, answered, stop: () => void server.close() };
-}

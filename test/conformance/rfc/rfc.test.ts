@@ -8,8 +8,8 @@ import { RFC9112 } from "./rfc9112.ts";
 import { RFC9113 } from "./rfc9113.ts";
 
 const ALL: readonly Specification[] = [RFC9110, RFC9112, RFC9113];
-/** Statements about HTTP/2 over sockets and TLS. */
-const MAX_PENDING = 12;
+/** Statements about HTTP/2 in tunnels and TLS to origins. */
+const MAX_PENDING = 3;
 const PAGE = "docs/http-rules.md";
 const FIXED = /^[\w-]+: \S/;
 

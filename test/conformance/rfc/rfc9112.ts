@@ -277,13 +277,13 @@ export const RFC9112: Specification = {
     ]),
     must("9.7", "endpoint", "Over TLS everything is application data.", [
       "upstream: verifies the name by the authority it is given, and refuses another",
-      "rules: over TLS end with a closure alert",
+      "secure: connections end with a closure alert, on either side",
     ]),
     must(
       "9.8",
       "endpoint",
       "A connection over TLS ends with a closure alert, from either side.",
-      "rules: over TLS end with a closure alert",
+      "secure: connections end with a closure alert, on either side",
       2,
     ),
   ],

@@ -12,6 +12,47 @@ export const RFC9113: Specification = {
   }, // biome-ignore format: a table
   musts: [
     must(
+      "3.2",
+      "endpoint",
+      "`h2c` is neither offered nor chosen, and a preface follows the handshake.",
+      [
+        "h2-wire: over TLS: either protocol by ALPN, and HTTP/2 to the origin the same way",
+        "h2-wire: curl: prior knowledge, and no upgrade in clear",
+      ],
+      2,
+    ),
+    must(
+      "3.3",
+      "endpoint",
+      "Over TLS the protocol is agreed on by ALPN, and a preface follows.",
+      [
+        "h2-wire: over TLS: either protocol by ALPN, and HTTP/2 to the origin the same way",
+        "h2-wire: an origin that does not agree to HTTP/2 is not spoken to in it",
+      ],
+      2,
+    ),
+    must(
+      "9.1.1",
+      "client",
+      "A connection is shared only by requests that its certificate was checked for: those of one endpoint and one name.",
+      [
+        "egress-wire: are decided afresh for each authority, and share no connection with another name at the same address",
+        "h2-wire: 421: a connection for one server is not for the hosts of another, in either protocol",
+      ],
+    ),
+    must(
+      "9.2",
+      "endpoint",
+      "TLS is 1.2 or later, with SNI, in both directions.",
+      [
+        "secure: versions before TLS 1.2 are refused",
+        "upstream: verifies the name by the authority it is given, and refuses another",
+        "h2-wire: 421: a connection for one server is not for the hosts of another, in either protocol",
+      ],
+      3,
+    ),
+    must("9.2.1", "server", "Clients cannot renegotiate.", "secure: clients cannot renegotiate"),
+    must(
       "3.4",
       "endpoint",
       "Its own preface: magic from a client, SETTINGS first from either side.",
@@ -456,11 +497,7 @@ export const RFC9113: Specification = {
     ),
   ],
   pending: [
-    later("3.2", "`h2c` is neither offered nor chosen over TLS, and a preface follows the handshake.", 2),
-    later("3.3", "Over TLS the protocol is agreed on by ALPN, and a preface follows.", 2),
-    later("9.1.1", "A connection is shared only by requests that its certificate is good for."),
-    later("9.2", "TLS is 1.2 or later, with SNI, in both directions.", 3),
-    later("9.2.1", "Nothing is renegotiated below HTTP/2.", 3),
+    later("9.2.1", "Origins cannot renegotiate below HTTP/2.", 2),
     later("8.5", "An error within a tunnel resets the connection on its other side."),
   ],
   others: [
