@@ -122,8 +122,8 @@ describe("slow clients", () => {
     const times = new ConnectionTimes(1000);
     expect(times.nextMs("head", lives, false)).toBe(11_000);
     times.begin(10_500, 0);
-    expect(times.isUsedUp(lives, { now: () => 10_999 })).toBe(false);
-    expect(times.isUsedUp(lives, { now: () => 11_000 })).toBe(true);
+    expect(times.lifetime.isOver(lives, { now: () => 10_999 })).toBe(false);
+    expect(times.lifetime.isOver(lives, { now: () => 11_000 })).toBe(true);
     expect(times.nextMs("exchange", lives, false)).toBe(310_500);
   });
 
@@ -131,9 +131,9 @@ describe("slow clients", () => {
     const few = { ...settings, maxRequestsPerConnection: 2 };
     const times = new ConnectionTimes(0);
     times.begin(0, 0);
-    expect(times.isUsedUp(few, { now: () => 0 })).toBe(false);
+    expect(times.lifetime.isOver(few, { now: () => 0 })).toBe(false);
     times.begin(0, 0);
-    expect(times.isUsedUp(few, { now: () => 0 })).toBe(true);
-    expect(times.isUsedUp(settings, { now: () => 1e9 })).toBe(false);
+    expect(times.lifetime.isOver(few, { now: () => 0 })).toBe(true);
+    expect(times.lifetime.isOver(settings, { now: () => 1e9 })).toBe(false);
   });
 });

@@ -5,8 +5,8 @@
  * Slow clients are met by what they are slow at: a head by one deadline, a body by a rate, a response by how long the client takes none of it. Time
  * in which the client is kept waiting does not count against it.
  */
-import type { Clock } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
+import { Lifetime } from "./lifetime.ts";
 
 /** What a connection is about: see http1.ts. */
 export type Phase = "head" | "exchange" | "linger" | "tunnel" | "closed";
@@ -27,8 +27,8 @@ export class ConnectionTimes {
   requestMs = NEVER;
   /** The exchange wants to be asked again. */
   exchangeMs = NEVER;
-  readonly #openedMs: number;
-  #requests = 0;
+  /** The connection's own. */
+  readonly lifetime: Lifetime;
   /** The client has taken nothing since, although there was something to take; NEVER: it has room. */
   #fullMs = NEVER;
   /** More of the body has to have come; NEVER: none is waited for. */
@@ -38,7 +38,7 @@ export class ConnectionTimes {
 
   constructor(nowMs: number) {
     this.activeMs = nowMs;
-    this.#openedMs = nowMs;
+    this.lifetime = new Lifetime(nowMs);
   }
 
   /** A request's head is whole. */
@@ -47,7 +47,7 @@ export class ConnectionTimes {
     this.headerMs = NEVER;
     this.exchangeMs = NEVER;
     this.requestMs = requestTimeoutMs === 0 ? NEVER : nowMs + requestTimeoutMs;
-    this.#requests += 1;
+    this.lifetime.requestBegun();
   }
 
   /** A request and its response are over. */
@@ -56,14 +56,6 @@ export class ConnectionTimes {
     this.requestMs = NEVER;
     this.exchangeMs = NEVER;
     this.bodyEnded();
-  }
-
-  /** The connection has carried as many requests, or lived as long, as it may: this answer is its last. No request is cut for that. */
-  isUsedUp(settings: HttpSettings, clock: Pick<Clock, "now">): boolean {
-    const { maxRequestsPerConnection = 0 } = settings;
-    if (maxRequestsPerConnection !== 0 && this.#requests >= maxRequestsPerConnection) return true;
-    const endMs = this.#endOfLifeMs(settings);
-    return endMs !== NEVER && clock.now() >= endMs;
   }
 
   /**
@@ -125,7 +117,7 @@ export class ConnectionTimes {
     switch (phase) {
       case "head":
         if (this.headerMs !== NEVER) return this.headerMs;
-        return Math.min(this.activeMs + (draining ? DRAIN_QUIET_MS : settings.idleTimeoutMs), this.#endOfLifeMs(settings));
+        return Math.min(this.activeMs + (draining ? DRAIN_QUIET_MS : settings.idleTimeoutMs), this.lifetime.endMs(settings));
       case "exchange": {
         const first = Math.min(this.exchangeMs, this.requestMs, this.#stalledMs(settings), this.#bodyDueMs());
         if (settings.streamIdleTimeoutMs === 0) return first;
@@ -137,10 +129,6 @@ export class ConnectionTimes {
       case "closed":
         return NEVER;
     }
-  }
-
-  #endOfLifeMs({ maxConnectionDurationMs = 0 }: HttpSettings): number {
-    return maxConnectionDurationMs === 0 ? NEVER : this.#openedMs + maxConnectionDurationMs;
   }
 
   #bodyDueMs(): number {

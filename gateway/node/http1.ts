@@ -308,7 +308,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
 
   head(head: ResponseHead, close: boolean): void {
     const { draining, settings } = this.#listener;
-    const mayLiveOn = this.#keepAlive && !close && !draining && !this.#times.isUsedUp(settings, this.#thread.clock);
+    const mayLiveOn = this.#keepAlive && !close && !draining && !this.#times.lifetime.isOver(settings, this.#thread.clock);
     this.#keepAlive = this.#response.head(head, mayLiveOn);
     if (head.status !== SWITCHING_PROTOCOLS) return;
     this.#response.switched();

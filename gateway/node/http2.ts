@@ -23,6 +23,7 @@ import type { Timed } from "./deadlines.ts";
 import type { ConnectionInfo } from "./exchange.ts";
 import { Http2ServerStream, type RequestEvent, type ServerCodec, type StreamPort } from "./http2-stream.ts";
 import { Http2Writer } from "./http2-writer.ts";
+import { Lifetime } from "./lifetime.ts";
 
 /** What the connections of one listener share. */
 export interface Http2Listener extends CallListener {
@@ -57,6 +58,7 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
   readonly #writer: Http2Writer;
   /** To be used again: as many as there were at once. */
   readonly #free: Http2ServerStream[] = [];
+  readonly #lifetime: Lifetime;
   #requests = 0;
   #phase: "open" | "draining" | "closing" | "closed" = "open";
   #pumping = false;
@@ -74,6 +76,7 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
     this.info = info;
     this.#client = client;
     this.#thread = thread;
+    this.#lifetime = new Lifetime(nowMs);
     this.#heardMs = nowMs;
     this.#quietMs = nowMs;
     this.#writer = new Http2Writer(client.socket, this.codec, thread.turnEnd, false, () => this.#pump());
@@ -182,8 +185,9 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
     const stream = this.#free.pop() ?? new Http2ServerStream(this.#thread, this);
     event.stream.owner = stream;
     this.#requests += 1;
+    this.#lifetime.requestBegun();
     stream.begin(event);
-    if (this.listener.draining) this.drain();
+    if (this.listener.draining || this.#lifetime.isOver(this.listener.settings, this.#thread.clock)) this.drain();
   }
 
   /** What came makes no request: it is answered without one. */
@@ -253,7 +257,8 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
       case "closed":
         return NEVER;
       default:
-        if (this.#requests === 0) return this.#quietMs + this.#patienceMs();
+        if (this.#requests === 0)
+          return Math.min(this.#quietMs + this.#patienceMs(), this.#lifetime.endMs(this.listener.settings));
         return this.#pingMs === NEVER ? this.#heardMs + PING_AFTER_MS : this.#pingMs + PONG_WITHIN_MS;
     }
   }

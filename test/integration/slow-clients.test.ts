@@ -1,4 +1,5 @@
 /** Clients that are slow at what they send or take, and connections that grow old: each meets its limit, and only it does. */
+import { connect as connectHttp2 } from "node:http2";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   eventually,
@@ -28,7 +29,7 @@ async function start(http: TestSnapshot["http"], play: ConstructorParameters<typ
     opened.push({ stop: () => one.close() });
     return one;
   };
-  return { origin, client };
+  return { origin, client, port };
 }
 
 const GET = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
@@ -154,5 +155,26 @@ describe("connections", () => {
     await busy.answer();
     expect(await busy.send(GET.replace("/", "/late")).answer()).toContain("connection: close");
     expect(await busy.end()).toBe("");
+  });
+
+  it("over HTTP/2 are told to go, and finish what they are at", async () => {
+    const play: ConstructorParameters<typeof ScriptedOrigin>[0] = (socket) => socket.write(okAnswer("ok"));
+    for (const [http, requests] of [
+      [{ maxRequestsPerConnection: 2 }, 2],
+      [{ maxConnectionDurationMs: 200 }, 1],
+    ] as const) {
+      const { port } = await start(http, play);
+      const session = connectHttp2(`http://127.0.0.1:${port}`);
+      opened.push({ stop: () => session.destroy() });
+      session.on("error", () => undefined);
+      const gone = new Promise<number>((resolve) => session.once("goaway", resolve));
+      for (let i = 0; i < requests; i++) {
+        const stream = session.request({ ":path": "/", ":authority": "a.test" });
+        let body = "";
+        for await (const part of stream) body += String(part);
+        expect(body).toBe("ok");
+      }
+      expect(await gone).toBe(0);
+    }
   });
 });
