@@ -215,8 +215,10 @@ describe("a plain http request", () => {
   });
 
   it("Via says what the request came in by", () => {
-    const step = asSend(new Bench().exchange({ protocol: "HTTP/1.0" }).start());
-    expect(step.head.fields).toEqual(["via", "1.0 tidegate"]);
+    for (const version of ["1.0", "1.1", "2"]) {
+      const step = asSend(new Bench().exchange({ protocol: `HTTP/${version}` }).start());
+      expect(step.head.fields).toEqual(["via", `${version} tidegate`]);
+    }
   });
 
   it("a response without Date gets one, an interim one does not", () => {

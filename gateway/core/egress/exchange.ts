@@ -349,7 +349,8 @@ export class EgressExchange implements Exchange {
   }
 
   get #received(): HttpVersion {
-    return this.#request.protocol === "HTTP/1.0" ? "1.0" : "1.1";
+    const { protocol } = this.#request;
+    return protocol === "HTTP/1.0" ? "1.0" : protocol === "HTTP/2" ? "2" : "1.1";
   }
 
   #tunnel(tunnels: Tunnels, target: UpstreamTarget, allow: EgressAllow, host: Host): Step {

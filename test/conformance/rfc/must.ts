@@ -83,6 +83,7 @@ export const TEST_FILES: { readonly [name: string]: string } = {
   cors: "test/conformance/cases/cors.ts",
   retries: "test/conformance/cases/retries.ts",
   h2: "gateway/wire/http2/connection.test.ts",
+  websocket: "test/integration/websocket.test.ts",
   "h2-wire": "test/integration/http2.test.ts",
   "h2-strict": "gateway/wire/http2/strictness.test.ts",
   "h2-floods": "gateway/wire/http2/floods.test.ts",

@@ -245,6 +245,7 @@ export const RFC9110: Specification = {
       "A 101 says to what; nobody is switched to what was not asked for, or in a way that the request does not allow.",
       [
         "proxy: is asked for where the runtime can carry it; no copy is sent, and it may speak for as long as it likes",
+        "websocket: from a client of HTTP/1.1: bytes both ways, longer than the route's timeout, each direction with an end of its own",
         "hops: a switch of protocols that nobody asked for is the origin's failure",
         "egress: a switch of protocols that nobody asked for is the origin's failure",
       ],
@@ -394,12 +395,10 @@ export const RFC9110: Specification = {
       "rules: a 100 passes on where no go-ahead was given here",
       "rules: a client that asked for a go-ahead gets one",
     ]),
-    must(
-      "15.2.2",
-      "server",
-      "A 101 says to what.",
+    must("15.2.2", "server", "A 101 says to what.", [
       "proxy: is asked for where the runtime can carry it; no copy is sent, and it may speak for as long as it likes",
-    ),
+      "websocket: from a client of HTTP/1.1: bytes both ways, longer than the route's timeout, each direction with an end of its own",
+    ]),
     must("15.5.8", "proxy", "A 407 has a challenge of this proxy's; an origin's 407 is not passed on by it.", [
       "egress: are asked for when they are missing or wrong, and 403 is for what they cannot change",
       "egress: an origin cannot ask for the proxy's password",
