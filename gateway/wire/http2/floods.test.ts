@@ -254,6 +254,24 @@ describe("a peer that does not read", () => {
     expect(script.connection.next()).toMatchObject({ kind: "window", stream: { id: 3 } });
   });
 
+  test("streams that are reset while they wait are forgotten", () => {
+    const script = new Script("server", { resets: { burst: 1e6, perSecond: 1 } });
+    const content = Buffer.alloc(70_000);
+    const ask = (stream: number): void => {
+      const [event] = script.hear([headers(stream, GET), windowUpdate(stream, 10_000)]);
+      if (event?.kind !== "request") throw new Error("no request");
+      script.connection.respond(event.stream, { status: 200, fields: [], body: { kind: "stream" } }, false);
+      script.connection.data(event.stream, content, true);
+      script.connection.take();
+    };
+    for (let i = 0; i < 500; i++) {
+      ask(id(i));
+      expect(script.say(rstStream(id(i), 8))).toHaveLength(1);
+    }
+    ask(id(500));
+    expect(script.say(windowUpdate(0, 1_000_000))).toEqual([`window ${id(500)}`]);
+  });
+
   test("a window that never opens holds nothing here but what is told to the owner", () => {
     const script = new Script("server", {}, settings([4, 0]));
     const [event] = script.hear([headers(1, GET)]);

@@ -193,6 +193,9 @@ export class Sender<Owner> {
 
   #enqueue(stream: Http2Stream<Owner>): void {
     stream.waitsFor = SHARED;
+    // Streams that were reset while they waited: while nothing moves nobody takes them out of the queue.
+    if (this.#queue.length > 2 * this.#state.streams.size)
+      this.#queue = this.#queue.filter((waiting) => !waiting.isLocallyClosed);
     this.#queue.push(stream);
     this.hasWritable = this.#sharedRoom() > 0;
   }
