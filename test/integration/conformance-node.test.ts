@@ -9,6 +9,7 @@ import type { Case } from "../conformance/case.ts";
 import { CASES } from "../conformance/cases/index.ts";
 import { compareSeen, type Seen } from "../conformance/compare.ts";
 import { generatedCases } from "../conformance/generated.ts";
+import { askByHttp2, hasHttp2, withoutVersion } from "../conformance/http2.ts";
 import { differenceOf } from "../conformance/known-differences.ts";
 import { bytesOfRequest, Origins, responseOfBytes } from "../conformance/sockets.ts";
 import { eventually, freePort, RawClient, testGateway } from "../support/gateway.ts";
@@ -37,7 +38,7 @@ async function withPorts(snapshot: Snapshot, origins: Origins): Promise<Snapshot
   return { ...snapshot, endpoints };
 }
 
-async function run(test: Case): Promise<Seen> {
+async function run(test: Case, ask: Ask = askByHttp1): Promise<Seen> {
   const origins = new Origins();
   origins.play(test);
   const gateway = testGateway();
@@ -48,16 +49,25 @@ async function run(test: Case): Promise<Seen> {
     .map((listener) => ({ ...listener, name: `127.0.0.1:${port}`, port }));
   const settings = { ...snapshot.settings, accessLog: { enabled: false, path: "-" } };
   await gateway.install({ ...snapshot, settings, listeners }, "1.7");
-  const client = new RawClient(port);
   try {
     // The peer of every case but those that say otherwise is here the loopback address.
-    const response = responseOfBytes(await client.send(bytesOfRequest(test)).end());
+    const response = await ask(port, test);
     await eventually(() => origins.isComplete);
     return { upstream: origins.seen, mirrored: origins.mirrored, response };
   } finally {
-    client.close();
     await gateway.engine.drain(0);
     origins.close();
+  }
+}
+
+type Ask = (port: number, test: Case) => Promise<NonNullable<Seen["response"]>>;
+
+async function askByHttp1(port: number, test: Case): Promise<NonNullable<Seen["response"]>> {
+  const client = new RawClient(port);
+  try {
+    return responseOfBytes(await client.send(bytesOfRequest(test)).end());
+  } finally {
+    client.close();
   }
 }
 
@@ -81,6 +91,11 @@ for (const [group, cases] of Object.entries({ ...CASES, generated: await generat
     it.each(chosen.filter((one) => !differs(one)))("%s", FREE_PORT_RACE, async (_, test) => {
       compareSeen(test, await run(test));
     });
+    const byHttp2 = chosen.filter((one) => !differs(one) && hasHttp2(one[1]));
+    if (byHttp2.length > 0)
+      it.each(byHttp2)("%s, by HTTP/2", FREE_PORT_RACE, async (_, test) => {
+        compareSeen(test, withoutVersion(await run(test, askByHttp2)));
+      });
     it.fails.each(chosen.filter(differs))("%s", { timeout: 2000 }, async (_, test) => {
       compareSeen(test, await run(test));
     });

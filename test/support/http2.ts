@@ -20,6 +20,8 @@ import { listening } from "./gateway.ts";
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
+  /** The same as a flat list in the order in which they came, without pseudo-header fields. */
+  readonly fields: readonly string[];
   readonly body: Buffer;
   readonly trailers: IncomingHttpHeaders | undefined;
   readonly interims: readonly number[];
@@ -67,10 +69,11 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Answer> {
   });
   stream.on("data", (chunk: Buffer) => chunks.push(chunk));
   const ended = once(stream, "close");
-  const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders];
+  const [headers, , raw] = (await once(stream, "response")) as [IncomingHttpHeaders, number, readonly string[]];
   await ended;
   if (stream.rstCode !== 0) throw new Error(`reset with ${stream.rstCode}`);
-  return { status: Number(headers[":status"]), headers, body: Buffer.concat(chunks), trailers, interims };
+  const fields = raw.filter((_, i) => raw[i - (i % 2)]?.startsWith(":") === false);
+  return { status: Number(headers[":status"]), headers, fields, body: Buffer.concat(chunks), trailers, interims };
 }
 
 /** An origin that speaks HTTP/2 and nothing else, with or without TLS. */
