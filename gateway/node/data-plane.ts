@@ -53,6 +53,7 @@ import { RequestReporter } from "./report.ts";
 import { createHttpThread } from "./thread.ts";
 import type { TlsOptions } from "./tls.ts";
 import { closeIdle } from "./upstream/pools.ts";
+import { OriginContexts } from "./upstream/tls.ts";
 
 export interface NamedProblem {
   readonly name: string;
@@ -117,6 +118,7 @@ export class DataPlane {
   readonly #hooks: ListenerHooks;
   readonly #tls: Omit<TlsOptions, "protocols">;
   readonly #names = new NameTable();
+  readonly #origins: OriginContexts;
   #inForce: InForce | undefined;
   #candidate: Candidate | undefined;
   #closed: ClosedSections = {};
@@ -130,8 +132,11 @@ export class DataPlane {
     const metrics = new MetricsBlock(options.metricsMemory, options.announce);
     this.#meters = new GatewayMeters(metrics);
     this.#reporter = new RequestReporter(clock, this.#log, metrics);
-    this.#thread = createHttpThread((error) =>
-      log("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) }),
+    const files = new PemFiles(options.secrets);
+    this.#origins = new OriginContexts(files, (problems) => this.#certificatesChanged("clusters", problems));
+    this.#thread = createHttpThread(
+      (error) => log("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) }),
+      this.#origins,
     );
     this.#counters = new SharedBank(options.quotaMemory, { lane, unixMs: () => clock.unixMs() });
     this.#bank = new ClosableBank(this.#counters);
@@ -160,7 +165,7 @@ export class DataPlane {
       tlsProblems: (listener, problems) => this.#certificatesChanged(listener, problems),
     };
     this.#tls = {
-      files: new PemFiles(options.secrets),
+      files,
       ticketSecret: options.ticketSecret,
       unixMs: () => clock.unixMs(),
     };
@@ -194,6 +199,7 @@ export class DataPlane {
     this.#inForce = { tables: this.#routedBy(tables), egress: this.#egressSnapshot(tables, next.egress) };
     this.#names.keep(namesOf(next.snapshot));
     refreshHealth(tables, this.#clock.now());
+    problems.push(...this.#origins.install(next.snapshot.clusters));
     for (const [name, listener] of this.#listeners) {
       const compiled = tables.listeners.get(name);
       if (compiled?.source.protocol === listener.protocol) problems.push(...listener.update(compiled, tables.settings.http));
@@ -281,6 +287,7 @@ export class DataPlane {
     this.#listeners.clear();
     for (const { pools } of this.#thread.clusters.values()) for (const pool of [...pools]) pool.closeIdle();
     this.#leases.stop();
+    this.#origins.close();
     await this.#log.flush();
     this.#thread.deadlines.close();
   }

@@ -17,13 +17,15 @@ import type { DataPlaneOptions } from "./data-plane.ts";
 import type { EndpointNews } from "./endpoint-news.ts";
 import { EndpointWatch } from "./endpoint-watch.ts";
 import { checkMeter } from "./gateway-meters.ts";
-import { probe as healthProbe } from "./health-probe.ts";
+import { probeWith } from "./health-probe.ts";
 import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
 import { MetricsBlock, type MetricsRegistry } from "./metrics.ts";
+import { PemFiles } from "./pem-files.ts";
 import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
 import { createReplayMemory, type ReplayMemory } from "./replay.ts";
 import { TICKET_SECRET_BYTES } from "./tls-tickets.ts";
 import { nodeParts, systemAsk } from "./upstream/dns-system.ts";
+import { OriginContexts } from "./upstream/tls.ts";
 
 export interface EngineOptions {
   readonly threads: number;
@@ -53,6 +55,7 @@ export class Engine implements Installer {
   readonly #replayMemory: ReplayMemory = createReplayMemory();
   readonly #ticketSecret = randomBytes(TICKET_SECRET_BYTES);
   readonly #lanes: (Lane | undefined)[] = [];
+  readonly #origins: OriginContexts;
   readonly #watch: EndpointWatch;
   /** Somebody wants to know when endpoints' states may have changed. */
   #onEndpoints: (() => void) | undefined;
@@ -68,9 +71,11 @@ export class Engine implements Installer {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { memory, announce } = options.metrics.block();
+    // What is wrong with files is told by the threads, which read them, too.
+    this.#origins = new OriginContexts(new PemFiles(options.secrets), () => undefined);
     this.#watch = new EndpointWatch({
       ask: systemAsk(nodeParts(options.nameServers ?? [])),
-      probe: healthProbe,
+      probe: probeWith(this.#origins),
       random: Math.random,
       arm: armSystemTimer,
       now: () => systemClock.now(),
@@ -157,6 +162,7 @@ export class Engine implements Installer {
     const restMs = Math.max(0, untilMs - performance.now());
     await Promise.allSettled(this.#living().map((lane) => lane.drain(restMs)));
     this.#watch.close();
+    this.#origins.close();
   }
 
   async #install(snapshot: Snapshot, version: SnapshotVersion, persist: () => Promise<void>): Promise<InstallOutcome> {
@@ -175,6 +181,7 @@ export class Engine implements Installer {
     }
     const busy = this.#options.threads > 1 ? await busyPorts(snapshot.listeners, this.#snapshot?.listeners ?? []) : [];
     const committed = await Promise.all(lanes.map((lane) => lane.commit()));
+    this.#origins.install(snapshot.clusters);
     this.#watch.follow(snapshot);
     this.#snapshot = snapshot;
     this.#version = version;

@@ -1,30 +1,51 @@
 /** One question to one endpoint, over a connection of its own: HTTP/1.1, TCP, or gRPC's health protocol. */
+import type { ConnectionOptions } from "node:tls";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
-import type { ClientTls, HealthProbe } from "../core/ir/index.ts";
+import type { HealthProbe } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
 import { ResponseParser, ResponseParserSettings, writeRequestHead } from "../wire/index.ts";
 import type { Probe, ProbeTarget } from "./health.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import { dial } from "./upstream/dial.ts";
-import { originationOptions } from "./upstream/tls.ts";
+import type { OriginContexts } from "./upstream/tls.ts";
 
-export const probe: Probe = async (target) => {
-  try {
-    const { probe: question } = target.check;
-    switch (question.kind) {
-      case "http":
-        return await askHttp(target, question);
-      case "tcp":
-        return await connectTo(target, (finish) => ({ connected: () => finish(undefined), read: () => undefined }));
-      case "grpc":
-        return await askGrpc(target, question);
-      default:
-        return unreachable(question);
+/** @param origins by which endpoints are asked over TLS, with the certificates that requests have */
+export function probeWith(origins: OriginContexts): Probe {
+  return async (endpoint) => {
+    try {
+      return await ask({ ...endpoint, options: optionsFor(endpoint, origins) });
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
     }
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+  };
+}
+
+/** An endpoint to connect to. */
+interface Target extends ProbeTarget {
+  /** Undefined: plain. */
+  readonly options: ConnectionOptions | undefined;
+}
+
+function optionsFor({ tls, hostname, address, check }: ProbeTarget, origins: OriginContexts): ConnectionOptions | undefined {
+  if (tls === undefined) return undefined;
+  const options = origins.towards(tls, hostname ?? address, check.probe.kind === "grpc" ? "h2" : "http/1.1").options();
+  if (!options.ok) throw new Error(options.error);
+  return options.value;
+}
+
+function ask(target: Target): Promise<string | undefined> {
+  const { probe } = target.check;
+  switch (probe.kind) {
+    case "http":
+      return askHttp(target, probe);
+    case "tcp":
+      return connectTo(target, (finish) => ({ connected: () => finish(undefined), read: () => undefined }));
+    case "grpc":
+      return askGrpc(target, probe);
+    default:
+      return unreachable(probe);
   }
-};
+}
 
 type Finish = (failure: string | undefined) => void;
 interface Conversation {
@@ -34,10 +55,10 @@ interface Conversation {
 
 /** Connects, and lets `talk` say how it went; whatever comes first of that, an error, the end and the timeout decides. */
 function connectTo(
-  target: ProbeTarget,
+  target: Target,
   talk: (finish: Finish, write: (text: string) => void) => Conversation,
 ): Promise<string | undefined> {
-  const { address, check, tls } = target;
+  const { address, check, options } = target;
   const port = check.port ?? target.port;
   return new Promise((resolve) => {
     const finish: Finish = (failure) => {
@@ -46,7 +67,6 @@ function connectTo(
       resolve(failure);
     };
     const timer = setTimeout(() => finish(`no answer within ${check.timeoutMs} ms`), check.timeoutMs);
-    const options = tls === undefined ? undefined : originationOptions(tls, target.hostname ?? address);
     const conversation = talk(finish, (text) => socket.write(text, "latin1"));
     const socket = dial({ address, port, tls: options, session: undefined }, conversation);
     socket.on("error", (error) => finish(error.message));
@@ -56,10 +76,7 @@ function connectTo(
 
 const PARSER = new ResponseParserSettings({ decode: decodeLatin1 });
 
-function askHttp(
-  target: ProbeTarget,
-  { path, host, statuses }: Extract<HealthProbe, { kind: "http" }>,
-): Promise<string | undefined> {
+function askHttp(target: Target, { path, host, statuses }: Extract<HealthProbe, { kind: "http" }>): Promise<string | undefined> {
   const head = {
     method: "GET",
     scheme: target.tls === undefined ? ("http" as const) : ("https" as const),
@@ -91,13 +108,13 @@ function askHttp(
 
 /** `grpc.health.v1.Health/Check`. Its two messages have one field each, so they are written and read here. */
 async function askGrpc(
-  target: ProbeTarget,
+  target: Target,
   { service, authority }: Extract<HealthProbe, { kind: "grpc" }>,
 ): Promise<string | undefined> {
-  const { address, check, tls } = target;
+  const { address, check, tls, options } = target;
   const port = check.port ?? target.port;
   const at = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-  const client = new Client(at, tls === undefined ? credentials.createInsecure() : secure(tls, target), {
+  const client = new Client(at, options === undefined ? credentials.createInsecure() : secure(options), {
     "grpc.default_authority": authority ?? target.host,
     "grpc.enable_http_proxy": 0,
     "grpc.use_local_subchannel_pool": 1,
@@ -121,8 +138,7 @@ async function askGrpc(
   }
 }
 
-function secure(tls: ClientTls, { hostname, address }: ProbeTarget) {
-  const { secureContext, checkServerIdentity, rejectUnauthorized } = originationOptions(tls, hostname ?? address);
+function secure({ secureContext, checkServerIdentity, rejectUnauthorized }: ConnectionOptions) {
   if (secureContext === undefined) throw new Error("TLS settings make no context");
   return credentials.createFromSecureContext(secureContext, {
     ...(checkServerIdentity === undefined ? {} : { checkServerIdentity }),

@@ -5,14 +5,17 @@ import { armSystemTimer, systemClock } from "./clock.ts";
 import { Deadlines } from "./deadlines.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import { Outbox } from "./outbox.ts";
+import { PemFiles } from "./pem-files.ts";
 import { TurnEnd } from "./turn-end.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
+import { OriginContexts } from "./upstream/tls.ts";
 
-export function createHttpThread(problem: (error: unknown) => void): HttpThread {
-  return { ...createUpstreamThread(), problem };
+/** @param origins TLS towards origins; by default no files are looked at */
+export function createHttpThread(problem: (error: unknown) => void, origins?: OriginContexts): HttpThread {
+  return { ...createUpstreamThread(origins), problem };
 }
 
-export function createUpstreamThread(): UpstreamThread {
+export function createUpstreamThread(origins = new OriginContexts(new PemFiles(""), () => undefined)): UpstreamThread {
   return {
     clock: systemClock,
     deadlines: new Deadlines(systemClock, armSystemTimer),
@@ -21,5 +24,6 @@ export function createUpstreamThread(): UpstreamThread {
     clusters: new Map(),
     outbox: new Outbox(),
     turnEnd: new TurnEnd(),
+    origins,
   };
 }

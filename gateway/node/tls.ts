@@ -13,6 +13,7 @@ import { type CompiledListener, findHost } from "../core/index.ts";
 import type { ListenerServer, PemFile, TerminatedTls } from "../core/ir/index.ts";
 import { FileWatch } from "./file-watch.ts";
 import type { PemFiles } from "./pem-files.ts";
+import { Recent } from "./recent.ts";
 import { type ClientVerdict, judgeClient, shownBy } from "./tls-client.ts";
 import { readServer, type ServerMaterial, type ShownCertificate } from "./tls-material.ts";
 import { TlsServer, type TlsServerOwner } from "./tls-server.ts";
@@ -70,8 +71,7 @@ export class TlsTermination<Given> implements TlsServerOwner {
   readonly #watch: FileWatch;
   /** By the connection's addresses; the library tells of a handshake by another socket than the one it was given. */
   readonly #handshakes = new Map<string, Handshake<Given>>();
-  /** Last used last. */
-  readonly #live = new Set<TlsServer>();
+  readonly #live = new Recent<TlsServer>(MAX_LIVE_SERVERS, (server) => server.rest());
   #servers = new Map<string, TlsServer>();
   #listener: CompiledListener | undefined;
   #problems: readonly TlsProblem[] = [];
@@ -103,7 +103,7 @@ export class TlsTermination<Given> implements TlsServerOwner {
       const server = this.#load(source, tls, problems);
       if (server !== undefined) servers.set(source.name, server);
     }
-    for (const server of this.#live) if (servers.get(server.source.name) !== server) this.#live.delete(server);
+    this.#live.keep((server) => servers.get(server.source.name) === server);
     this.#servers = servers;
     this.#listener = listener;
     this.#problems = problems;
@@ -137,7 +137,7 @@ export class TlsTermination<Given> implements TlsServerOwner {
     socket.once("close", () => this.#handshakes.delete(key));
     try {
       server.accept(socket);
-      this.#used(server);
+      this.#live.use(server);
     } catch (error) {
       this.#handshakes.delete(key);
       const reason = `its certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`;
@@ -195,17 +195,6 @@ export class TlsTermination<Given> implements TlsServerOwner {
     if (listener === undefined) return undefined;
     const source = serverName === undefined ? listener.servers.any : findHost(listener.servers, serverName);
     return source === undefined ? undefined : this.#servers.get(source.source.name);
-  }
-
-  #used(server: TlsServer): void {
-    this.#live.delete(server);
-    this.#live.add(server);
-    if (this.#live.size <= MAX_LIVE_SERVERS) return;
-    for (const oldest of this.#live) {
-      oldest.rest();
-      this.#live.delete(oldest);
-      return;
-    }
   }
 
   #load(source: ListenerServer, tls: TerminatedTls, problems: TlsProblem[]): TlsServer | undefined {

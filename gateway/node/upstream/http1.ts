@@ -16,6 +16,7 @@ import type { Timed } from "../deadlines.ts";
 import { isAccepted, upgradeFields } from "../websocket.ts";
 import { type DialUser, dial, dialCode } from "./dial.ts";
 import type { Http1Pool } from "./http1-pool.ts";
+import { isTlsError, tlsReason } from "./tls.ts";
 import type { StartOptions, UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
 /** An abandoned response is read to its end for at most this long and this much, so that its connection can be used again. */
@@ -287,11 +288,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
         return;
       }
     }
-    this.#fail(
-      "upstream_reset",
-      this.#answered ? "connection closed within the response" : "connection closed before a response",
-      false,
-    );
+    this.#cut(this.#answered ? "connection closed within the response" : "connection closed before a response");
   }
 
   #closed(): void {
@@ -301,8 +298,15 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
       this.#leave();
       return;
     }
-    if (this.#state === "connecting") this.#fail(dialCode(error, this.#pool.tls !== undefined), error?.message ?? "closed", true);
-    else this.#fail("upstream_reset", error?.message ?? "connection closed", false);
+    if (this.#state === "connecting")
+      this.#fail(dialCode(error, this.#pool.tls !== undefined), tlsReason(error) ?? "closed", true);
+    else this.#cut(tlsReason(error) ?? "connection closed");
+  }
+
+  #cut(reason: string): void {
+    const error = this.#error;
+    if (isTlsError(error)) this.#fail("upstream_tls", tlsReason(error) ?? reason, false);
+    else this.#fail("upstream_reset", reason, false);
   }
 
   #fail(code: ErrorCode, reason: string, neverSent: boolean): void {

@@ -15,6 +15,7 @@ import { Http2Writer } from "../http2-writer.ts";
 import { type DialUser, dial, dialCode } from "./dial.ts";
 import type { Http2Pool } from "./http2-pool.ts";
 import { type ClientCodec, Http2UpstreamStream, type UpstreamPort } from "./http2-stream.ts";
+import { isTlsError, tlsReason } from "./tls.ts";
 import type { UpstreamStream } from "./user.ts";
 
 /** With requests under way, an origin that has been quiet this long is asked for a sign of life. */
@@ -62,7 +63,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
       this.#error = error;
     });
     this.#socket.on("end", () => this.#lost("connection closed"));
-    this.#socket.on("close", () => this.#lost(this.#error?.message ?? "connection closed"));
+    this.#socket.on("close", () => this.#lost(tlsReason(this.#error) ?? "connection closed"));
     const { thread } = pool;
     this.#writer = new Http2Writer(this.#socket, this.codec, thread.turnEnd, true, () => this.#pump());
     this.#openedMs = thread.clock.now();
@@ -273,6 +274,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
 
   #lost(reason: string): void {
     if (this.#state === "connecting") this.#fail(dialCode(this.#error, this.#pool.tls !== undefined), reason, true);
+    else if (isTlsError(this.#error)) this.#fail("upstream_tls", tlsReason(this.#error) ?? reason, false);
     else this.#fail("upstream_reset", reason, false);
   }
 

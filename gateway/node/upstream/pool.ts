@@ -11,7 +11,7 @@ import type { Deadlines } from "../deadlines.ts";
 import type { Outbox } from "../outbox.ts";
 import type { TurnEnd } from "../turn-end.ts";
 import type { DialTarget } from "./dial.ts";
-import { originationOptions } from "./tls.ts";
+import type { OriginContexts, OriginTls } from "./tls.ts";
 import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./user.ts";
 
 /** What all pools of one thread share. */
@@ -23,6 +23,7 @@ export interface UpstreamThread {
   readonly clusters: Map<string, ClusterLoad>;
   readonly outbox: Outbox;
   readonly turnEnd: TurnEnd;
+  readonly origins: OriginContexts;
 }
 
 /** Told to metrics. */
@@ -65,12 +66,12 @@ export abstract class UpstreamPool implements DialTarget {
   readonly #hostname: string;
   settings: PoolSettings;
   tls: ConnectionOptions | undefined;
-  session: Buffer | undefined;
   readonly #cluster: ClusterLoad;
   /** What is said to speak in a TLS handshake (ALPN). */
   readonly #speaks: string;
   #tlsSource: ClientTls | undefined;
-  #tlsFailure: UpstreamFailure | undefined;
+  /** Undefined: plain. */
+  #origin: OriginTls | undefined;
   #connections = 0;
 
   constructor(thread: UpstreamThread, target: UpstreamTarget, speaks: string) {
@@ -83,7 +84,7 @@ export abstract class UpstreamPool implements DialTarget {
     this.#speaks = speaks;
     this.#cluster = clusterOf(thread, endpoint);
     this.#tlsSource = target.tls;
-    this.#readTls(target.tls);
+    this.#origin = target.tls && thread.origins.towards(target.tls, this.#hostname, speaks);
   }
 
   /** Probes on its connections. */
@@ -95,9 +96,10 @@ export abstract class UpstreamPool implements DialTarget {
   acquire(target: UpstreamTarget, user: UpstreamUser, fresh = false): Acquired {
     this.settings = target.pool;
     if (target.tls !== this.#tlsSource) this.#retarget(target.tls);
-    if (this.#tlsFailure !== undefined) return this.#tlsFailure;
     const ready = fresh ? undefined : this.reuse();
     if (ready !== undefined) return ready;
+    const failure = this.#readTls();
+    if (failure !== undefined) return failure;
     if (this.#hasRoom()) return this.#open();
     if (this.#cluster.waiting.length >= this.settings.maxPendingRequests) {
       this.thread.counts.overflowTotal += 1;
@@ -151,23 +153,28 @@ export abstract class UpstreamPool implements DialTarget {
     }
   }
 
+  /** Last TLS session, to resume. */
+  get session(): Buffer | undefined {
+    return this.#origin?.session;
+  }
+  set session(fresh: Buffer | undefined) {
+    if (this.#origin !== undefined) this.#origin.session = fresh;
+  }
+
   #retarget(tls: ClientTls | undefined): void {
     if (JSON.stringify(tls) !== JSON.stringify(this.#tlsSource)) {
       this.retire();
-      this.session = undefined;
-      this.#readTls(tls);
+      this.#origin = tls && this.thread.origins.towards(tls, this.#hostname, this.#speaks);
     }
     this.#tlsSource = tls;
   }
 
-  #readTls(tls: ClientTls | undefined): void {
-    this.#tlsFailure = undefined;
-    try {
-      this.tls = tls === undefined ? undefined : { ...originationOptions(tls, this.#hostname), ALPNProtocols: [this.#speaks] };
-    } catch (error) {
-      const reason = `TLS settings: ${error instanceof Error ? error.message : String(error)}`;
-      this.#tlsFailure = { code: "upstream_tls", reason, neverSent: true, resend: "no" };
-    }
+  /** What a new connection is made with: files may have changed. */
+  #readTls(): UpstreamFailure | undefined {
+    const read = this.#origin?.options();
+    if (read?.ok === false) return { code: "upstream_tls", reason: read.error, neverSent: true, resend: "no" };
+    this.tls = read?.value;
+    return undefined;
   }
 
   #open(): UpstreamStream {
