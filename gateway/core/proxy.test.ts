@@ -65,6 +65,40 @@ class Rig {
 
 const OK = { status: 200, fields: [], body: NO_BODY };
 
+describe("what an endpoint is judged by", () => {
+  const outlier = {
+    consecutive5xx: 1,
+    consecutiveGatewayErrors: 0,
+    splitLocalOrigin: false,
+    consecutiveLocalOriginFailures: 0,
+    intervalMs: 1_000,
+    baseEjectionMs: 1_000,
+    maxEjectionPercent: 100,
+  };
+  const watched = () => {
+    const source = only({});
+    return new Rig({ ...source, clusters: source.clusters.map((cluster) => ({ ...cluster, outlier })) });
+  };
+  const stateOf = ({ tables }: Rig) => tables.clusters.get("a")!.endpoints[0]!.health?.state.kind;
+  const gRPC = ["content-type", "application/grpc"];
+
+  it.each<[string, readonly string[], Partial<ExchangeEnd>, string | undefined]>([
+    ["a gRPC response by its trailers", gRPC, { outcome: "complete", trailers: ["grpc-status", "14"] }, "ejected"],
+    ["whatever its head was", gRPC, { outcome: "complete", trailers: ["grpc-status", "0"] }, undefined],
+    ["by its head where there is no more", [...gRPC, "grpc-status", "13"], { outcome: "complete" }, "ejected"],
+    ["a response that was cut short, for that", [], { outcome: "upstream_cut" }, "ejected"],
+    ["a client that left says nothing about it", gRPC, { outcome: "client_gone" }, undefined],
+    ["any other response by its status", [], { outcome: "complete", trailers: ["grpc-status", "14"] }, undefined],
+  ])("%s", (_, fields, end, state) => {
+    const rig = watched();
+    const exchange = rig.exchange();
+    exchange.start();
+    exchange.responded({ status: 200, fields: [...fields], body: STREAM_BODY });
+    exchange.finished({ outcome: "complete", requestBytes: 0, responseBytes: 0, ...end });
+    expect(stateOf(rig)).toBe(state);
+  });
+});
+
 describe("what is counted while it lasts", () => {
   it("an attempt in flight, until the response has ended", () => {
     const rig = new Rig(only({}));

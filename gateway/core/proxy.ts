@@ -223,7 +223,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   }
 
   finished(end: ExchangeEnd): void {
-    this.attempts?.finish(end.outcome);
+    this.attempts?.finish(end);
     this.held?.settle(end.requestBytes, end.responseBytes);
     this.ports.reporter.request(this.record(end));
     this.phase = "over";

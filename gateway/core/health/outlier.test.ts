@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { OutlierDetection } from "../ir/index.ts";
 import { type EndpointState, type HealthEvent, isFit, transition } from "./endpoint.ts";
-import { ejectionMs, MAX_EJECTION_MS, mayEject, newCounts, type Outcome, observe, outcomeOf } from "./outlier.ts";
+import { ejectionMs, grpcOutcome, MAX_EJECTION_MS, mayEject, newCounts, type Outcome, observe, outcomeOf } from "./outlier.ts";
 import { warmShare } from "./warmup.ts";
 
 const policy: OutlierDetection = {
@@ -66,6 +66,8 @@ describe("consecutive failures", () => {
   });
 });
 
+const GRPC = ["content-type", "application/grpc"];
+
 it.each([
   [200, [], "success"],
   [404, [], "success"],
@@ -75,12 +77,24 @@ it.each([
   [503, [], "gateway-error"],
   [504, [], "gateway-error"],
   [505, [], "5xx"],
-  [200, ["grpc-status", "0"], "success"],
-  [200, ["grpc-status", "5"], "success"],
-  [200, ["grpc-status", "14"], "gateway-error"],
-  [200, ["grpc-status", "13"], "5xx"],
+  [200, [...GRPC, "grpc-status", "0"], "success"],
+  [200, [...GRPC, "grpc-status", "5"], "success"],
+  [200, [...GRPC, "grpc-status", "14"], "gateway-error"],
+  [200, [...GRPC, "grpc-status", "13"], "5xx"],
+  [200, GRPC, undefined],
+  [503, GRPC, "gateway-error"],
+  [200, ["grpc-status", "14"], "success"],
 ] as const)("a response of %i %j is a %s", (status, fields, outcome) => {
   expect(outcomeOf({ status, fields: [...fields], body: { kind: "none" } })).toBe(outcome);
+});
+
+it.each([
+  ["0", "success"],
+  ["4", "gateway-error"],
+  ["2", "5xx"],
+  ["x", "success"],
+])("gRPC trailers of status %s are a %s", (status, outcome) => {
+  expect(grpcOutcome(["grpc-status", status])).toBe(outcome);
 });
 
 it("ejections grow with their number, up to MAX_EJECTION_MS or a longer base", () => {

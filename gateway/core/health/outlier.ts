@@ -1,7 +1,8 @@
 /**
  * Outlier detection: from what becomes of requests to which endpoint is left alone for how long. Pure: outcomes, numbers and time in, decisions out.
  */
-import { field, type ResponseHead } from "../http/message.ts";
+import { GrpcStatus, grpcKind } from "../http/grpc-status.ts";
+import { field, type ReadonlyFieldList, type ResponseHead } from "../http/message.ts";
 import type { OutlierDetection } from "../ir/index.ts";
 import type { EjectionReason } from "./endpoint.ts";
 
@@ -24,22 +25,25 @@ export function newCounts(): OutlierCounts {
   return { consecutive5xx: 0, consecutiveGateway: 0, consecutiveLocal: 0, ejections: 0 };
 }
 
-/** The outcome that a response stands for; one of gRPC that has only trailers says it in `grpc-status`. */
-export function outcomeOf({ status, fields }: ResponseHead): Outcome {
+/** The outcome that a response stands for; undefined: it is gRPC, and its trailers will say. */
+export function outcomeOf({ status, fields }: ResponseHead): Outcome | undefined {
   if (status >= 500) return status >= 502 && status <= 504 ? "gateway-error" : "5xx";
-  if (status !== 200) return "success";
-  return GRPC_OUTCOMES.get(field(fields, "grpc-status") ?? "") ?? "success";
+  if (status !== 200 || grpcKind(fields) === undefined) return "success";
+  return field(fields, "grpc-status") === undefined ? undefined : grpcOutcome(fields);
 }
 
-/** gRPC's "HTTP to gRPC Status Code Mapping", the other way round, for what is the server's failure. */
-const GRPC_OUTCOMES: ReadonlyMap<string, Outcome> = new Map([
-  // UNKNOWN, INTERNAL, DATA_LOSS
-  ["2", "5xx"],
-  ["13", "5xx"],
-  ["15", "5xx"],
-  // DEADLINE_EXCEEDED, UNAVAILABLE
-  ["4", "gateway-error"],
-  ["14", "gateway-error"],
+/** The outcome that a gRPC response's last fields stand for. */
+export function grpcOutcome(fields: ReadonlyFieldList): Outcome {
+  return GRPC_OUTCOMES.get(Number(field(fields, "grpc-status"))) ?? "success";
+}
+
+/** What is the server's failure among the statuses of gRPC. */
+const GRPC_OUTCOMES: ReadonlyMap<number, Outcome> = new Map([
+  [GrpcStatus.unknown, "5xx"],
+  [GrpcStatus.internal, "5xx"],
+  [GrpcStatus.dataLoss, "5xx"],
+  [GrpcStatus.deadlineExceeded, "gateway-error"],
+  [GrpcStatus.unavailable, "gateway-error"],
 ]);
 
 /** Counts an outcome; answers why the endpoint is to be ejected, if it is. Its counts start over then. */

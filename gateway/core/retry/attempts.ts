@@ -11,9 +11,9 @@ import type { CompiledForward, CompiledRetry } from "../compile/tables.ts";
 import type { ErrorCode } from "../error.ts";
 import type { GrpcWebForm } from "../filter/grpc-web.ts";
 import { mirrorSends } from "../filter/mirror.ts";
-import { type Outcome, outcomeOf } from "../health/outlier.ts";
+import { grpcOutcome, type Outcome, outcomeOf } from "../health/outlier.ts";
 import { grpcTimeout } from "../http/grpc-status.ts";
-import type { RequestHead, ResponseHead } from "../http/message.ts";
+import type { ReadonlyFieldList, RequestHead, ResponseHead } from "../http/message.ts";
 import type { Ports } from "../ports.ts";
 import type {
   AttemptFailure,
@@ -74,6 +74,8 @@ export class Attempts {
   private readonly hash: number | undefined;
   private readonly ports: Ports;
   private tried: UpstreamEndpoint[] | undefined = undefined;
+  /** Only the end of the response will say whether the attempt was a success. */
+  private isOpen = false;
   /** Counted in `endpoint.active`. */
   private isActive = false;
   /** Counted in the cluster's `retrying`. */
@@ -151,7 +153,7 @@ export class Attempts {
   /** The wait before another attempt, or undefined when the response stands. */
   afterResponse(head: ResponseHead, replayable = this.isKept()): Step | undefined {
     const { policy } = this;
-    if (this.cluster.watched) this.observe(outcomeOf(head));
+    if (this.cluster.watched) this.observeHead(head);
     return policy !== undefined && retriesResponse(policy, this.head.method, head, replayable) ? this.again(policy) : undefined;
   }
 
@@ -176,8 +178,8 @@ export class Attempts {
   }
 
   /** Over; nothing is counted any more. */
-  finish(outcome: ExchangeEnd["outcome"]): void {
-    if (this.cluster.watched && outcome === "upstream_cut") this.observe("local-failure");
+  finish(end: ExchangeEnd): void {
+    if (this.cluster.watched) this.observeEnd(end);
     this.releaseEndpoint();
     this.cluster.state.active--;
     if (this.isRetrying) this.cluster.state.retrying--;
@@ -210,6 +212,17 @@ export class Attempts {
     return body.kind === "none" || (body.kind === "length" && body.bytes <= this.maxReplayBytes);
   }
 
+  private observeHead(head: ResponseHead): void {
+    const outcome = outcomeOf(head);
+    this.isOpen = outcome === undefined;
+    if (outcome !== undefined) this.observe(outcome);
+  }
+
+  private observeEnd({ outcome, trailers }: ExchangeEnd): void {
+    if (outcome === "upstream_cut") this.observe("local-failure");
+    else if (this.isOpen && outcome === "complete") this.observe(grpcOutcome(trailers ?? NO_FIELDS));
+  }
+
   private observe(outcome: Outcome): void {
     const { endpoint } = this;
     // Most endpoints never fail: nothing is known against them, and success is no news.
@@ -225,3 +238,4 @@ export class Attempts {
 }
 
 const NO_MIRRORS: readonly MirrorSend[] = [];
+const NO_FIELDS: ReadonlyFieldList = [];
