@@ -9,6 +9,7 @@ import type { RoundOptions } from "./measure.ts";
 import { type Figures, figuresOf, measure, type Round } from "./measure.ts";
 import type { OriginName, Origins } from "./origins.ts";
 import type { RunningPeer, TlsFiles } from "./peers/peer.ts";
+import { reasonOf } from "./reason.ts";
 import type { LoadResult } from "./results.ts";
 import type { Contender, Row } from "./rows/row.ts";
 
@@ -155,11 +156,3 @@ function resultOf(entries: readonly Entry[]): LoadResult {
 function namesOf(rows: readonly Row[]): string {
   return rows.map((row) => row.name).join(" + ");
 }
-
-/** On one line, as tables and progress have it. */
-function reasonOf(error: unknown): string {
-  const text = (error instanceof Error ? error.message : String(error)).replace(/\s+/g, " ").trim();
-  return text.length <= MAX_REASON ? text : `${text.slice(0, MAX_REASON)}…`;
-}
-
-const MAX_REASON = 400;

@@ -10,7 +10,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { writeCertificate } from "../support/certificate.ts";
-import { type EdgeFigures, measureEdge } from "./edge.ts";
+import { measureEdge } from "./edge.ts";
 import { Bench } from "./interleave.ts";
 import { grpcMessage } from "./load/grpc-message.ts";
 import { GRPC_REQUEST_FILE } from "./load/h2load.ts";
@@ -20,6 +20,7 @@ import { writePage } from "./page.ts";
 import { missingNginx } from "./peers/nginx.ts";
 import type { TlsFiles } from "./peers/peer.ts";
 import { measurePropagation } from "./propagation.ts";
+import { reasonOf } from "./reason.ts";
 import { barLines, renderTables } from "./report.ts";
 import { keptPath, type LoadResult, type Results, writeResults } from "./results.ts";
 import { BATCHES, ROWS } from "./rows/index.ts";
@@ -73,28 +74,24 @@ const wants = (name: string) => only.includes(name);
 const at = new Date().toISOString();
 const loadBefore = loadAverage();
 const directory = mkdtempSync(join(tmpdir(), "tidegate-bench-"));
+process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+const failed: Record<string, string> = {};
 
-try {
-  const results = await run();
-  process.stdout.write(renderTables(results));
-  process.stdout.write(barLines(results));
-  if (values.json !== undefined) keep(values.json, results);
-  if (values.keep) {
-    keep(keptPath(at), results);
-    writePage(results);
-  }
-} finally {
-  rmSync(directory, { recursive: true, force: true });
+const results = await run();
+process.stdout.write(renderTables(results));
+process.stdout.write(barLines(results));
+if (values.json !== undefined) keep(values.json, results);
+if (values.keep) {
+  keep(keptPath(at), results);
+  writePage(results);
 }
-process.exit(0);
+process.exit(Object.keys(failed).length > 0 ? 1 : 0);
 
 async function run(): Promise<Results> {
   const { rows, memory } = await measureProxies();
-  const snapshot = wants("snapshot") ? await measureSnapshots(values.quick ? 5 : 15, say) : undefined;
-  const propagation = wants("propagation") ? await measurePropagation(directory, values.quick ? 40 : 200, say) : undefined;
-  const edge: EdgeFigures | undefined = wants("edge")
-    ? await measureEdge({ directory, rounds, seconds, quick: values.quick, say })
-    : undefined;
+  const snapshot = await part("snapshot", () => measureSnapshots(values.quick ? 5 : 15, say));
+  const propagation = await part("propagation", () => measurePropagation(directory, values.quick ? 40 : 200, say));
+  const edge = await part("edge", () => measureEdge({ directory, rounds, seconds, quick: values.quick, say }));
   return {
     at,
     commit: spawnSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).stdout?.trim() || "unknown",
@@ -104,7 +101,20 @@ async function run(): Promise<Results> {
     ...(snapshot && { snapshot }),
     ...(propagation && { propagation }),
     ...(edge && { edge }),
+    ...(Object.keys(failed).length > 0 && { failed }),
   };
+}
+
+/** One that breaks off does not take the figures of the others with it. */
+async function part<T>(name: string, measurePart: () => Promise<T>): Promise<T | undefined> {
+  if (!wants(name)) return undefined;
+  try {
+    return await measurePart();
+  } catch (error) {
+    failed[name] = reasonOf(error);
+    say(`${name}: FAILED: ${failed[name]}`);
+    return undefined;
+  }
 }
 
 async function measureProxies(): Promise<Pick<Results, "rows" | "memory">> {

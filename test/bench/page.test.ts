@@ -80,6 +80,13 @@ test("a workload that is refused is named in chart, page and tables, with the re
   expect(barLines(results)).toMatch(/no figure {3}TCP ping-pong against HAProxy: - .*protocol <TCP>/);
 });
 
+test("a part that broke off is told, and what the others found stays", () => {
+  const results: Results = { ...kept, failed: { edge: "workerd does not listen" } };
+  expect(renderTables(results)).toContain("edge: FAILED: workerd does not listen");
+  expect(pageWith(readFileSync(PAGE, "utf8"), results)).toContain("Not measured in this run: edge (workerd does not listen).");
+  expect(barLines(results)).toBe(barLines(kept));
+});
+
 test("a page without the place for figures is not overwritten", () => {
   expect(() => pageWith("# Performance\n", kept)).toThrow(/the place for figures is gone/);
 });

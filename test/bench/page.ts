@@ -24,8 +24,9 @@ export function pageWith(page: string, results: Results): string {
 }
 
 function figures(results: Results): string {
-  const { at, commit, machine, rounds, seconds } = results;
+  const { at, commit, machine, rounds, seconds, failed = {} } = results;
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  const broken = Object.entries(failed).map(([name, reason]) => `\nNot measured in this run: ${name} (${reason}).\n`);
   return `
 Measured on ${at.slice(0, 10)} at \`${commit}\`, medians of ${rounds} rounds of ${seconds} s: ${machine.cpu}, ${machine.cores} cores,
 ${Math.round(machine.memoryMb / 1024)} GiB, ${machine.system}, Linux ${machine.kernel}, Node ${machine.node}; ${versions.join(", ")}. Load average before the run ${loadOf(machine.load[0])}, after it
@@ -33,7 +34,7 @@ ${loadOf(machine.load[1])}.
 
 ${table(["workload", "ours", ...OTHERS.map((other) => `÷ ${other}`)], compare(results).map(comparedCells))}
 
-${table(["", "bar", "figure", "asked for", "remark"], barsOf(results).map(barCells))}
+${broken.join("")}${table(["", "bar", "figure", "asked for", "remark"], barsOf(results).map(barCells))}
 `;
 }
 

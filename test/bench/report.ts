@@ -10,7 +10,7 @@ import { memoryBars } from "./rows/memory.ts";
 import type { SnapshotTimes } from "./snapshot.ts";
 
 export function renderTables(results: Results): string {
-  const { machine, memory, snapshot, propagation, edge } = results;
+  const { machine, memory, snapshot, propagation, edge, failed = {} } = results;
   const parts = [
     `\n${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, load before ${machine.load[0]}, after ${machine.load[1]}\n`,
   ];
@@ -28,6 +28,7 @@ export function renderTables(results: Results): string {
     );
   }
   if (edge !== undefined) parts.push(edgeTables(edge));
+  for (const [name, reason] of Object.entries(failed)) parts.push(`\n${name}: FAILED: ${reason}\n`);
   return parts.join("");
 }
 

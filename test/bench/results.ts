@@ -20,6 +20,8 @@ export interface Results {
   readonly snapshot?: Readonly<Record<string, SnapshotTimes>>;
   readonly propagation?: Propagation;
   readonly edge?: EdgeFigures;
+  /** Parts that broke off, and why: what the others found is told all the same. */
+  readonly failed?: Readonly<Record<string, string>>;
 }
 
 export interface LoadResult {

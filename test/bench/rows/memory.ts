@@ -15,6 +15,7 @@ import { haproxy } from "../peers/haproxy.ts";
 import { nginx } from "../peers/nginx.ts";
 import type { Peer, RunningPeer } from "../peers/peer.ts";
 import { OWN, tidegate } from "../peers/tidegate.ts";
+import { reasonOf } from "../reason.ts";
 import type { MemoryResult } from "../results.ts";
 import { median } from "../statistics.ts";
 import { BODY_BYTES, CONNECTIONS, hostName, type Workload } from "../workload.ts";
@@ -55,7 +56,7 @@ export async function measureMemory(bench: Bench): Promise<MemoryResult> {
       try {
         all.set(peer, [...(all.get(peer) ?? []), await once(bench, peer)]);
       } catch (error) {
-        refused[peer.name] = error instanceof Error ? error.message : String(error);
+        refused[peer.name] = reasonOf(error);
       }
     }
   }
