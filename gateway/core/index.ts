@@ -64,7 +64,7 @@ export type {
 } from "./ports.ts";
 export { createExchange, type IncomingRequest } from "./proxy.ts";
 export * from "./quota/index.ts";
-export { respondError } from "./respond.ts";
+export { grpcHead, respondError } from "./respond.ts";
 export type {
   AttemptFailure,
   DropStep,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ErrorCode } from "./error.ts";
 import { field } from "./http/message.ts";
-import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
+import { ERROR_FACES, grpcHead, respondError, respondRefusal } from "./respond.ts";
 import { RESPONSE_FLAGS } from "./telemetry/flags.ts";
 
 const EXPECTED: { readonly [code in ErrorCode]: string } = {
@@ -60,6 +60,23 @@ it("a detail, a status and a close of its own", () => {
   const step = respondError("fault_abort", [], "on purpose", 555, true);
   expect(step).toMatchObject({ head: { status: 555 }, close: true });
   expect(new TextDecoder().decode(step.body as Uint8Array)).toBe("fault injected: on purpose\n");
+});
+
+it.each([
+  [400, 3],
+  [408, 4],
+  [413, 8],
+  [500, 13],
+  [504, 4],
+  [418, 2],
+])("a status of the runtime's own, %d, is %d to a gRPC client", (status, grpc) => {
+  const head = grpcHead(GRPC, status, "why: 50 %");
+  expect(head).toEqual({
+    status: 200,
+    fields: ["content-type", "application/grpc", "grpc-status", String(grpc), "grpc-message", "why: 50 %25"],
+    body: { kind: "none" },
+  });
+  expect(grpcHead([], status, "why")).toBeUndefined();
 });
 
 const GRPC = ["content-type", "application/grpc"];

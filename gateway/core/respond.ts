@@ -6,8 +6,8 @@
  */
 import type { Culprit, ErrorCode } from "./error.ts";
 import type { QuotaRefusal } from "./filter/quota-refusal.ts";
-import { type GrpcKind, grpcKind, grpcMessage } from "./http/grpc-status.ts";
-import { NO_BODY, type ReadonlyFieldList } from "./http/message.ts";
+import { type GrpcKind, grpcKind, grpcMessage, grpcStatusOfHttp } from "./http/grpc-status.ts";
+import { NO_BODY, type ReadonlyFieldList, type ResponseHead } from "./http/message.ts";
 import type { RespondStep } from "./step.ts";
 import type { ResponseFlag } from "./telemetry/flags.ts";
 
@@ -84,14 +84,32 @@ export function respondError(
   const face = ERROR_FACES[code];
   const text = detail === undefined ? face.title : `${face.title}: ${detail}`;
   const kind = grpcKind(request);
-  if (kind !== undefined) {
-    const fields = ["content-type", GRPC_TYPES[kind], "grpc-status", String(grpc), "grpc-message", grpcMessage(text)];
-    return { kind: "respond", head: { status: 200, fields, body: NO_BODY }, body: "", close };
-  }
+  if (kind !== undefined) return { kind: "respond", head: trailersOnly(kind, grpc, text), body: "", close };
   const body = ENCODER.encode(`${text}\n`);
   const fields = ["content-type", "text/plain; charset=utf-8"];
   return { kind: "respond", head: { status, fields, body: { kind: "length", bytes: body.length } }, body, close };
 }
+
+/**
+ * The head of an answer that a runtime makes on its own, where no code says what happened: undefined when the client speaks no gRPC. The status means to it
+ * what it means in the table above.
+ */
+export function grpcHead(request: ReadonlyFieldList, status: number, text: string): ResponseHead | undefined {
+  const kind = grpcKind(request);
+  return kind === undefined ? undefined : trailersOnly(kind, GRPC_OF_OURS.get(status) ?? grpcStatusOfHttp(status), text);
+}
+
+function trailersOnly(kind: GrpcKind, grpc: number, text: string): ResponseHead {
+  const fields = ["content-type", GRPC_TYPES[kind], "grpc-status", String(grpc), "grpc-message", grpcMessage(text)];
+  return { status: 200, fields, body: NO_BODY };
+}
+
+/** By HTTP status; of several codes with one status the first. */
+const GRPC_OF_OURS: ReadonlyMap<number, number> = new Map(
+  Object.values(ERROR_FACES)
+    .reverse()
+    .map(({ status, grpc }) => [status, grpc]),
+);
 
 /** The answer for a refusal that brings its fields (`content-type` last) and body along. gRPC clients get the reason instead of the body. */
 export function respondRefusal(refusal: QuotaRefusal, request: ReadonlyFieldList): RespondStep {

@@ -11,7 +11,9 @@
 import {
   type Exchange,
   type ExchangeEnd,
+  grpcHead,
   MeshError,
+  type ReadonlyFieldList,
   type RelayStep,
   type RespondStep,
   type ResponseHead,
@@ -77,6 +79,7 @@ export interface Downstream {
   cut(outcome: ExchangeEnd["outcome"]): void;
 }
 
+const EMPTY = new Uint8Array(0);
 const NO_WEB_TEXT = "bad_request: the content is not base64, as application/grpc-web-text has it";
 const SWITCHING_PROTOCOLS = 101;
 /** An answered request's unread body is read up to this, so that the connection can live on. */
@@ -98,6 +101,8 @@ export class Call implements UpstreamUser {
   /** A request is being carried out. */
   #open = false;
   #exchange: Exchange | undefined;
+  /** Of the request, to look at. */
+  #fields: ReadonlyFieldList = [];
   #expectContinue = false;
   #requestDone = false;
   /** What comes of the request's body is dropped. */
@@ -149,6 +154,7 @@ export class Call implements UpstreamUser {
     const content = hasBody(head);
     this.#times.begin(this.#thread.clock.now(), settings.requestTimeoutMs);
     this.#open = true;
+    this.#fields = head.fields;
     this.#expectContinue = request.expectContinue;
     this.#requestDone = false;
     this.#answering = false;
@@ -371,7 +377,7 @@ export class Call implements UpstreamUser {
   /** An answer that no exchange has decided about. */
   #answerPlainly(status: number, text: string, outcome: ExchangeEnd["outcome"]): void {
     this.#sender.abort();
-    const { head, body } = plainAnswer(status, text, this.#thread.clock.unixMs());
+    const { head, body } = plainAnswer(status, text, this.#thread.clock.unixMs(), this.#fields);
     this.#answer(head, true);
     this.#downstream.body(body);
     this.#downstream.end(undefined);
@@ -487,12 +493,15 @@ export class Call implements UpstreamUser {
   }
 }
 
-/** An answer in plain words, made without an exchange. */
+/** An answer in plain words, or in fields for clients of gRPC, made without an exchange. `request`: its fields, as far as they are known. */
 export function plainAnswer(
   status: number,
   text: string,
   unixMs: number,
+  request: ReadonlyFieldList = [],
 ): { readonly head: ResponseHead; readonly body: Uint8Array } {
+  const grpc = grpcHead(request, status, text);
+  if (grpc !== undefined) return { head: grpc, body: EMPTY };
   const body = Buffer.from(`${text}\n`);
   return {
     head: {

@@ -1,8 +1,17 @@
 /** gRPC through the gateway, with grpc-js as client and as server; gRPC-Web by hand. */
 import * as grpc from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Cluster, Route } from "../../gateway/core/ir/index.ts";
-import { CLUSTER, freePort, RawClient, testGateway, testListener, testRoute, testSnapshot } from "../support/gateway.ts";
+
+import {
+  CLUSTER,
+  freePort,
+  RawClient,
+  type TestSnapshot,
+  testGateway,
+  testListener,
+  testRoute,
+  testSnapshot,
+} from "../support/gateway.ts";
 
 const opened: (() => unknown)[] = [];
 afterEach(() => {
@@ -85,10 +94,7 @@ interface Client extends grpc.Client {
   both(): grpc.ClientDuplexStream<Buffer, Buffer>;
 }
 
-async function gateway(
-  originPort: number,
-  change: { routes?: readonly Route[]; cluster?: Partial<Cluster> } = {},
-): Promise<number> {
+async function gateway(originPort: number, change: Partial<TestSnapshot> = {}): Promise<number> {
   const port = await freePort();
   const made = testGateway();
   opened.push(() => void made.engine.drain(0));
@@ -213,6 +219,12 @@ describe("what the gateway says itself", () => {
   });
 });
 
+it("a call on which nothing moves for too long ends as one of gRPC", async () => {
+  const { port } = await origin();
+  const client = clientOf(await gateway(port, { http: { streamIdleTimeoutMs: 300 } }));
+  expect(await ask(client, "hang")).toMatchObject({ code: grpc.status.DEADLINE_EXCEEDED });
+});
+
 describe("attempts", () => {
   const retry = {
     attempts: 1,
@@ -296,7 +308,8 @@ describe("gRPC-Web from HTTP/1.1", () => {
     client.send(
       "POST /test.Echo/Unary HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc-web-text\r\ncontent-length: 4\r\n\r\n!!!!",
     );
-    await client.until((received) => received.startsWith("HTTP/1.1 400"));
+    await client.until((received) => received.includes("grpc-status: 3\r\n"));
+    expect(client.received).toContain("content-type: application/grpc-web-text+proto\r\n");
     expect(seen.calls).toBe(0);
   });
 });
