@@ -129,8 +129,8 @@ export class HpackEncoder {
   }
 
   #write(out: Output, known: KnownName | undefined, name: string, value: string, isSecret: boolean): void {
-    const slot = this.#slot(known, name);
     out.reserve(name.length + value.length + 3 * INTEGER_BYTES);
+    const slot = known === undefined ? (this.#others.get(name) ?? this.#remember(out, name)) : this.#slot(known, name);
     if (slot.policy === NEVER || isSecret) {
       this.#literal(out, NEVER_INDEXED, 0x0f, slot, value);
       return;
@@ -200,8 +200,7 @@ export class HpackEncoder {
     this.#hash = writeValue(out, text, slot.name);
   }
 
-  #slot(known: KnownName | undefined, name: string): Slot {
-    if (known === undefined) return this.#others.get(name) ?? this.#remember(name);
+  #slot(known: KnownName, name: string): Slot {
     let slot = this.#known[known.id];
     if (slot === undefined) {
       while (this.#known.length < NAME_COUNT) this.#known.push(undefined);
@@ -211,12 +210,17 @@ export class HpackEncoder {
     return slot;
   }
 
-  #remember(name: string): Slot {
+  /** Under a text of its own, as values (see `#add`). */
+  #remember(out: Output, name: string): Slot {
+    const start = out.end;
+    writeName(out, name);
+    const own = this.#decode(out.bytes, start, out.end);
+    out.end = start;
     if (this.#others.size >= MAX_REMEMBERED_NAMES) {
       for (const [old, slot] of this.#others) if (slot.value === undefined) this.#others.delete(old);
     }
-    const slot = newSlot(name, 0, ON_REPEAT);
-    this.#others.set(name, slot);
+    const slot = newSlot(own, 0, ON_REPEAT);
+    this.#others.set(own, slot);
     return slot;
   }
 }
