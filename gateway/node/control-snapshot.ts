@@ -90,6 +90,11 @@ export class SnapshotKeeper {
   get problems(): readonly NamedProblem[] {
     return this.#problems;
   }
+  /** Of the snapshot in force, other parts are not. @returns the snapshot; undefined: there is none */
+  problemsChanged(problems: readonly NamedProblem[]): HeldSnapshot | undefined {
+    if (this.#held !== undefined) this.#problems = problems;
+    return this.#held;
+  }
   /** Unix ms. */
   get sinceMs(): number | undefined {
     return this.#sinceMs;

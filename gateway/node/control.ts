@@ -180,6 +180,14 @@ export class ControlClient {
     }
   }
 
+  /** Parts of the snapshot in force are not in force any more, or are again: the control plane is told like after a new one. */
+  problemsChanged(problems: readonly NamedProblem[]): void {
+    const held = this.#keeper.problemsChanged(problems);
+    if (held === undefined) return;
+    if (problems.length > 0) this.#nack(held.manifest, "partly", problems, true);
+    else this.#link?.send({ case: "ack", value: create(AckSchema, { snapshot: refOf(held.manifest) }) });
+  }
+
   #greet(link: ControlLink, gatewayId: string): void {
     const { held, rootVersion, problems } = this.#keeper;
     const { software } = this.#options;

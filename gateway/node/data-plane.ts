@@ -34,6 +34,7 @@ import {
 } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
 import type { HttpThread } from "./call.ts";
+import { CertificateExpiry } from "./certificate-expiry.ts";
 import { systemClock } from "./clock.ts";
 import { EgressGateway } from "./egress.ts";
 import { type EjectionNews, type EndpointNews, NameTable } from "./endpoint-news.ts";
@@ -73,6 +74,8 @@ export interface DataPlaneOptions {
   readonly ticketSecret: Uint8Array;
   /** Folder of the credentials that egress rules add to requests. */
   readonly secrets: string;
+  /** Told of all that `commit` would answer now, when that has changed: files are not what they were. */
+  readonly problemsChanged: (problems: readonly NamedProblem[]) => void;
   readonly announce: (notice: SeriesNotice) => void;
   /** Where the gateway is; undefined: as the snapshot says. */
   readonly locality: string | undefined;
@@ -119,9 +122,12 @@ export class DataPlane {
   readonly #tls: Omit<TlsOptions, "protocols">;
   readonly #names = new NameTable();
   readonly #origins: OriginContexts;
+  readonly #expiry: CertificateExpiry;
   #inForce: InForce | undefined;
   #candidate: Candidate | undefined;
   #closed: ClosedSections = {};
+  /** Listeners that could not be opened. */
+  #failures: readonly NamedProblem[] = [];
   #draining = false;
 
   constructor(options: DataPlaneOptions) {
@@ -132,8 +138,17 @@ export class DataPlane {
     const metrics = new MetricsBlock(options.metricsMemory, options.announce);
     this.#meters = new GatewayMeters(metrics);
     this.#reporter = new RequestReporter(clock, this.#log, metrics);
+    this.#expiry = new CertificateExpiry({
+      expires: (file, unixSeconds) => this.#meters.certificateExpires(file, unixSeconds),
+      warn: (file, notAfterMs) =>
+        log("warn", "a certificate ends soon: replace its files", { file, notAfter: new Date(notAfterMs).toISOString() }),
+    });
     const files = new PemFiles(options.secrets);
-    this.#origins = new OriginContexts(files, (problems) => this.#certificatesChanged("clusters", problems));
+    this.#origins = new OriginContexts(
+      files,
+      () => clock.unixMs(),
+      () => this.#certificatesChanged(),
+    );
     this.#thread = createHttpThread(
       (error) => log("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) }),
       this.#origins,
@@ -162,7 +177,7 @@ export class DataPlane {
     this.#hooks = {
       refused: (_info, status) => this.#meters.refused(status),
       handshakeRefused: (_listener, reason) => this.#meters.handshakeRefused(reason),
-      tlsProblems: (listener, problems) => this.#certificatesChanged(listener, problems),
+      tlsProblemsChanged: () => this.#certificatesChanged(),
     };
     this.#tls = {
       files,
@@ -192,26 +207,28 @@ export class DataPlane {
     const next = this.#candidate;
     if (next === undefined) return [{ name: "snapshot", reason: "nothing was prepared" }];
     this.#candidate = undefined;
-    const problems: NamedProblem[] = [];
+    const failures: NamedProblem[] = [];
     const { tables } = next;
     this.#reporter.configure(tables.settings);
     this.#leases.follow(tables.settings.quotaBank);
     this.#inForce = { tables: this.#routedBy(tables), egress: this.#egressSnapshot(tables, next.egress) };
     this.#names.keep(namesOf(next.snapshot));
     refreshHealth(tables, this.#clock.now());
-    problems.push(...this.#origins.install(next.snapshot.clusters));
+    this.#origins.install(next.snapshot.clusters);
     for (const [name, listener] of this.#listeners) {
       const compiled = tables.listeners.get(name);
-      if (compiled?.source.protocol === listener.protocol) problems.push(...listener.update(compiled, tables.settings.http));
+      if (compiled?.source.protocol === listener.protocol) listener.update(compiled, tables.settings.http);
       else this.#retire(name, listener, tables);
     }
     for (const compiled of tables.listeners.values()) {
       if (this.#listeners.has(compiled.source.name) || this.#draining) continue;
       const revived = this.#revive(compiled);
-      if (revived !== undefined) problems.push(...revived.update(compiled, tables.settings.http));
-      else problems.push(...(await this.#open(compiled, tables)));
+      if (revived !== undefined) revived.update(compiled, tables.settings.http);
+      else failures.push(...(await this.#open(compiled, tables)));
     }
-    return problems;
+    this.#failures = failures;
+    this.#lookAtExpiry();
+    return this.#problems();
   }
 
   /** Forgets what was prepared. */
@@ -231,6 +248,7 @@ export class DataPlane {
 
   /** Writes the numbers that are not counted but looked up. */
   sample(): void {
+    this.#lookAtExpiry();
     const listeners = [...this.#listeners.values(), ...this.#retired];
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     // Shared by all threads: told once.
@@ -303,14 +321,14 @@ export class DataPlane {
         ? this.#egress
         : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports, this.#passports);
     const listener = new Listener(compiled, tables.settings.http, factory, this.#thread, this.#hooks, this.#tls);
-    const problems = listener.update(compiled, tables.settings.http);
+    listener.update(compiled, tables.settings.http);
     const failed = await listener.listen(this.#options.threads > 1);
     if (failed !== undefined) {
       listener.destroy();
       return [{ name, reason: failed }];
     }
     this.#listeners.set(name, listener);
-    return problems;
+    return [];
   }
 
   /** Takes a listener out of service; at once if its port is wanted for something else. */
@@ -364,8 +382,22 @@ export class DataPlane {
     return this.#inForce.egress;
   }
 
-  #certificatesChanged(_listener: string, problems: readonly NamedProblem[]): void {
-    for (const { name, reason } of problems) this.#options.log("warn", "a certificate cannot be used as it is", { name, reason });
+  /** What is not in force of the snapshot that is, at this moment. */
+  #problems(): readonly NamedProblem[] {
+    const certificates = [...this.#listeners.values()].flatMap(({ tlsProblems }) => tlsProblems);
+    return [...this.#failures, ...certificates, ...this.#origins.problems];
+  }
+
+  #certificatesChanged(): void {
+    this.#lookAtExpiry();
+    this.#options.problemsChanged(this.#problems());
+  }
+
+  /** All threads show the same certificates: told once. */
+  #lookAtExpiry(): void {
+    if (this.#options.lane !== 0) return;
+    const listeners = [...this.#listeners.values()].flatMap((listener) => listener.shown());
+    this.#expiry.look([...listeners, ...this.#origins.shown()], this.#clock.unixMs());
   }
 
   #healthChanged(change: HealthChange): void {

@@ -38,6 +38,8 @@ export interface EngineOptions {
   /** Name servers for endpoints, `IP` or `IP:port`; none: the system's. */
   readonly nameServers?: readonly string[];
   readonly log: DataPlaneOptions["log"];
+  /** `status.problems` has changed without a new snapshot. */
+  readonly problemsChanged?: (problems: readonly NamedProblem[]) => void;
 }
 
 export interface EngineStatus {
@@ -66,13 +68,14 @@ export class Engine implements Installer {
   #age: SnapshotAge | undefined;
   #closed: ClosedSections = {};
   #problems: readonly NamedProblem[] = [];
+  #busy: readonly NamedProblem[] = [];
   #draining = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
     const { memory, announce } = options.metrics.block();
     // What is wrong with files is told by the threads, which read them, too.
-    this.#origins = new OriginContexts(new PemFiles(options.secrets), () => undefined);
+    this.#origins = new OriginContexts(new PemFiles(options.secrets), Date.now, () => undefined);
     this.#watch = new EndpointWatch({
       ask: systemAsk(nodeParts(options.nameServers ?? [])),
       probe: probeWith(this.#origins),
@@ -186,6 +189,7 @@ export class Engine implements Installer {
     this.#snapshot = snapshot;
     this.#version = version;
     this.#sinceMs = Date.now();
+    this.#busy = busy;
     this.#problems = distinct([...committed.flat(), ...busy]);
     return { kind: "in-force", problems: this.#problems };
   }
@@ -198,6 +202,17 @@ export class Engine implements Installer {
 
   #living(): readonly Lane[] {
     return this.#lanes.filter((lane) => lane !== undefined);
+  }
+
+  /** Threads see the same files, so the last one to tell knows them best. */
+  #problemsChanged(problems: readonly NamedProblem[]): void {
+    const next = distinct([...problems, ...this.#busy]);
+    if (JSON.stringify(next) === JSON.stringify(this.#problems)) return;
+    this.#problems = next;
+    for (const { name, reason } of next)
+      this.#options.log("warn", "a part of the snapshot is not in force as it is", { name, reason });
+    if (next.length === 0) this.#options.log("info", "all of the snapshot is in force again", {});
+    this.#options.problemsChanged?.(next);
   }
 
   #newLane(lane: number): Lane {
@@ -218,6 +233,7 @@ export class Engine implements Installer {
         this.#watch.ejected(news);
         this.#tellAll([news], lane);
       },
+      problemsChanged: (problems) => this.#problemsChanged(problems),
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),
     };
     return threads === 1 ? new InlineLane(options) : new WorkerLane(options, (reason) => this.#laneEnded(lane, reason));

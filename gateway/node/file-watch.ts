@@ -1,10 +1,12 @@
 /**
- * Tells when files change. Directories are watched, not files: a file that is replaced, or reached over a link that is moved (as Kubernetes does with
+ * Tells when files may have changed. Directories are watched, not files: a file that is replaced, or reached over a link that is moved (as Kubernetes does with
  * secrets), is another file. Where a directory is not there yet, the nearest one above it is watched.
  */
 import { type FSWatcher, statSync, watch } from "node:fs";
 import { dirname } from "node:path";
 
+/** Looked at again after this long in any case: some file systems tell of no change, and certificates end without one. */
+const RECHECK_MS = 3_600_000;
 /** Changes are told when the directories have been quiet for this long. */
 const SETTLE_MS = 100;
 
@@ -12,12 +14,14 @@ export class FileWatch {
   readonly #changed: () => void;
   readonly #problem: (directory: string, reason: string) => void;
   readonly #watchers = new Map<string, FSWatcher>();
+  readonly #recheck: NodeJS.Timeout;
   #settle: NodeJS.Timeout | undefined;
 
   /** @param problem a directory cannot be watched, so changes in it are not told */
   constructor(changed: () => void, problem: (directory: string, reason: string) => void) {
     this.#changed = changed;
     this.#problem = problem;
+    this.#recheck = setInterval(changed, RECHECK_MS).unref();
   }
 
   /** Watches for changes of these files, and of no others. */
@@ -34,6 +38,7 @@ export class FileWatch {
 
   close(): void {
     clearTimeout(this.#settle);
+    clearInterval(this.#recheck);
     for (const watcher of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
   }

@@ -89,6 +89,12 @@ const PASSPORTS: MetricDefinition = {
   help: "Requests that came with a passport, by what became of it: taken, or the reason of its refusal.",
   labels: ["outcome"],
 };
+const CERTIFICATE_EXPIRY: MetricDefinition = {
+  name: "tidegate_certificate_expiry_timestamp_seconds",
+  kind: "gauge",
+  help: "Unix time at which a certificate ends that this gateway shows to others; 0: it is not shown any more.",
+  labels: ["certificate"],
+};
 const HANDSHAKES_REFUSED: MetricDefinition = {
   name: "tidegate_tls_handshakes_refused_total",
   kind: "counter",
@@ -151,6 +157,10 @@ export class GatewayMeters {
 
   refused(status: number): void {
     this.#block.counter(REFUSED, [String(status)]).add(1);
+  }
+
+  certificateExpires(file: string, unixSeconds: number): void {
+    this.#block.gauge(CERTIFICATE_EXPIRY, [file]).set(unixSeconds);
   }
 
   handshakeRefused(reason: string): void {

@@ -70,7 +70,7 @@ export class InlineLane implements Lane {
 }
 
 /** What a worker is born with. Its functions stay behind: notices and log lines come as messages. */
-export type WorkerInput = Omit<DataPlaneOptions, "announce" | "ejected" | "log">;
+export type WorkerInput = Omit<DataPlaneOptions, "announce" | "ejected" | "log" | "problemsChanged">;
 
 export type ToWorker =
   | { readonly kind: "prepare"; readonly id: number; readonly snapshot: Snapshot; readonly version: SnapshotVersion }
@@ -90,6 +90,7 @@ export type FromWorker =
     }
   | { readonly kind: "ejected"; readonly news: EjectionNews }
   | { readonly kind: "series"; readonly notice: SeriesNotice }
+  | { readonly kind: "problems"; readonly problems: readonly NamedProblem[] }
   | {
       readonly kind: "log";
       readonly level: "info" | "warn" | "error";
@@ -106,7 +107,7 @@ export class WorkerLane implements Lane {
   #gone = false;
 
   /** @param onExit the thread has ended without being told to */
-  constructor({ announce, ejected, log, ...input }: DataPlaneOptions, onExit: (reason: string) => void) {
+  constructor({ announce, ejected, log, problemsChanged, ...input }: DataPlaneOptions, onExit: (reason: string) => void) {
     const workerData: WorkerInput = input;
     this.#worker = new Worker(new URL("./worker-main.ts", import.meta.url), { workerData });
     this.#worker.on("message", (message: FromWorker) => {
@@ -121,6 +122,9 @@ export class WorkerLane implements Lane {
           return;
         case "ejected":
           ejected(message.news);
+          return;
+        case "problems":
+          problemsChanged(message.problems);
           return;
         case "log":
           log(message.level, message.message, message.fields);

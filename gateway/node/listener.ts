@@ -30,8 +30,8 @@ export interface ListenerHooks {
   refused(info: ConnectionInfo, status: number, reason: string): void;
   /** A client's TLS handshake came to nothing. */
   handshakeRefused(listener: string, reason: string): void;
-  /** All that is wrong with a listener's certificates now, when files have changed. */
-  tlsProblems(listener: string, problems: readonly TlsProblem[]): void;
+  /** A listener's `tlsProblems` have changed. */
+  tlsProblemsChanged(): void;
 }
 
 /** A client as it is known before TLS. */
@@ -122,15 +122,15 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     });
   }
 
-  /** The same port by new tables. @returns servers whose certificate cannot be used */
-  update(compiled: CompiledListener, settings: HttpSettings): readonly TlsProblem[] {
+  /** The same port by new tables. */
+  update(compiled: CompiledListener, settings: HttpSettings): void {
     if (settings !== this.#settings) {
       this.#parser = this.#parserFor(settings);
       this.#http2 = this.#http2For(settings);
     }
     this.#compiled = compiled;
     this.#settings = settings;
-    return this.#tls?.install(compiled) ?? [];
+    this.#tls?.install(compiled);
   }
 
   /** Answers say `Connection: close` from now on, and idle connections go. Goes on accepting. */
@@ -211,6 +211,11 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     this.#whenEmpty?.();
   }
 
+  /** Servers whose certificates cannot be used, or not as they are. */
+  get tlsProblems(): readonly TlsProblem[] {
+    return this.#tls?.problems ?? [];
+  }
+
   /** Certificates that clients are shown. */
   shown(): ReturnType<TlsTermination<Client>["shown"]> {
     return this.#tls?.shown() ?? [];
@@ -237,8 +242,8 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     this.#hooks.handshakeRefused(this.name, reason);
   }
 
-  tlsProblems(problems: readonly TlsProblem[]): void {
-    this.#hooks.tlsProblems(this.name, problems);
+  tlsProblemsChanged(): void {
+    this.#hooks.tlsProblemsChanged();
   }
 
   #createServer(): Server {

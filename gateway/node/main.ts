@@ -65,6 +65,7 @@ async function run(settings: GatewaySettings): Promise<void> {
     locality: settings.locality,
     nameServers: settings.nameServers,
     log,
+    problemsChanged: (problems) => control?.problemsChanged(problems),
   });
   const tunnels = openTunnels(settings, engine, metrics);
   let control: ControlClient | undefined;

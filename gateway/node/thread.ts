@@ -15,7 +15,7 @@ export function createHttpThread(problem: (error: unknown) => void, origins?: Or
   return { ...createUpstreamThread(origins), problem };
 }
 
-export function createUpstreamThread(origins = new OriginContexts(new PemFiles(""), () => undefined)): UpstreamThread {
+export function createUpstreamThread(origins = new OriginContexts(new PemFiles(""), Date.now, () => undefined)): UpstreamThread {
   return {
     clock: systemClock,
     deadlines: new Deadlines(systemClock, armSystemTimer),

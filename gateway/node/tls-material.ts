@@ -76,6 +76,15 @@ export function readServer(tls: TerminatedTls, files: PemFiles, server: string):
   });
 }
 
+/** Others refuse certificates out of their time; whether to go on all the same is theirs to decide. */
+export function validityProblems(shown: readonly ShownCertificate[], unixMs: number): readonly string[] {
+  return shown.flatMap(({ file, notBeforeMs, notAfterMs }) => {
+    if (unixMs > notAfterMs) return [`certificate ${file} has expired on ${new Date(notAfterMs).toISOString()}`];
+    if (unixMs < notBeforeMs) return [`certificate ${file} is not valid before ${new Date(notBeforeMs).toISOString()}`];
+    return [];
+  });
+}
+
 /** A chain with the key of its leaf. */
 export function readKeyPair({ certificateFile, privateKeyFile }: CertificateFiles, files: PemFiles): Result<KeyPair, string> {
   const certificate = files.read(certificateFile);

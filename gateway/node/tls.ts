@@ -15,7 +15,7 @@ import { FileWatch } from "./file-watch.ts";
 import type { PemFiles } from "./pem-files.ts";
 import { Recent } from "./recent.ts";
 import { type ClientVerdict, judgeClient, shownBy } from "./tls-client.ts";
-import { readServer, type ServerMaterial, type ShownCertificate } from "./tls-material.ts";
+import { readServer, type ShownCertificate, validityProblems } from "./tls-material.ts";
 import { TlsServer, type TlsServerOwner } from "./tls-server.ts";
 
 export interface TlsProblem {
@@ -38,8 +38,8 @@ export interface TlsOwner<Given> {
   secured(socket: TLSSocket, session: TlsSession, given: Given): void;
   /** It is closed. */
   handshakeRefused(reason: string, serverName: string | undefined, given: Given): void;
-  /** All that is wrong with certificates now, when that has changed since `install`. */
-  tlsProblems(problems: readonly TlsProblem[]): void;
+  /** `problems` is not what it was at `install`, or when this was told before. */
+  tlsProblemsChanged(): void;
 }
 
 export interface TlsOptions {
@@ -88,8 +88,13 @@ export class TlsTermination<Given> implements TlsServerOwner {
     );
   }
 
-  /** Takes over the servers of a listener that end TLS. @returns what is wrong with their certificates */
-  install(listener: CompiledListener): readonly TlsProblem[] {
+  /** What is wrong with certificates now. */
+  get problems(): readonly TlsProblem[] {
+    return this.#problems;
+  }
+
+  /** Takes over the servers of a listener that end TLS. */
+  install(listener: CompiledListener): void {
     const problems: TlsProblem[] = [];
     const servers = new Map<string, TlsServer>();
     const paths = new Set<string>();
@@ -108,7 +113,6 @@ export class TlsTermination<Given> implements TlsServerOwner {
     this.#listener = listener;
     this.#problems = problems;
     this.#watch.follow(paths);
-    return problems;
   }
 
   /** Certificates that clients are shown. */
@@ -211,12 +215,12 @@ export class TlsTermination<Given> implements TlsServerOwner {
       return kept;
     }
     const material = read.value;
-    const issues = validity(material, nowMs);
+    const issues = validityProblems(material.shown, nowMs);
     if (before?.material.hash === material.hash && String(this.protocols(before.source)) === String(this.protocols(source))) {
       for (const reason of issues) problems.push({ name: source.name, reason });
       return before;
     }
-    const isWorse = before !== undefined && issues.length > 0 && validity(before.material, nowMs).length === 0;
+    const isWorse = before !== undefined && issues.length > 0 && validityProblems(before.material.shown, nowMs).length === 0;
     const kept = isWorse && before.material.session === material.session;
     for (const reason of issues) problems.push({ name: source.name, reason: kept ? `${reason}; ${KEPT}` : reason });
     return kept ? before : new TlsServer(source, tls, material, this);
@@ -226,13 +230,13 @@ export class TlsTermination<Given> implements TlsServerOwner {
     if (this.#listener === undefined) return;
     const before = JSON.stringify(this.#problems);
     this.install(this.#listener);
-    if (JSON.stringify(this.#problems) !== before) this.#owner.tlsProblems(this.#problems);
+    if (JSON.stringify(this.#problems) !== before) this.#owner.tlsProblemsChanged();
   }
 
   #tell(problem: TlsProblem): void {
     if (this.#problems.some(({ name, reason }) => name === problem.name && reason === problem.reason)) return;
     this.#problems = [...this.#problems, problem];
-    this.#owner.tlsProblems(this.#problems);
+    this.#owner.tlsProblemsChanged();
   }
 }
 
@@ -257,15 +261,6 @@ function filesOf(tls: TerminatedTls): readonly PemFile[] {
   ]);
   const { caFile, crlFile } = tls.mode === "simple" ? {} : tls.client;
   return [...pairs, caFile, crlFile].filter((file) => file !== undefined);
-}
-
-/** Clients refuse certificates out of their time; whether to go on all the same is theirs to decide. */
-function validity({ shown }: ServerMaterial, nowMs: number): readonly string[] {
-  return shown.flatMap(({ file, notBeforeMs, notAfterMs }) => {
-    if (nowMs > notAfterMs) return [`certificate ${file} has expired on ${new Date(notAfterMs).toISOString()}`];
-    if (nowMs < notBeforeMs) return [`certificate ${file} is not valid before ${new Date(notBeforeMs).toISOString()}`];
-    return [];
-  });
 }
 
 /** No two connections of one port have the same. Undefined: the client has gone. */

@@ -10,6 +10,7 @@ const tell = (message: FromWorker): void => port.postMessage(message);
 
 const plane = new DataPlane({
   ...(workerData as WorkerInput),
+  problemsChanged: (problems) => tell({ kind: "problems", problems }),
   announce: (notice) => tell({ kind: "series", notice }),
   ejected: (news) => tell({ kind: "ejected", news }),
   log: (level, message, fields) => tell({ kind: "log", level, message, fields }),

@@ -4,8 +4,10 @@ import { createServer as createHttpServer, type Server as HttpServer } from "nod
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StatusResponse } from "../../controlplane/api/index.ts";
+import { TestAuthority } from "../support/authority.ts";
 import { type Ran, ROOT, runNode, tidegate } from "../support/command.ts";
 import { freePort, listening } from "../support/gateway.ts";
 import { TestMesh } from "../support/mesh.ts";
@@ -20,7 +22,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tidegate-bad-"));
   origin = createHttpServer((_, response) => response.end("still here\n"));
   const port = await listening(origin);
-  mesh = await TestMesh.prepare({ directory, declared: [80] });
+  mesh = await TestMesh.prepare({ directory, declared: [80, 443] });
   writeFileSync(join(mesh.config, "good.yaml"), good(port));
   await mesh.startControl();
   await mesh.startGateway("ingress");
@@ -139,6 +141,53 @@ spec:
     expect(ran.out).toMatch(/Gateway shop\/secure: spec\.servers\[0\]\.tls\.serverCertificate: .*\/nowhere\/tls\.crt/);
     expect(ran.out).toMatch(/spec\.servers\[0\]\.tls\.privateKey: .*\/nowhere\/tls\.key/);
     expect(await fetched("/good")).toBe(200);
+  });
+
+  test("certificate files that go bad under way: status says which and why, the port lives on, and it ends when they are good", async () => {
+    const [authority, path] = [await TestAuthority.create(), (name: string) => join(directory, name)];
+    const issued = await authority.issue({ commonName: "shop" });
+    writeFileSync(path("shop.key"), issued.key);
+    writeFileSync(path("shop.crt"), issued.certificate);
+    const text = `apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: tls, namespace: shop }
+spec:
+  selector: { istio: ingressgateway }
+  servers:
+    - port: { number: 443, name: https, protocol: HTTPS }
+      hosts: ["*"]
+      tls: { mode: SIMPLE, serverCertificate: ${path("shop.crt")}, privateKey: ${path("shop.key")} }
+    - port: { number: 443, name: secret, protocol: HTTPS }
+      hosts: [secret.example.com]
+      tls: { mode: SIMPLE, credentialName: missing }
+`;
+    expect((await asked("apply", "-f", file(text))).code).toBe(0);
+    const port = mesh.ports.ingress[443] ?? 0;
+    const told = async (wanted: RegExp) => {
+      const ran = await until(
+        () => asked("status"),
+        ({ out }) => wanted.test(out),
+      );
+      expect(ran.code).toBe(3);
+      expect(await handshake(port)).toBe("shop");
+      return ran.out;
+    };
+    const missing = /shop\/tls\/secret: certificate \S+\/secrets\/shop\/missing\/tls\.crt cannot be read: it does not exist/;
+    await told(missing);
+    writeFileSync(path("shop.crt"), "half a fi");
+    const out = await told(/shop\.crt is not a PEM certificate; what was read before stays in force/);
+    expect(out).toMatch(missing);
+    const secrets = path("ingress/secrets/shop/missing");
+    mkdirSync(secrets, { recursive: true });
+    writeFileSync(join(secrets, "tls.key"), issued.key);
+    writeFileSync(join(secrets, "tls.crt"), issued.certificate);
+    writeFileSync(path("shop.crt"), issued.certificate);
+    const status = await until(
+      () => asked("status"),
+      ({ code }) => code === 0,
+    );
+    expect(status.out).toMatch(/ingress-1 +synced/);
+    expect((await asked("delete", "gateway", "tls", "-n", "shop")).code).toBe(0);
   });
 
   test("a broken file in the watched directory: its last good content stays in force, and status says where it broke", async () => {
@@ -383,6 +432,18 @@ describe("after all of that", () => {
 });
 
 const lastLine = ({ err }: Ran): string => err.trim().split("\n").at(-1) ?? "";
+
+/** @returns who the certificate is for */
+function handshake(port: number): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ port, host: "127.0.0.1", servername: "shop.example.com", rejectUnauthorized: false });
+    socket.once("secureConnect", () => {
+      resolve(socket.getPeerCertificate().subject["CN"]);
+      socket.destroy();
+    });
+    socket.once("error", reject);
+  });
+}
 
 async function until<T>(ask: () => Promise<T>, fits: (answer: T) => boolean): Promise<T> {
   const deadline = performance.now() + 15_000;

@@ -96,7 +96,7 @@ class Gateway {
       origins: [],
     };
     const servers = { exact: new Map(), suffix: new Map(), any: undefined };
-    const hooks = { refused: () => undefined, handshakeRefused: () => undefined, tlsProblems: () => undefined };
+    const hooks = { refused: () => undefined, handshakeRefused: () => undefined, tlsProblemsChanged: () => undefined };
     const tls = { files: new PemFiles("/nonexistent"), ticketSecret: new Uint8Array(32), unixMs: Date.now };
     this.listener = new Listener({ source, servers }, DEFAULT_SETTINGS.http, factory, thread, hooks, tls);
     expect(await this.listener.listen(false)).toBeUndefined();

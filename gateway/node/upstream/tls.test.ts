@@ -4,7 +4,12 @@ import { PemFiles } from "../pem-files.ts";
 import { checkAltNames, isTlsError, OriginContexts, tlsReason } from "./tls.ts";
 
 const TLS: ClientTls = { mode: "simple", subjectAltNames: [], minVersion: "TLSv1.2", insecureSkipVerify: false };
-const contexts = () => new OriginContexts(new PemFiles("/nonexistent"), () => undefined);
+const contexts = () =>
+  new OriginContexts(
+    new PemFiles("/nonexistent"),
+    () => 0,
+    () => undefined,
+  );
 
 function options(tls: ClientTls, address: string) {
   const read = contexts().towards(tls, address, "http/1.1").options();
@@ -42,7 +47,8 @@ describe("TLS towards an address", () => {
     const tls: ClientTls = { ...TLS, caFile: "secret:shop/origin/ca.crt" };
     const shared = contexts();
     const reason = "authorities /nonexistent/shop/origin/ca.crt cannot be read: it does not exist";
-    expect(shared.install([{ name: "c", tls }, { name: "plain" }, { name: "d", tls: TLS }])).toEqual([{ name: "c", reason }]);
+    shared.install([{ name: "c", tls }, { name: "plain" }, { name: "d", tls: TLS }]);
+    expect(shared.problems).toEqual([{ name: "c", reason }]);
     expect(shared.towards(tls, "a.test", "http/1.1").options()).toEqual({ ok: false, error: `TLS settings: ${reason}` });
     shared.close();
   });

@@ -18,7 +18,7 @@ import type { ClientTls, PemFile } from "../../core/ir/index.ts";
 import { fail, ok, type Result } from "../../core/result.ts";
 import { FileWatch } from "../file-watch.ts";
 import type { PemFiles } from "../pem-files.ts";
-import { readAuthorities, readKeyPair, type ShownCertificate } from "../tls-material.ts";
+import { readAuthorities, readKeyPair, type ShownCertificate, validityProblems } from "../tls-material.ts";
 
 /** What is wrong with the files of TLS towards a cluster. */
 export interface OriginTlsProblem {
@@ -30,7 +30,8 @@ export interface OriginTlsProblem {
 interface Material {
   readonly context: SecureContext;
   readonly hash: string;
-  readonly shown: ShownCertificate | undefined;
+  /** Ours. */
+  readonly shown: readonly ShownCertificate[];
 }
 
 /** What several origins have in common. */
@@ -44,29 +45,46 @@ interface Shared {
 /** The TLS contexts of one thread. */
 export class OriginContexts {
   readonly #files: PemFiles;
-  readonly #changed: (problems: readonly OriginTlsProblem[]) => void;
+  readonly #unixMs: () => number;
+  readonly #changed: () => void;
   readonly #watch: FileWatch;
   readonly #shared = new Map<string, Shared>();
+  /** Directories, and why changes in them are not told. */
+  readonly #unwatched = new Map<string, string>();
   #clusters: ReadonlyMap<string, ClientTls> = new Map();
+  #told = "";
 
-  /** @param changed told of all that is wrong when files have changed */
-  constructor(files: PemFiles, changed: (problems: readonly OriginTlsProblem[]) => void) {
+  /** @param changed `problems` is not what it was */
+  constructor(files: PemFiles, unixMs: () => number, changed: () => void) {
     this.#files = files;
+    this.#unixMs = unixMs;
     this.#changed = changed;
     this.#watch = new FileWatch(
       () => this.#reload(),
-      (directory, reason) => changed([{ name: directory, reason: `not watched for new certificates: ${reason}` }]),
+      (directory, reason) => this.#unwatched.set(directory, `not watched for new certificates: ${reason}`),
     );
   }
 
-  /** Takes over the clusters of a snapshot, and forgets what none of them needs. @returns what is wrong with their files */
-  install(clusters: readonly { readonly name: string; readonly tls?: ClientTls }[]): readonly OriginTlsProblem[] {
+  /** What is wrong with files now. */
+  get problems(): readonly OriginTlsProblem[] {
+    const unixMs = this.#unixMs();
+    const ofClusters = [...this.#clusters].flatMap(([name, tls]) => {
+      const { problem, material } = this.shared(tls);
+      const ended = validityProblems(material?.shown ?? [], unixMs).map((reason) => ({ name, reason: `our ${reason}` }));
+      if (problem === undefined) return ended;
+      return [{ name, reason: material === undefined ? problem : `${problem}; what was read before stays in force` }, ...ended];
+    });
+    return [...ofClusters, ...Array.from(this.#unwatched, ([name, reason]) => ({ name, reason }))];
+  }
+
+  /** Takes over the clusters of a snapshot, and forgets what none of them needs. */
+  install(clusters: readonly { readonly name: string; readonly tls?: ClientTls }[]): void {
     this.#clusters = new Map(clusters.flatMap(({ name, tls }) => (tls === undefined ? [] : [[name, tls]])));
     const wanted = new Set([...this.#clusters.values()].map(contextKey));
     for (const key of this.#shared.keys()) if (!wanted.has(key)) this.#shared.delete(key);
     for (const tls of this.#clusters.values()) this.shared(tls);
-    this.#watch.follow(this.#paths());
-    return this.#problems();
+    this.#follow();
+    this.#told = JSON.stringify(this.problems);
   }
 
   /** @param speaks what is said to speak in a handshake (ALPN) */
@@ -102,24 +120,18 @@ export class OriginContexts {
   }
 
   #reload(): void {
-    const before = JSON.stringify(this.#problems());
     for (const shared of this.#shared.values()) this.#read(shared);
-    this.#watch.follow(this.#paths());
-    const problems = this.#problems();
-    if (JSON.stringify(problems) !== before) this.#changed(problems);
+    this.#follow();
+    const now = JSON.stringify(this.problems);
+    if (now === this.#told) return;
+    this.#told = now;
+    this.#changed();
   }
 
-  #problems(): readonly OriginTlsProblem[] {
-    return [...this.#clusters].flatMap(([name, tls]) => {
-      const { problem, material } = this.shared(tls);
-      if (problem === undefined) return [];
-      return [{ name, reason: material === undefined ? problem : `${problem}; what was read before stays in force` }];
-    });
-  }
-
-  #paths(): readonly string[] {
+  #follow(): void {
     const files = [...this.#shared.values()].flatMap(({ tls }) => filesOf(tls));
-    return files.map((file) => this.#files.pathOf(file)).filter((path) => path !== undefined);
+    this.#unwatched.clear();
+    this.#watch.follow(files.map((file) => this.#files.pathOf(file)).filter((path) => path !== undefined));
   }
 }
 
@@ -206,7 +218,7 @@ function readMaterial(tls: ClientTls, files: PemFiles, before: Material | undefi
       ...(crl.length === 0 ? {} : { crl: [...crl] }),
       ...(own.value === undefined ? {} : { cert: own.value.cert, key: own.value.key }),
     });
-    return ok({ context, hash, shown: own.value?.shown });
+    return ok({ context, hash, shown: own.value === undefined ? [] : [own.value.shown] });
   } catch (error) {
     return fail(error instanceof Error ? error.message : String(error));
   }
