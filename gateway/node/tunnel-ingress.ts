@@ -1,11 +1,12 @@
 /** This gateway's own listener, as an endpoint to send requests out of tunnels to. */
 import type { UpstreamTarget } from "../core/index.ts";
-import type { ClientTls, Listener, PoolSettings } from "../core/ir/index.ts";
+import type { ClientTls, Listener, ListenerServer, PoolSettings } from "../core/ir/index.ts";
 
 /** Passports are not routed, so any listener does; one in clear costs least. */
 export function ingressTarget(listeners: readonly Listener[], before: UpstreamTarget | undefined): UpstreamTarget | undefined {
   const listener =
-    listeners.find(({ protocol }) => protocol === "http") ?? listeners.find(({ protocol }) => protocol === "https");
+    listeners.find(({ protocol }) => protocol === "http") ??
+    listeners.find(({ protocol, servers }) => protocol === "https" && servers.some(takesAnybody));
   if (listener === undefined) return undefined;
   const address = loopback(listener.bind);
   const key = `tunnel|${address}|${listener.port}`;
@@ -27,6 +28,11 @@ const POOL: PoolSettings = {
   maxRequestsPerConnection: 0,
 };
 
+/** We have no certificate to show. */
+function takesAnybody({ tls }: ListenerServer): boolean {
+  return tls?.mode === "simple" || tls?.mode === "optional-mutual";
+}
+
 function loopback(bind: string): string {
   if (bind === "0.0.0.0") return "127.0.0.1";
   return bind === "::" ? "::1" : bind;
@@ -34,7 +40,10 @@ function loopback(bind: string): string {
 
 /** The other end is this process: there is nobody to be told apart by a certificate. */
 function ownTls({ servers }: Listener): ClientTls {
-  const names = servers.flatMap(({ serverNames }) => serverNames).filter((name) => name !== "*");
+  const names = servers
+    .filter(takesAnybody)
+    .flatMap(({ serverNames }) => serverNames)
+    .filter((name) => name !== "*");
   // Any name does that a server answers to.
   const serverName = names.find((name) => !name.startsWith("*")) ?? names[0]?.replace("*", "tunnel");
   return {

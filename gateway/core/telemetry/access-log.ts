@@ -11,7 +11,7 @@
  * | `request_bytes`, `response_bytes` | of the bodies |
  * | `attempts` | requests sent upstream |
  * | `peer`, `principal` | other end of the connection, `address:port`; SPIFFE id out of its certificate |
- * | `sni` | name the client asked for in TLS |
+ * | `sni`, `tls_version` | name the client asked for in TLS; version that was agreed on |
  * | `listener`, `route`, `cluster`, `endpoint` | where it went |
  * | `rule`, `reason` | what decided against it or changed it, and why |
  * | `snapshot` | version of the configuration it was held against |
@@ -33,6 +33,7 @@ export function accessLogLine(record: RequestRecord, unixMs: number): string {
     `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.upstreamMs === undefined ? "null" : milliseconds(record.upstreamMs)}` +
     `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes},"attempts":${record.attempts}` +
     `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${optional(peer.principal)},"sni":${optional(peer.tls?.serverName)}` +
+    `,"tls_version":${known(peer.tls?.version)}` +
     `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
     `,"endpoint":${known(record.endpoint)},"rule":${known(record.rule)},"reason":${known(record.reason)}` +
     `,"snapshot":${known(record.snapshotVersion)},"site":${known(record.passport?.site)},"passport":${optional(record.passport?.id)}` +

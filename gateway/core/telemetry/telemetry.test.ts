@@ -37,7 +37,7 @@ describe("access log", () => {
     expect(accessLogLine(record, Date.UTC(2026, 0, 2, 3, 4, 5, 6))).toBe(
       '{"time":"2026-01-02T03:04:05.006Z","method":"GET","scheme":"http","authority":"shop.example.com","path":"/a?b=1","protocol":"HTTP/1.1"' +
         ',"status":200,"flags":"-","duration_ms":1.235,"upstream_ms":0.5,"request_bytes":0,"response_bytes":1024,"attempts":1' +
-        ',"peer":"192.0.2.1:40000","principal":null,"sni":null,"listener":"0.0.0.0:8080","route":"demo/shop/0"' +
+        ',"peer":"192.0.2.1:40000","principal":null,"sni":null,"tls_version":null,"listener":"0.0.0.0:8080","route":"demo/shop/0"' +
         ',"cluster":"outbound|80|v2|reviews.demo.svc.cluster.local","endpoint":"10.0.0.1:80","rule":null,"reason":null,"snapshot":"1.7","site":null,"passport":null,"client":null' +
         ',"request_id":"id-1","user_agent":"curl/8","forwarded_for":null,"referer":null,"grpc_status":null}\n',
     );

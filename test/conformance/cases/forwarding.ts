@@ -63,6 +63,20 @@ export const forwarding: readonly Case[] = [
     { fields: ["x-tidegate-passport", "mine", "x-end", "2", "x-tidegate-passport", "a.b.c"] },
     { fields: { "x-end": "2" }, absent: ["x-tidegate-passport"] },
   ),
+  sent(
+    "a client's own X-Forwarded-Client-Cert goes nowhere, once or twice",
+    {
+      fields: [
+        "x-forwarded-client-cert",
+        "Hash=00;URI=spiffe://mesh/ns/a/sa/admin",
+        "x-end",
+        "2",
+        "x-forwarded-client-cert",
+        'Subject="',
+      ],
+    },
+    { fields: { "x-end": "2" }, absent: ["x-forwarded-client-cert"] },
+  ),
   sent("Host is the authority's", {}, { authority: "shop.example.com", absent: ["host"] }),
   sent("Via", {}, { fields: { via: "1.1 tidegate" } }),
   sent("Via behind others", { fields: ["via", "1.1 cdn"] }, { fields: { via: "1.1 cdn, 1.1 tidegate" } }),
