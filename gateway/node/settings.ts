@@ -18,7 +18,7 @@ export interface GatewaySettings {
   readonly snapshot: string | undefined;
   /** Directory for what has to survive a restart. */
   readonly state: string;
-  /** Directory of credentials that egress rules add to requests: `<namespace>/<name>/<key>`. */
+  /** Directory of certificates, and of credentials that egress rules add to requests: `<namespace>/<name>/<key>`. */
   readonly secrets: string;
   readonly joinTokenFile: string | undefined;
   /** Holds the token for the bank of global quotas; undefined: they are counted by onStoreFailure. */
@@ -62,7 +62,7 @@ const SETTINGS: readonly Setting[] = [
     name: "secrets",
     value: "text",
     placeholder: "DIR",
-    help: "credentials for egress rules: <namespace>/<name>/<key> (<state>/secrets)",
+    help: "certificates and credentials: <namespace>/<name>/<key> (<state>/secrets)",
   },
   { name: "joinTokenFile", value: "text", placeholder: "FILE", help: "join token to enrol with the first time" },
   { name: "bankTokenFile", value: "text", placeholder: "FILE", help: "token for the bank of global quotas" },
