@@ -2,7 +2,7 @@
 import { createHash, type X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { hasAltName, type PeerCertificate, parseAltNames, principalOf } from "../core/identity/index.ts";
-import type { ClientCertificateRules, TerminatedTls } from "../core/ir/index.ts";
+import type { ClientCertificateRules, MutualTls, OptionalMutualTls } from "../core/ir/index.ts";
 
 export type ClientVerdict =
   | { readonly kind: "allow"; readonly certificate?: PeerCertificate; readonly principal?: string }
@@ -28,8 +28,7 @@ export function shownBy(socket: TLSSocket): ShownByClient {
 }
 
 /** A session that is resumed brings the certificate of its first handshake: whether it is still valid is looked at each time. */
-export function judgeClient(tls: TerminatedTls, shown: ShownByClient, unixMs: number): ClientVerdict {
-  if (tls.mode === "simple") return NOBODY;
+export function judgeClient(tls: MutualTls | OptionalMutualTls, shown: ShownByClient, unixMs: number): ClientVerdict {
   const { certificate } = shown;
   if (certificate === undefined) return tls.mode === "mutual" ? deny("the client has shown no certificate") : NOBODY;
   const { client } = tls;

@@ -55,7 +55,13 @@ export const MAX_LIVE_SERVERS = 1_024;
 /** Fatal alert (RFC 8446 6): unrecognized_name (112). */
 const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
 
+const ANYBODY: ClientVerdict = { kind: "allow" };
 const KEPT = "what was read before stays in force";
+
+/** The library tells of a handshake by another socket than the one that it was given, which stays below. */
+interface Wrapping {
+  readonly _parent?: object;
+}
 
 interface Handshake<Given> {
   readonly given: Given;
@@ -69,8 +75,8 @@ export class TlsTermination<Given> implements TlsServerOwner {
   readonly #files: PemFiles;
   readonly #owner: TlsOwner<Given>;
   readonly #watch: FileWatch;
-  /** By the connection's addresses; the library tells of a handshake by another socket than the one it was given. */
-  readonly #handshakes = new Map<string, Handshake<Given>>();
+  /** By the socket that was handed in. */
+  readonly #handshakes = new WeakMap<object, Handshake<Given>>();
   readonly #live = new Recent<TlsServer>(MAX_LIVE_SERVERS, (server) => server.rest());
   #servers = new Map<string, TlsServer>();
   #listener: CompiledListener | undefined;
@@ -129,21 +135,18 @@ export class TlsTermination<Given> implements TlsServerOwner {
   accept(socket: Socket, serverName: string | undefined, given: Given): void {
     const name = serverName?.toLowerCase();
     const server = this.#serverFor(name);
-    const key = keyOf(socket);
-    if (server === undefined || key === undefined) {
+    if (server === undefined) {
       const reason = name === undefined ? "the client names no server" : "no server has the name that the client asks for";
       this.#owner.handshakeRefused(reason, name, given);
       socket.end(UNRECOGNIZED_NAME);
       socket.destroySoon();
       return;
     }
-    this.#handshakes.set(key, { given, serverName: name });
-    socket.once("close", () => this.#handshakes.delete(key));
+    this.#handshakes.set(socket, { given, serverName: name });
     try {
       server.accept(socket);
       this.#live.use(server);
     } catch (error) {
-      this.#handshakes.delete(key);
       const reason = `its certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`;
       this.#tell({ name: server.source.name, reason });
       this.#owner.handshakeRefused(reason, name, given);
@@ -177,7 +180,7 @@ export class TlsTermination<Given> implements TlsServerOwner {
     // The library leaves the name out when a session of TLS 1.2 is resumed; any other name is not the one that this server was chosen by.
     if (typeof socket.servername === "string" && socket.servername.toLowerCase() !== serverName)
       return { kind: "deny", reason: "the handshake is for another name than its ClientHello" };
-    return judgeClient(server.tls, shownBy(socket), this.unixMs());
+    return server.tls.mode === "simple" ? ANYBODY : judgeClient(server.tls, shownBy(socket), this.unixMs());
   }
 
   failed(_server: TlsServer, socket: TLSSocket, error: Error & { readonly code?: unknown }): void {
@@ -187,10 +190,12 @@ export class TlsTermination<Given> implements TlsServerOwner {
     socket.destroy();
   }
 
-  #take(socket: Socket): Handshake<Given> | undefined {
-    const key = keyOf(socket);
-    const handshake = key === undefined ? undefined : this.#handshakes.get(key);
-    if (key !== undefined) this.#handshakes.delete(key);
+  /** Once for each connection. */
+  #take(socket: TLSSocket): Handshake<Given> | undefined {
+    const { _parent: handedIn } = socket as TLSSocket & Wrapping;
+    if (handedIn === undefined) return undefined;
+    const handshake = this.#handshakes.get(handedIn);
+    this.#handshakes.delete(handedIn);
     return handshake;
   }
 
@@ -261,9 +266,4 @@ function filesOf(tls: TerminatedTls): readonly PemFile[] {
   ]);
   const { caFile, crlFile } = tls.mode === "simple" ? {} : tls.client;
   return [...pairs, caFile, crlFile].filter((file) => file !== undefined);
-}
-
-/** No two connections of one port have the same. Undefined: the client has gone. */
-function keyOf({ remoteAddress, remotePort, localAddress }: Socket): string | undefined {
-  return remoteAddress === undefined ? undefined : `${remoteAddress}|${remotePort}|${localAddress}`;
 }
