@@ -248,13 +248,22 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
 
   #createServer(): Server {
     const options = { noDelay: true, allowHalfOpen: true };
-    if (this.#tls !== undefined)
-      return createServer(options, (socket) => this.#openings.add(new HelloPeek(socket, this.#thread, this)));
+    if (this.#tls !== undefined) return createServer(options, (socket) => this.#acceptTls(socket));
     return createServer(options, (socket) => {
       const client = clientOf(socket);
       if (client === undefined) socket.destroy();
       else this.#serve(socket, client);
     });
+  }
+
+  #acceptTls(socket: Socket): void {
+    if (this.#tls?.takesUnread !== true) {
+      this.#openings.add(new HelloPeek(socket, this.#thread, this));
+      return;
+    }
+    const client = clientOf(socket);
+    if (client === undefined) socket.destroy();
+    else this.#tls.acceptUnread(socket, client);
   }
 
   #serve(socket: Socket, peer: PeerInfo): void {

@@ -1,7 +1,7 @@
 /**
  * TLS termination of one listener: which server a client gets by the name it asks for, and what becomes of the handshake.
  *
- * The name is read out of the ClientHello before the library sees it, so each server has its own versions, ciphers, certificates, rules for
+ * Where there are several, the name is read out of the ClientHello before the library sees it, so each server has its own versions, ciphers, certificates, rules for
  * clients and session tickets, whatever else is on the port. Files may change under way: what can be used takes the place of what was, for new
  * connections; what cannot is told, and what was in force stays. A server whose files cannot be used from the start answers nobody, and the others
  * keep working.
@@ -55,6 +55,7 @@ export const MAX_LIVE_SERVERS = 1_024;
 /** Fatal alert (RFC 8446 6): unrecognized_name (112). */
 const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
 
+const NO_SERVER = "no server has the name that the client asks for";
 const ANYBODY: ClientVerdict = { kind: "allow" };
 const KEPT = "what was read before stays in force";
 
@@ -65,7 +66,10 @@ interface Wrapping {
 
 interface Handshake<Given> {
   readonly given: Given;
+  /** In lower case, out of the ClientHello. */
   readonly serverName: string | undefined;
+  /** The ClientHello was read. */
+  readonly isRead: boolean;
 }
 
 export class TlsTermination<Given> implements TlsServerOwner {
@@ -79,6 +83,8 @@ export class TlsTermination<Given> implements TlsServerOwner {
   readonly #handshakes = new WeakMap<object, Handshake<Given>>();
   readonly #live = new Recent<TlsServer>(MAX_LIVE_SERVERS, (server) => server.rest());
   #servers = new Map<string, TlsServer>();
+  /** Of one. */
+  #only: TlsServer | undefined;
   #listener: CompiledListener | undefined;
   #problems: readonly TlsProblem[] = [];
 
@@ -116,6 +122,7 @@ export class TlsTermination<Given> implements TlsServerOwner {
     }
     this.#live.keep((server) => servers.get(server.source.name) === server);
     this.#servers = servers;
+    this.#only = listener.source.servers.length === 1 ? servers.values().next().value : undefined;
     this.#listener = listener;
     this.#problems = problems;
     this.#watch.follow(paths);
@@ -124,6 +131,11 @@ export class TlsTermination<Given> implements TlsServerOwner {
   /** Certificates that clients are shown. */
   shown(): readonly ShownCertificate[] {
     return [...this.#servers.values()].flatMap(({ material }) => material.shown);
+  }
+
+  /** Whether `acceptUnread` does: there is nothing to choose by a name. */
+  get takesUnread(): boolean {
+    return this.#only !== undefined;
   }
 
   /**
@@ -136,20 +148,29 @@ export class TlsTermination<Given> implements TlsServerOwner {
     const name = serverName?.toLowerCase();
     const server = this.#serverFor(name);
     if (server === undefined) {
-      const reason = name === undefined ? "the client names no server" : "no server has the name that the client asks for";
-      this.#owner.handshakeRefused(reason, name, given);
+      this.#owner.handshakeRefused(name === undefined ? "the client names no server" : NO_SERVER, name, given);
       socket.end(UNRECOGNIZED_NAME);
       socket.destroySoon();
       return;
     }
-    this.#handshakes.set(socket, { given, serverName: name });
+    this.#shake(server, socket, { given, serverName: name, isRead: true });
+  }
+
+  /** The same for a connection of which nothing has been read, where there is one server: the name is looked at when the handshake is over. */
+  acceptUnread(socket: Socket, given: Given): void {
+    if (this.#only === undefined) socket.destroy();
+    else this.#shake(this.#only, socket, { given, serverName: undefined, isRead: false });
+  }
+
+  #shake(server: TlsServer, socket: Socket, handshake: Handshake<Given>): void {
+    this.#handshakes.set(socket, handshake);
     try {
       server.accept(socket);
       this.#live.use(server);
     } catch (error) {
       const reason = `its certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`;
       this.#tell({ name: server.source.name, reason });
-      this.#owner.handshakeRefused(reason, name, given);
+      this.#owner.handshakeRefused(reason, handshake.serverName, handshake.given);
       socket.destroy();
     }
   }
@@ -165,7 +186,8 @@ export class TlsTermination<Given> implements TlsServerOwner {
       socket.destroy();
       return;
     }
-    const { given, serverName } = handshake;
+    const { given } = handshake;
+    const serverName = handshake.isRead ? handshake.serverName : this.#nameOf(server, socket);
     const verdict = this.#judge(server, socket, serverName);
     if (verdict.kind === "deny") {
       this.#owner.handshakeRefused(verdict.reason, serverName, given);
@@ -176,10 +198,18 @@ export class TlsTermination<Given> implements TlsServerOwner {
     this.#owner.secured(socket, { serverName, version: socket.getProtocol() ?? "", ...who }, given);
   }
 
+  /** The name of a handshake whose ClientHello nobody has read. */
+  #nameOf({ source }: TlsServer, socket: TLSSocket): string | undefined {
+    if (typeof socket.servername === "string") return socket.servername.toLowerCase();
+    // A session is this server's alone, but which of its names was asked for TLS 1.2 does not tell when it is resumed.
+    return socket.isSessionReused() && socket.getProtocol() === "TLSv1.2" ? source.serverNames[0] : undefined;
+  }
+
   #judge(server: TlsServer, socket: TLSSocket, serverName: string | undefined): ClientVerdict {
     // The library leaves the name out when a session of TLS 1.2 is resumed; any other name is not the one that this server was chosen by.
     if (typeof socket.servername === "string" && socket.servername.toLowerCase() !== serverName)
       return { kind: "deny", reason: "the handshake is for another name than its ClientHello" };
+    if (this.#serverFor(serverName)?.source.name !== server.source.name) return { kind: "deny", reason: NO_SERVER };
     return server.tls.mode === "simple" ? ANYBODY : judgeClient(server.tls, shownBy(socket), this.unixMs());
   }
 

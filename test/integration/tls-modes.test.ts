@@ -243,7 +243,13 @@ describe("OPTIONAL_MUTUAL", () => {
     expect(xfccOf(seen[0])).toBeUndefined();
     expect((await ask(port, "o.test", as(client))).status).toBe("200");
     expect(xfccOf(seen[1])).toContain(`URI=${SPIFFE}`);
-    expect((await ask(port, "o.test", as(stranger))).status).not.toBe("200");
+    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+      const refused = await ask(port, "o.test", { maxVersion, ...as(stranger) });
+      expect(refused.status).not.toBe("200");
+      // A session that came along with the refusal is none.
+      const again = await ask(port, "o.test", { maxVersion, ...sessionOf(refused) });
+      expect(again.resumed ? again.status : "not resumed").not.toBe("200");
+    }
   });
 });
 
@@ -293,6 +299,18 @@ describe("servers of one port", () => {
     expect((await ask(port, "n.test", { maxVersion, ...as(client), ...sessionOf(verified) })).status).not.toBe("200");
     expect(await ask(port, "o.test", { maxVersion, ...sessionOf(verified) })).toMatchObject({ status: "200", resumed: false });
     expect(xfccOf(seen.at(-1))).toBeUndefined();
+  });
+
+  it("alone on a port: hold to their names all the same, and to their rules when a session is resumed", async () => {
+    const { port, seen } = await serve({ "m.test": mutual() });
+    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+      const verified = await ask(port, "m.test", { maxVersion, ...as(client) });
+      expect(await ask(port, "m.test", { maxVersion, ...sessionOf(verified) })).toMatchObject({ status: "200", resumed: true });
+      expect(xfccOf(seen.at(-1))).toContain(`URI=${SPIFFE}`);
+      expect((await ask(port, "other.test", { maxVersion, ...as(client) })).status).not.toBe("200");
+      expect((await ask(port, "", { maxVersion, ...as(client) })).status).not.toBe("200");
+    }
+    expect(seen).toHaveLength(4);
   });
 
   it("resume at any thread", async () => {
