@@ -53,6 +53,18 @@ describe("files", () => {
     });
   });
 
+  test("have a stamp that changes with them", () => {
+    const path = join(directory, "stamped");
+    const stamps = new Set([files.stamp([path, path])]);
+    for (const text of ["one", "other"]) {
+      writeFileSync(path, text);
+      stamps.add(files.stamp([path, path]));
+    }
+    expect(files.stamp([path, path])).toBe([...stamps].at(-1));
+    expect(stamps.size).toBe(3);
+    expect(files.stamp(["secret:a/../b"])).toBe("-");
+  });
+
   test("may be missing where a secret may leave them out, and nowhere else", () => {
     expect(files.readIfThere(secretFile("shop", "web", "ca.crl"))).toEqual({ ok: true, value: undefined });
     expect(files.readIfThere(secretFile("shop", "web", "tls.crt"))).toMatchObject({ ok: true, value: { text: "content" } });

@@ -42,6 +42,11 @@ export class PemFiles {
     }
   }
 
+  /** Changes when one of the files is another one, or has been written to; what is not there has a stamp, too. */
+  stamp(files: readonly PemFile[]): string {
+    return files.map((file) => stampOf(this.pathOf(file))).join(" ");
+  }
+
   /** As `read`; undefined: it is a secret's, and not there. */
   readIfThere(file: PemFile): Result<Pem | undefined, string> {
     const path = this.pathOf(file);
@@ -53,6 +58,11 @@ export class PemFiles {
 /** A name that cannot lead out of its folder. */
 export function isFileName(text: string): boolean {
   return /^[A-Za-z0-9._-]+$/.test(text) && text !== "." && text !== "..";
+}
+
+function stampOf(path: string | undefined): string {
+  const stat = path === undefined ? undefined : statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? "-" : `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
 }
 
 function isThere(path: string): boolean {

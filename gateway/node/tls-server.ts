@@ -23,14 +23,17 @@ export class TlsServer {
   readonly source: ListenerServer;
   readonly tls: TerminatedTls;
   readonly material: ServerMaterial;
+  /** Of the files that `material` was read from, at that time. */
+  stamp: string;
   readonly #owner: TlsServerOwner;
   #engine: Server | undefined;
   #period = 0;
 
-  constructor(source: ListenerServer, tls: TerminatedTls, material: ServerMaterial, owner: TlsServerOwner) {
+  constructor(source: ListenerServer, tls: TerminatedTls, material: ServerMaterial, stamp: string, owner: TlsServerOwner) {
     this.source = source;
     this.tls = tls;
     this.material = material;
+    this.stamp = stamp;
     this.#owner = owner;
   }
 

@@ -238,11 +238,18 @@ export class TlsTermination<Given> implements TlsServerOwner {
 
   #load(source: ListenerServer, tls: TerminatedTls, problems: TlsProblem[]): TlsServer | undefined {
     const before = this.#servers.get(source.name);
-    const read = readServer(tls, this.#files, source.name);
     const nowMs = this.unixMs();
+    const protocols = String(this.protocols(source));
+    const isSame = before !== undefined && JSON.stringify(before.tls) === JSON.stringify(tls);
+    const stamp = this.#files.stamp(filesOf(tls));
+    if (isSame && before.stamp === stamp && String(this.protocols(before.source)) === protocols) {
+      for (const reason of validityProblems(before.material.shown, nowMs)) problems.push({ name: source.name, reason });
+      return before;
+    }
+    const read = readServer(tls, this.#files, source.name);
     if (!read.ok) {
       // What other rules asked for is no stand-in: a server that came to ask for certificates would go on without.
-      const kept = before !== undefined && JSON.stringify(before.tls) === JSON.stringify(tls) ? before : undefined;
+      const kept = isSame ? before : undefined;
       problems.push({
         name: source.name,
         reason: `${read.error}${kept === undefined ? "" : "; what was read before stays in force"}`,
@@ -251,14 +258,15 @@ export class TlsTermination<Given> implements TlsServerOwner {
     }
     const material = read.value;
     const issues = validityProblems(material.shown, nowMs);
-    if (before?.material.hash === material.hash && String(this.protocols(before.source)) === String(this.protocols(source))) {
+    if (before?.material.hash === material.hash && String(this.protocols(before.source)) === protocols) {
       for (const reason of issues) problems.push({ name: source.name, reason });
+      before.stamp = stamp;
       return before;
     }
     const isWorse = before !== undefined && issues.length > 0 && validityProblems(before.material.shown, nowMs).length === 0;
     const kept = isWorse && before.material.session === material.session;
     for (const reason of issues) problems.push({ name: source.name, reason: kept ? `${reason}; ${KEPT}` : reason });
-    return kept ? before : new TlsServer(source, tls, material, this);
+    return kept ? before : new TlsServer(source, tls, material, stamp, this);
   }
 
   #reload(): void {

@@ -1,6 +1,6 @@
 /** TLS that ends at a gateway, with real clients: who is let in, as whom, and what becomes of it when files change. */
 import { createHash, X509Certificate } from "node:crypto";
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConnectionOptions, connect } from "node:tls";
@@ -173,8 +173,11 @@ const hashOf = (pem: string) => new X509Certificate(pem).fingerprint256.replaceA
 
 describe("MUTUAL", () => {
   it("lets in who has a certificate of the authority, tells the origin who it is, and nobody else", async () => {
-    const { port, seen } = await serve({ "m.test": mutual() });
+    const log = path("access.log");
+    const { port, seen } = await serve({ "m.test": mutual() }, { settings: { accessLog: { enabled: true, path: log } } });
     expect((await ask(port, "m.test", as(client), FORGED)).status).toBe("200");
+    await eventually(() => existsSync(log) && readFileSync(log, "utf8").endsWith("\n"));
+    expect(JSON.parse(readFileSync(log, "utf8"))).toMatchObject({ principal: SPIFFE, sni: "m.test", tls_version: "TLSv1.3" });
     expect(xfccOf(seen[0])).toBe(`Hash=${hashOf(client.certificate)};Subject="O=Shop,CN=client";URI=${SPIFFE};DNS=client.test`);
     for (const options of [
       {},
