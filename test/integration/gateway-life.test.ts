@@ -318,7 +318,7 @@ describe("TLS", () => {
           ...(servername === undefined ? {} : { servername }),
         });
         let answer = "";
-        socket.on("secureConnect", () => socket.write(GET));
+        socket.on("secureConnect", () => socket.write(`GET / HTTP/1.1\r\nhost: ${servername ?? "other.test"}\r\n\r\n`));
         socket.on("data", (bytes) => {
           answer += bytes.toString("latin1");
           if (!answer.endsWith("secret")) return;
