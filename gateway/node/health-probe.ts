@@ -1,5 +1,7 @@
-/** One question to one endpoint, over a connection of its own: HTTP/1.1, TCP, or gRPC's health protocol. */
-import type { ConnectionOptions } from "node:tls";
+/** One question to one endpoint, over a connection of its own: HTTP, TCP, or gRPC's health protocol. */
+import { connect as connectHttp2 } from "node:http2";
+import { connect } from "node:net";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import type { HealthProbe } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
@@ -26,9 +28,13 @@ interface Target extends ProbeTarget {
   readonly options: ConnectionOptions | undefined;
 }
 
-function optionsFor({ tls, hostname, address, check }: ProbeTarget, origins: OriginContexts): ConnectionOptions | undefined {
+function optionsFor(
+  { tls, hostname, address, check, isHttp2 }: ProbeTarget,
+  origins: OriginContexts,
+): ConnectionOptions | undefined {
   if (tls === undefined) return undefined;
-  const options = origins.towards(tls, hostname ?? address, check.probe.kind === "grpc" ? "h2" : "http/1.1").options();
+  const speaksHttp2 = check.probe.kind === "grpc" || (check.probe.kind === "http" && isHttp2);
+  const options = origins.towards(tls, hostname ?? address, speaksHttp2 ? "h2" : "http/1.1").options();
   if (!options.ok) throw new Error(options.error);
   return options.value;
 }
@@ -37,7 +43,7 @@ function ask(target: Target): Promise<string | undefined> {
   const { probe } = target.check;
   switch (probe.kind) {
     case "http":
-      return askHttp(target, probe);
+      return target.isHttp2 ? askHttp2(target, probe) : askHttp(target, probe);
     case "tcp":
       return connectTo(target, (finish) => ({ connected: () => finish(undefined), read: () => undefined }));
     case "grpc":
@@ -103,6 +109,35 @@ function askHttp(target: Target, { path, host, statuses }: Extract<HealthProbe, 
         }
       },
     };
+  });
+}
+
+/** The same of an endpoint that speaks HTTP/2: over TLS it has to agree, without it is taken to know (RFC 9113 3.3). */
+function askHttp2(target: Target, { path, host, statuses }: Extract<HealthProbe, { kind: "http" }>): Promise<string | undefined> {
+  const { address, check, options } = target;
+  const port = check.port ?? target.port;
+  const authority = host ?? target.host;
+  return new Promise((resolve) => {
+    const finish: Finish = (failure) => {
+      clearTimeout(timer);
+      session.destroy();
+      resolve(failure);
+    };
+    const timer = setTimeout(() => finish(`no answer within ${check.timeoutMs} ms`), check.timeoutMs);
+    const session = connectHttp2(`${options === undefined ? "http" : "https"}://${authority}`, {
+      createConnection: () =>
+        options === undefined ? connect({ host: address, port }) : connectTls({ host: address, port, ...options }),
+    });
+    session.on("error", (error) => finish(error.message));
+    session.on("close", () => finish("the connection was closed"));
+    const request = session.request(
+      { ":authority": authority, ":path": path, "user-agent": "tidegate-health-check" },
+      { endStream: true },
+    );
+    request.on("error", (error) => finish(error.message));
+    request.on("response", ({ ":status": status = 0 }) => {
+      finish(statuses.some(([from, to]) => status >= from && status <= to) ? undefined : `status ${status}`);
+    });
   });
 }
 

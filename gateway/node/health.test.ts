@@ -13,7 +13,7 @@ const check: HealthCheck = {
 };
 
 function endpoint(cluster: string, address = "10.0.0.1", more: Partial<ProbeTarget> = {}): CheckedEndpoint {
-  const target = { address, port: 80, hostname: undefined, check, tls: undefined, host: "a.test", ...more };
+  const target = { address, port: 80, hostname: undefined, check, tls: undefined, host: "a.test", isHttp2: false, ...more };
   return { cluster, key: `${cluster}|${address}|80`, target };
 }
 

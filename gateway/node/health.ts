@@ -18,6 +18,8 @@ export interface ProbeTarget {
   readonly tls: ClientTls | undefined;
   /** Of the service. */
   readonly host: string;
+  /** It speaks HTTP/2 and may speak nothing else. */
+  readonly isHttp2: boolean;
 }
 
 /** An endpoint of a cluster, by both their names. */

@@ -1,5 +1,6 @@
 /** Endpoints that fail, are checked, or are behind a name: over sockets, in one thread and in two. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer as createHttp2Server } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
@@ -242,6 +243,26 @@ describe("active checks", () => {
     await until(good, ["healthy"]);
     const bad = await run([port], { ...checked(probe), tls: { ...tls, serverName: "other.test" } });
     await until(bad, ["unhealthy"]);
+  });
+
+  it("by HTTP/2, where the service speaks that", async () => {
+    let status = 200;
+    const asked: string[] = [];
+    const server = createHttp2Server((request, response) => {
+      asked.push(`${request.authority} ${request.url}`);
+      response.writeHead(status).end();
+    });
+    const port = await listening(server);
+    opened.push({ stop: () => void server.close() });
+    const probe: HealthProbe = { kind: "http", path: "/up", host: "probe.test", statuses: [[200, 299]] };
+    const running = await run([port], { ...checked(probe), protocol: "http2" });
+    await until(running, ["healthy"]);
+    await eventually(() => asked.length > 0);
+    expect(asked[0]).toBe("probe.test /up");
+    status = 503;
+    await until(running, ["unhealthy"]);
+    const closed = await run([await freePort()], { ...checked(probe), protocol: "http2" });
+    await until(closed, ["unhealthy"]);
   });
 
   it("by gRPC's health protocol: service, SERVING and all else", async () => {
