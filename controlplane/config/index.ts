@@ -32,6 +32,8 @@ export {
   type HttpRouteDestination,
   MESH_GATEWAY,
   type RetryOn,
+  type TcpRoute,
+  type TlsRoute,
   type VirtualServiceSpec,
 } from "./kinds/istio/virtual-service.ts";
 export type { WorkloadEntrySpec } from "./kinds/istio/workload-entry.ts";

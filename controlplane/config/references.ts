@@ -1,7 +1,7 @@
 /** The second pass: what objects say about one another. A missing reference is a warning: the other object may come later, and the rest works. */
 import type { FieldPath } from "./documents.ts";
 import type { AnyResource, KindName, ResourceOf } from "./kinds/index.ts";
-import { type HttpRoute, MESH_GATEWAY } from "./kinds/istio/virtual-service.ts";
+import { type Destination, type HttpRoute, MESH_GATEWAY } from "./kinds/istio/virtual-service.ts";
 import type { QuotaTarget } from "./kinds/native/quota.ts";
 import { type ObjectRef, type Problem, refKey, type SourceLocation } from "./resource.ts";
 import { formatPath } from "./validate.ts";
@@ -120,24 +120,31 @@ class ReferenceCheck {
     spec.http.forEach((route, index) => {
       this.route(route, ["http", index]);
     });
+    for (const section of ["tls", "tcp"] as const) {
+      spec[section].forEach(({ route }, index) => {
+        this.targets(route, [section, index, "route"], "connections are closed");
+      });
+    }
   }
 
   private route(route: HttpRoute, at: FieldPath): void {
-    const targets = [
-      ...route.route.map(({ destination }, index) => ({ destination, path: [...at, "route", index, "destination"] })),
-      ...route.mirrors.map(({ destination }, index) => ({ destination, path: [...at, "mirrors", index, "destination"] })),
-    ];
-    for (const { destination, path } of targets) {
-      const { host, subset } = destination;
+    this.targets(route.route, [...at, "route"], "requests are answered with 503");
+    this.targets(route.mirrors, [...at, "mirrors"], "requests are answered with 503");
+  }
+
+  /** @param consequence of a destination that is not there */
+  private targets(routes: readonly { readonly destination: Destination }[], at: FieldPath, consequence: string): void {
+    routes.forEach(({ destination: { host, subset } }, index) => {
+      const path = [...at, index, "destination"];
       if (!this.knowsHost(host)) {
-        this.warn([...path, "host"], `no service has the host "${host}", so requests are answered with 503 until one has`);
+        this.warn([...path, "host"], `no service has the host "${host}", so ${consequence} until one has`);
       } else if (subset !== undefined && !this.knowsSubset(host, subset)) {
         this.warn(
           [...path, "subset"],
-          `no DestinationRule for "${host}" has the subset "${subset}", so requests are answered with 503 until one has`,
+          `no DestinationRule for "${host}" has the subset "${subset}", so ${consequence} until one has`,
         );
       }
-    }
+    });
   }
 
   private knowsHost(host: string): boolean {

@@ -34,28 +34,14 @@ const named =
   (value: Json): string =>
     `${label} ${text(value)}`;
 
-/** Protocols of servers, and TLS that does not end here. */
+/** Protocols of servers, and identities that are not there yet. */
 function gatewayRules(): readonly UnsupportedRule[] {
   const server = { drop: "spec.servers[]", name: "the server" };
-  const withTls = (around: JsonMap): boolean =>
-    ["HTTPS", "TLS"].includes(text(mapAt(around, "port")["protocol"] ?? "").toUpperCase());
   return [
-    {
-      field: "spec.servers[].port.protocol",
-      when: oneOf("MONGO", "TCP", "TLS"),
-      effect: server,
-      what: named("protocol"),
-    },
     { field: "spec.servers[].port.targetPort", effect: "field", instead: "the pool's port map decides" },
     { field: "spec.servers[].bind", when: isUnixSocket, effect: server, what: () => "a Unix socket" },
     { field: "spec.servers[].defaultEndpoint", effect: server },
-    {
-      field: "spec.servers[].tls",
-      when: (value, around) => withTls(around) && mapOf(value)["mode"] === undefined,
-      effect: server,
-      what: () => "tls without mode (PASSTHROUGH)",
-    },
-    tlsMode(server),
+    { field: "spec.servers[].tls.mode", when: oneOf("ISTIO_MUTUAL"), effect: server, what: named("mode") },
     {
       field: "spec.servers[].tls.minProtocolVersion",
       when: oneOf("TLSV1_0", "TLSV1_1"),
@@ -72,11 +58,6 @@ function gatewayRules(): readonly UnsupportedRule[] {
   ];
 }
 
-function tlsMode(server: { readonly drop: string; readonly name: string }): UnsupportedRule {
-  const modes = oneOf("PASSTHROUGH", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL");
-  return { field: "spec.servers[].tls.mode", when: modes, effect: server, what: named("mode") };
-}
-
 /** Conditions of a match that nobody can tell yet: without them more would match. */
 function matchRules(match: string): readonly UnsupportedRule[] {
   const claim = (value: Json): boolean => Object.keys(mapOf(value)).some((name) => name.startsWith("@request.auth."));
@@ -86,23 +67,19 @@ function matchRules(match: string): readonly UnsupportedRule[] {
     effect: "object",
     what: () => "matching on @request.auth claims",
   });
-  return [
-    { field: `${match}.sourceLabels`, effect: "object", what: () => "matching on sourceLabels" },
-    { field: `${match}.sourceNamespace`, effect: "object", what: () => "matching on sourceNamespace" },
-    { field: `${match}.statPrefix`, effect: "field" },
-    claims("headers"),
-    claims("withoutHeaders"),
-  ];
+  return [...sourceRules(match), { field: `${match}.statPrefix`, effect: "field" }, claims("headers"), claims("withoutHeaders")];
+}
+
+/** Who the client is, by what only sidecars can know. */
+function sourceRules(match: string): readonly UnsupportedRule[] {
+  return ["sourceLabels", "sourceNamespace"].map(
+    (field): UnsupportedRule => ({ field: `${match}.${field}`, effect: "object", what: () => `matching on ${field}` }),
+  );
 }
 
 const UNKNOWN_RETRY_CONDITIONS = ["retriable-headers"];
 
 function virtualServiceRules(): readonly UnsupportedRule[] {
-  const onlyL4 = (_: Json, around: JsonMap): boolean => !Array.isArray(around["http"]) || around["http"].length === 0;
-  const l4 = (field: string): readonly UnsupportedRule[] => [
-    { field: `spec.${field}`, when: onlyL4, effect: "object", what: () => `${field} routing` },
-    { field: `spec.${field}`, when: (value, around) => !onlyL4(value, around), effect: "field", what: () => `${field} routing` },
-  ];
   const mesh = "the gateway mesh (sidecars)";
   return [
     { field: "spec.gateways[]", when: oneOf("MESH"), effect: "nothing", what: () => mesh },
@@ -113,8 +90,8 @@ function virtualServiceRules(): readonly UnsupportedRule[] {
       what: () => `${mesh}, which holds where no gateways are listed,`,
     },
     ...matchRules("spec.http[].match[]"),
-    ...l4("tls"),
-    ...l4("tcp"),
+    ...sourceRules("spec.tls[].match[]"),
+    ...sourceRules("spec.tcp[].match[]"),
     { field: "spec.http[].delegate", effect: "object" },
     {
       field: "spec.http[].retries.retryOn",
@@ -152,7 +129,6 @@ function destinationRuleRules(): readonly UnsupportedRule[] {
     ...trafficRules(policy),
     ...trafficRules(`${policy}.portLevelSettings[]`),
     { field: `${policy}.tunnel`, effect: "object" },
-    { field: `${policy}.proxyProtocol`, effect: "object" },
   ];
   return [
     ...whole("spec.trafficPolicy"),
@@ -295,10 +271,6 @@ function descend({ path, value, around }: Selected, step: string): readonly Sele
 
 function mapOf(value: Json): JsonMap {
   return value !== null && typeof value === "object" && !Array.isArray(value) ? (value as JsonMap) : {};
-}
-
-function mapAt(map: JsonMap, key: string): JsonMap {
-  return mapOf(map[key] ?? null);
 }
 
 function without(spec: Json, drops: readonly FieldPath[]): Json {

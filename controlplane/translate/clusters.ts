@@ -4,6 +4,7 @@ import type { ClientTls, Cluster, ClusterEndpoints, Endpoint, PoolSettings, TcpK
 import type { ConnectionPool, Destination, HealthCheckSpec } from "../config/index.ts";
 import {
   compareText,
+  type Declaration,
   isIpLiteral,
   isWildcard,
   type Registry,
@@ -36,6 +37,8 @@ export interface Asker {
   readonly servicePort: number;
   /** What the request's authority is rewritten to. Undefined: it stays the client's. */
   readonly authority: string | undefined;
+  /** What goes there. `tls`: connections in TLS of the client's own, which is not to be wrapped unless somebody says so. Absent: requests. */
+  readonly carries?: "connections" | "tls";
 }
 
 /** Why there is no cluster behind a name. */
@@ -56,6 +59,8 @@ export class Clusters {
   readonly #made = new Map<string, MadeCluster>();
   /** Names that were asked for before → why there is no cluster behind them, where that has to be told. */
   readonly #asked = new Map<string, Missing | undefined>();
+  /** Clusters whose port speaks TLS and that are sent plain text. */
+  readonly #plain = new Map<string, { readonly declaration: Declaration; readonly message: string }>();
   readonly #registry: Registry;
   readonly #rules: DestinationRules;
   readonly #pool: LocatedPool;
@@ -88,15 +93,50 @@ export class Clusters {
     const only = service?.ports.length === 1 ? service.ports[0]?.number : undefined;
     const port = destination.port?.number ?? only ?? servicePort;
     const missing = this.#ask({ host, port, subset: destination.subset }, service);
-    if (missing !== undefined) this.#status.report(missing.severity, owner, path, `${missing.message}; ${ANSWERED}`);
+    const answered = asker.carries === undefined ? ANSWERED : CLOSED;
+    if (missing !== undefined) this.#status.report(missing.severity, owner, path, `${missing.message}; ${answered}`);
     const name = clusterName("outbound", { host, port, subset: destination.subset });
-    const cluster = this.#keepsHost(name, asker) ? name : clusterName("refused", { host, port, subset: destination.subset });
+    if (asker.carries !== "tls") this.#tellPlain(name);
+    const cluster =
+      this.#keepsHost(name, asker) && this.#mayShare(name, asker)
+        ? name
+        : clusterName("refused", { host, port, subset: destination.subset });
     return { cluster, host };
   }
 
   /** Makes a cluster that no route of this pool needs to name. Answers why there is none. */
   want({ host, port, subset }: WantedService): string | undefined {
-    return this.#ask({ host, port, subset }, this.#registry.find(host, this.#pool.namespace))?.message;
+    const missing = this.#ask({ host, port, subset }, this.#registry.find(host, this.#pool.namespace))?.message;
+    this.#tellPlain(clusterName("outbound", { host, port, subset }));
+    return missing;
+  }
+
+  /** Clusters of all ports and subsets of a service, under the names that a ClientHello can have; the client's TLS goes through as it is. */
+  named(service: Service): void {
+    if (service.resolution === "none" || isWildcard(service.host)) return;
+    const rule = this.#rules.find(service.host, service.namespace);
+    for (const port of service.ports) {
+      for (const subset of [undefined, ...(rule?.subsets.keys() ?? [])]) {
+        const name = `outbound_.${port.number}_.${subset ?? ""}_.${service.host}`.toLowerCase();
+        if (this.#made.has(name)) continue;
+        const policy = effectivePolicy(rule, subset, port.number);
+        // What is in the client's TLS is between the client and the service.
+        const { tls: _t, protocol: _p, http2: _h, grpcWeb: _g, ...cluster } = this.#cluster(name, service, port, subset, policy);
+        const labels = subset === undefined ? {} : (rule?.subsets.get(subset)?.value.labels ?? {});
+        const made = {
+          cluster,
+          endpoints: { cluster: name, endpoints: endpointsOf(port, labels, labelsToCarry(cluster.loadBalancer)) },
+        };
+        this.#made.set(name, made);
+        this.#tell(service, policy, rule, made);
+      }
+    }
+  }
+
+  /** A port of TLS that is sent plain text. */
+  #tellPlain(name: string): void {
+    const plain = this.#plain.get(name);
+    if (plain !== undefined) this.#status.reportOn("warning", plain.declaration, "spec.ports", plain.message);
   }
 
   /** Whether the request gets there with the Host that it is to have; only at the edge it may not. */
@@ -107,6 +147,15 @@ export class Clusters {
     if (verdict.kind === "replaced") this.#status.report("warning", owner, path, verdict.message);
     if (verdict.kind === "refused") this.#status.report("unsupported", owner, path, `${verdict.message}; ${ANSWERED}`);
     return verdict.kind !== "refused";
+  }
+
+  /** A connection whose header tells one client must not carry requests of others, and requests share connections. */
+  #mayShare(name: string, { owner, path, carries }: Asker): boolean {
+    const cluster = this.#made.get(name)?.cluster;
+    if (carries !== undefined || cluster?.proxyProtocol === undefined) return true;
+    const message = `${cluster.host} wants the PROXY protocol, which is sent on opaque connections only; use tcp routes, or remove proxyProtocol from its DestinationRule`;
+    this.#status.report("unsupported", owner, path, `${message}; ${ANSWERED}`);
+    return false;
   }
 
   list(): readonly Cluster[] {
@@ -152,7 +201,9 @@ export class Clusters {
     };
     const made = this.#pool.site === undefined ? direct : edgeCluster(this.#pool.site, service, port.protocol, direct, policy);
     if ("refused" in made) return { severity: "unsupported", message: made.refused };
-    this.#tell(service, port, policy, rule, made);
+    this.#tell(service, policy, rule, made);
+    if (TLS_PROTOCOLS.includes(port.protocol) && policy.tls === undefined && made.cluster.via === undefined)
+      this.#notePlain(name, service, port);
     this.#made.set(name, made);
     return undefined;
   }
@@ -161,6 +212,7 @@ export class Clusters {
     const [declaration] = service.declarations;
     const tls = tlsTowards(policy, service);
     const budget = policy.retryBudget?.value;
+    const proxyProtocol = policy.proxyProtocol?.value;
     return {
       name,
       host: service.host,
@@ -173,6 +225,7 @@ export class Clusters {
       ...(tls === undefined ? {} : { tls }),
       retryBudget: { percent: budget?.percent ?? 20, minConcurrent: budget?.minRetryConcurrency ?? 3 },
       ...upstreamProtocol(port.protocol, policy.connectionPool?.value),
+      ...(proxyProtocol === undefined ? {} : { proxyProtocol: proxyProtocol.version === "V1" ? "v1" : "v2" }),
     };
   }
 
@@ -180,7 +233,7 @@ export class Clusters {
     return balancing(policy, service.host, port, this.#pool, this.#checks);
   }
 
-  #tell(service: Service, port: ServicePort, policy: PolicyBlocks, rule: MergedRule | undefined, made: MadeCluster): void {
+  #tell(service: Service, policy: PolicyBlocks, rule: MergedRule | undefined, made: MadeCluster): void {
     const { via } = made.cluster;
     for (const resource of rule?.rules ?? []) this.#status.programmed(resource);
     for (const { ref } of service.declarations) this.#status.programmedRef(ref);
@@ -194,15 +247,17 @@ export class Clusters {
     const outlier = policy.outlierDetection;
     const idle = outlier && neverEjects(outlier.value, made.cluster.discovery === "dns" ? 0 : made.endpoints.endpoints.length);
     if (outlier && idle !== undefined) this.#status.report("warning", outlier.rule, outlier.path, `${service.host}: ${idle}`);
-    if (TLS_PROTOCOLS.includes(port.protocol) && policy.tls === undefined) {
-      const message = `port ${port.number} of ${service.host} is ${port.protocol}, but no DestinationRule has tls.mode SIMPLE or MUTUAL for it: plain text is sent`;
-      const [declaration] = service.declarations;
-      if (declaration !== undefined) this.#status.reportOn("warning", declaration, "spec.ports", message);
-    }
+  }
+
+  #notePlain(name: string, { host, declarations }: Service, { number, protocol }: ServicePort): void {
+    const [declaration] = declarations;
+    const message = `port ${number} of ${host} is ${protocol}, but no DestinationRule has tls.mode SIMPLE or MUTUAL for it: plain text is sent`;
+    if (declaration !== undefined) this.#plain.set(name, { declaration, message });
   }
 }
 
 const ANSWERED = "requests are answered with 503";
+const CLOSED = "connections are closed";
 
 interface Asked {
   readonly host: string;
@@ -249,7 +304,8 @@ function discoveryOf({ resolution }: Service, port: ServicePort): Cluster["disco
 
 /** 0 stands for the default in limits, and for "never" in the idle timeout. */
 function poolSettings(pool: ConnectionPool | undefined): PoolSettings {
-  const idle = pool?.http?.idleTimeout ?? pool?.tcp?.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS;
+  const tcpIdle = pool?.tcp?.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS;
+  const idle = pool?.http?.idleTimeout ?? tcpIdle;
   return {
     connectTimeoutMs: pool?.tcp?.connectTimeout ?? DEFAULT_CONNECT_TIMEOUT_MS,
     idleTimeoutMs: idle === 0 ? NEVER_MS : idle,
@@ -258,6 +314,7 @@ function poolSettings(pool: ConnectionPool | undefined): PoolSettings {
     maxRequestsPerConnection: Math.min(pool?.http?.maxRequestsPerConnection ?? 0, UNLIMITED),
     ...(pool?.tcp?.maxConnectionDuration === undefined ? {} : { maxConnectionMs: pool.tcp.maxConnectionDuration }),
     ...(pool?.tcp?.tcpKeepalive === undefined ? {} : { keepAlive: keepAlive(pool.tcp.tcpKeepalive) }),
+    ...(tcpIdle === idle ? {} : { tcpIdleTimeoutMs: tcpIdle === 0 ? NEVER_MS : tcpIdle }),
   };
 }
 

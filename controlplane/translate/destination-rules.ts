@@ -104,6 +104,7 @@ export interface PolicyBlocks {
   readonly outlierDetection?: Owned<NonNullable<TrafficPolicy["outlierDetection"]>>;
   readonly tls?: Owned<NonNullable<TrafficPolicy["tls"]>>;
   readonly retryBudget?: Owned<NonNullable<TrafficPolicy["retryBudget"]>>;
+  readonly proxyProtocol?: Owned<NonNullable<TrafficPolicy["proxyProtocol"]>>;
 }
 
 /** What applies to one port of a service, for one subset: the port's settings replace the policy, the subset's replace it block by block. */
@@ -124,7 +125,7 @@ function forPort(policy: Owned<TrafficPolicy>, blocks: PolicyBlocks, port: numbe
   return { ...rest, ...blocksOf({ ...policy, path: `${policy.path}.portLevelSettings[${index}]`, value: settings }) };
 }
 
-const BLOCKS = ["loadBalancer", "connectionPool", "outlierDetection", "tls", "retryBudget"] as const;
+const BLOCKS = ["loadBalancer", "connectionPool", "outlierDetection", "tls", "retryBudget", "proxyProtocol"] as const;
 
 function blocksOf(policy: Owned<TrafficPolicy> | Owned<PortTrafficPolicy>): PolicyBlocks {
   const value: Partial<TrafficPolicy> = policy.value;

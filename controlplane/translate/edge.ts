@@ -211,6 +211,20 @@ const CLOUDFLARE_PORTS = {
   https: [443, 2053, 2083, 2087, 2096, 8443],
 } as const;
 
+/** A Worker is given requests, never a connection or its ClientHello. */
+export function whyNotServed(
+  site: EdgeSiteResource,
+  { protocol, spec }: BoundServer,
+): { readonly field: string; readonly message: string } | undefined {
+  if (protocol === "http" || protocol === "https") return undefined;
+  const goesThrough = protocol === "passthrough" || protocol === "auto-passthrough";
+  const what = goesThrough ? `TLS that goes through (mode ${spec.tls?.mode ?? "PASSTHROUGH"})` : `protocol ${spec.port.protocol}`;
+  return {
+    field: goesThrough ? "tls.mode" : "port.protocol",
+    message: inSite(site, `${what} needs the bytes of connections, and a Worker is given requests only; use a gateway on Node`),
+  };
+}
+
 /** The platform asks nobody for a certificate, so a server that does would let everybody in. */
 export function whyNotTerminated(
   site: EdgeSiteResource,
@@ -227,6 +241,7 @@ export function whyNotTerminated(
 /** What the platform decides about a server: where it is reached, and how TLS is terminated. */
 export function tellServer(site: EdgeSiteResource, server: BoundServer, status: Status): void {
   const { gateway, spec, path, protocol, port } = server;
+  if (protocol !== "http" && protocol !== "https") return;
   const ports: readonly number[] = CLOUDFLARE_PORTS[protocol];
   if (site.spec.runtime === "cloudflare" && !ports.includes(port)) {
     const message = `nothing reaches port ${port} there: Cloudflare takes ${protocol} at ${ports.join(", ")} only; use one of them`;

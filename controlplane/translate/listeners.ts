@@ -5,9 +5,11 @@
  */
 
 import { DECODE_LIMITS, type HttpsRedirect, type Listener, type ListenerServer } from "../../gateway/core/ir/index.ts";
+import { unreachable } from "../../gateway/core/result.ts";
 import type { GatewayServer } from "../config/index.ts";
-import { compareHosts, compareText, covers } from "../registry/index.ts";
-import { tellServer, whyNotTerminated } from "./edge.ts";
+import { compareHosts, compareText, covers, isWildcard } from "../registry/index.ts";
+import { type ConnectionContext, connectionRoutes } from "./connections.ts";
+import { tellServer, whyNotServed, whyNotTerminated } from "./edge.ts";
 import type { EdgeSiteResource, GatewayResource } from "./objects.ts";
 import { objectKey, type Status } from "./status.ts";
 import { serverTls, unusableSecret } from "./tls.ts";
@@ -21,8 +23,11 @@ export interface BoundServer {
   readonly path: string;
   readonly bind: string;
   readonly port: number;
-  readonly protocol: "http" | "https";
+  readonly protocol: ServerProtocol;
 }
+
+/** `https`: TLS ends here, HTTP is in it. `tls`: TLS ends here, anything is in it. The last two: TLS goes through. */
+export type ServerProtocol = "http" | "https" | "tcp" | "tls" | "passthrough" | "auto-passthrough";
 
 /** Servers that share a bind address and port. */
 export interface PlannedListener {
@@ -30,7 +35,8 @@ export interface PlannedListener {
   readonly bind: string;
   readonly port: number;
   readonly servicePort: number;
-  readonly protocol: "http" | "https";
+  /** Servers in TLS are told apart by name, whatever each makes of it. */
+  readonly family: "http" | "tcp" | "tls";
   readonly servers: readonly BoundServer[];
 }
 
@@ -40,9 +46,6 @@ export interface PlannedTable {
   readonly servicePort: number;
   readonly servers: readonly BoundServer[];
 }
-
-/** Servers in clear, which take HTTP/1.1 and HTTP/2 alike. */
-const PLAIN_HTTP: readonly string[] = ["HTTP", "HTTP2", "GRPC", "GRPC-WEB"];
 
 /** Gateways in order of precedence → listeners, by name. */
 export function planListeners(
@@ -54,7 +57,8 @@ export function planListeners(
   for (const gateway of gateways) {
     gateway.spec.servers.forEach((spec, index) => {
       const server = bindServer(gateway, spec, `spec.servers[${index}]`, pool);
-      if (server === undefined || meetsForwardProxy(server, pool, status) || cannotEndTls(server, pool, status)) return;
+      if (isOutOfReach(server, pool, status)) return;
+      if (meetsForwardProxy(server, pool, status) || cannotEndTls(server, pool, status)) return;
       place(server, planned, pool.site, status);
     });
   }
@@ -68,10 +72,8 @@ interface Draft extends PlannedListener {
 }
 
 /** Config takes out servers that do not work yet, and says so on the object. */
-function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string, pool: LocatedPool): BoundServer | undefined {
-  const { protocol, number } = spec.port;
-  const isPlain = PLAIN_HTTP.includes(protocol);
-  if (!isPlain && protocol !== "HTTPS") return undefined;
+function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string, pool: LocatedPool): BoundServer {
+  const { number } = spec.port;
   return {
     gateway,
     spec,
@@ -79,8 +81,44 @@ function bindServer(gateway: GatewayResource, spec: GatewayServer, path: string,
     // Addresses of machines mean nothing at the edge.
     bind: pool.site === undefined ? (spec.bind ?? pool.bind) : pool.bind,
     port: pool.ports[number] ?? number,
-    protocol: isPlain ? "http" : "https",
+    protocol: protocolOf(spec),
   };
+}
+
+function protocolOf({ port, tls }: GatewayServer): ServerProtocol {
+  switch (port.protocol) {
+    // In clear HTTP/1.1 and HTTP/2 are taken alike.
+    case "HTTP":
+    case "HTTP2":
+    case "GRPC":
+    case "GRPC-WEB":
+      return "http";
+    case "TCP":
+    case "MONGO":
+      return "tcp";
+    case "HTTPS":
+    case "TLS":
+      // PASSTHROUGH is what Istio reads where there is no mode.
+      if (tls?.mode === undefined || tls.mode === "PASSTHROUGH") return "passthrough";
+      if (tls.mode === "AUTO_PASSTHROUGH") return "auto-passthrough";
+      return port.protocol === "HTTPS" ? "https" : "tls";
+    default:
+      return unreachable(port.protocol);
+  }
+}
+
+/** What a port has to offer is the same for all its servers. */
+function familyOf(protocol: ServerProtocol): PlannedListener["family"] {
+  return protocol === "http" || protocol === "tcp" ? protocol : "tls";
+}
+
+/** Only a gateway on Node gets at the bytes of a connection. */
+function isOutOfReach(server: BoundServer, { site }: LocatedPool, status: Status): boolean {
+  if (site === undefined) return false;
+  const why = whyNotServed(site, server);
+  if (why === undefined) return false;
+  status.report("unsupported", server.gateway, `${server.path}.${why.field}`, `${why.message}; the server is left out`);
+  return true;
 }
 
 /** The forward proxy's port is the pool's own. */
@@ -99,7 +137,7 @@ function meetsForwardProxy(server: BoundServer, pool: LocatedPool, status: Statu
 /** What the gateway can show clients, and ask of them, is not what the server says: it is left out. */
 function cannotEndTls(server: BoundServer, pool: LocatedPool, status: Status): boolean {
   const { gateway, spec, path } = server;
-  if (server.protocol !== "https" || spec.tls === undefined) return false;
+  if ((server.protocol !== "https" && server.protocol !== "tls") || spec.tls === undefined) return false;
   const why =
     pool.site === undefined ? unusableSecret(spec.tls, gateway.metadata.namespace) : whyNotTerminated(pool.site, spec.tls);
   if (why === undefined) return false;
@@ -118,16 +156,17 @@ function place(server: BoundServer, planned: Map<string, Draft>, site: EdgeSiteR
     return;
   }
   const { bind, port, protocol } = server;
+  const family = familyOf(protocol);
   const target: Draft = draft ?? {
     name,
     bind,
     port,
-    protocol,
+    family,
     servicePort: server.spec.port.number,
     servers: [],
     names: new Map(),
   };
-  if (protocol === "https" && !claimNames(target, server, status)) return;
+  if (family === "tls" && !claimNames(target, server, status)) return;
   if (site !== undefined) tellServer(site, server, status);
   target.servers.push(server);
   status.programmed(server.gateway);
@@ -142,9 +181,17 @@ function overlaps(other: Draft, server: BoundServer): boolean {
 function whyNotTogether(rival: Draft, server: BoundServer, sameBind: boolean): string | undefined {
   const declared = server.spec.port.number;
   if (!sameBind) return `port ${server.port} on ${rival.bind}, which overlaps ${server.bind},`;
-  if (rival.protocol !== server.protocol) return `port ${declared} with protocol ${rival.protocol}, not ${server.protocol},`;
+  const family = familyOf(server.protocol);
+  if (rival.family !== family)
+    return `port ${declared} with protocol ${spoken(rival)}, not ${spoken({ family, servers: [server] })},`;
+  if (family === "tcp") return `port ${declared} for TCP, which has no names to tell servers apart by,`;
   if (rival.servicePort !== declared) return `bound port ${server.port}, for ${rival.servicePort} and for ${declared},`;
   return undefined;
+}
+
+/** What a person calls it. */
+function spoken({ family, servers }: Pick<PlannedListener, "family" | "servers">): string {
+  return family === "tls" && servers[0]?.protocol === "https" ? "https" : family;
 }
 
 function isAny(bind: string): boolean {
@@ -171,17 +218,25 @@ function claimNames(draft: Draft, server: BoundServer, status: Status): boolean 
 }
 
 function serverNames(server: BoundServer): readonly string[] {
-  return [...new Set(server.spec.hosts.map(({ host }) => host))].sort(compareHosts);
+  return [...new Set(server.spec.hosts.map(({ host }) => sniName(host, server.protocol)))].sort(compareHosts);
 }
 
-/** Plain HTTP: one table for the port. HTTPS: one for each server. */
+/** A ClientHello that names a cluster names its service below `outbound_.<port>_.<subset>_.`. */
+function sniName(host: string, protocol: ServerProtocol): string {
+  return protocol === "auto-passthrough" && !isWildcard(host) ? `*.${host}` : host;
+}
+
+/** Plain HTTP: one table for the port. HTTPS: one for each server. Nothing else has any. */
 export function tablesOf(listener: PlannedListener): readonly PlannedTable[] {
   const { name, servicePort, servers } = listener;
-  if (listener.protocol === "http") return [{ name, servicePort, servers }];
-  return servers.map((server) => ({ name: httpsTableName(listener, server), servicePort, servers: [server] }));
+  if (listener.family === "http") return [{ name, servicePort, servers }];
+  return servers
+    .filter(({ protocol }) => protocol === "https")
+    .map((server) => ({ name: serverName(listener, server), servicePort, servers: [server] }));
 }
 
-function httpsTableName(listener: PlannedListener, server: BoundServer): string {
+/** Of an HTTPS server's route table, too. */
+function serverName(listener: PlannedListener, server: BoundServer): string {
   return `${listener.name}/${objectKey(server.gateway)}/${serverLabel(server)}`;
 }
 
@@ -190,8 +245,8 @@ function serverLabel({ spec, path }: BoundServer): string {
   return spec.name || spec.port.name || path.slice("spec.servers[".length, -1);
 }
 
-export function listenerOf(listener: PlannedListener, pool: LocatedPool): Listener {
-  const { name, bind, port, servicePort, protocol } = listener;
+export function listenerOf(listener: PlannedListener, pool: LocatedPool, context: ConnectionContext): Listener {
+  const { name, bind, port, servicePort, family } = listener;
   // A reader takes so many and no more; who else is in force is told by the objects' statuses.
   const origins = listener.servers.slice(0, DECODE_LIMITS.listLength).map(({ gateway, path }) => ({
     kind: gateway.kind,
@@ -200,20 +255,65 @@ export function listenerOf(listener: PlannedListener, pool: LocatedPool): Listen
     path,
   }));
   const servers =
-    protocol === "http" ? [plainServer(listener)] : listener.servers.map((server) => tlsServer(listener, server, pool));
-  return { name, bind, port, servicePort, protocol, servers, origins };
+    family === "http" ? [plainServer(listener)] : listener.servers.map((server) => ownServer(listener, server, pool, context));
+  const isHttps = family === "tls" && listener.servers.every(({ protocol }) => protocol === "https");
+  return {
+    name,
+    bind,
+    port,
+    servicePort,
+    protocol: isHttps ? "https" : family,
+    servers,
+    origins,
+    ...(pool.proxyProtocol === true ? { proxyProtocol: "accept" } : {}),
+  };
 }
 
 function plainServer(listener: PlannedListener): ListenerServer {
-  return { name: listener.name, serverNames: ["*"], routeTable: listener.name };
+  return { name: listener.name, serverNames: [ANY_HOST], routeTable: listener.name };
 }
 
-function tlsServer(listener: PlannedListener, server: BoundServer, pool: LocatedPool): ListenerServer {
-  const table = httpsTableName(listener, server);
-  const base = { name: table, serverNames: serverNames(server), routeTable: table };
-  if (pool.site !== undefined) return { ...base, tls: { mode: "platform" } };
+const ANY_HOST = "*";
+
+function ownServer(
+  listener: PlannedListener,
+  server: BoundServer,
+  pool: LocatedPool,
+  context: ConnectionContext,
+): ListenerServer {
+  const name = serverName(listener, server);
   const { gateway, spec } = server;
-  return spec.tls === undefined ? base : { ...base, tls: serverTls(spec.tls, gateway.metadata.namespace) };
+  const base = { name, serverNames: serverNames(server) };
+  switch (server.protocol) {
+    case "http":
+    case "tcp":
+      return { name, serverNames: [ANY_HOST], connections: connectionRoutes(listener, server, context) };
+    case "passthrough":
+      return { ...base, tls: { mode: "passthrough" }, connections: connectionRoutes(listener, server, context) };
+    case "auto-passthrough":
+      return { ...base, tls: { mode: "auto-passthrough", hosts: hostsOf(server) } };
+    case "tls": {
+      const connections = connectionRoutes(listener, server, context);
+      return {
+        ...base,
+        ...(spec.tls === undefined ? {} : { tls: serverTls(spec.tls, gateway.metadata.namespace) }),
+        connections,
+      };
+    }
+    case "https":
+      if (pool.site !== undefined) return { ...base, routeTable: name, tls: { mode: "platform" } };
+      return {
+        ...base,
+        routeTable: name,
+        ...(spec.tls === undefined ? {} : { tls: serverTls(spec.tls, gateway.metadata.namespace) }),
+      };
+    default:
+      return unreachable(server.protocol);
+  }
+}
+
+function hostsOf({ spec }: BoundServer): readonly string[] {
+  return [...new Set(spec.hosts.map(({ host }) => host))].sort(compareHosts);
 }
 
 /** HTTPS servers by Gateway: where `httpsRedirect` of the same Gateway leads. */

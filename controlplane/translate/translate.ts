@@ -2,6 +2,7 @@
 
 import type { Cluster, RouteTable, Snapshot } from "../../gateway/core/ir/index.ts";
 import { Clusters } from "./clusters.ts";
+import { addNamedClusters } from "./connections.ts";
 import { DestinationRules } from "./destination-rules.ts";
 import { egressConfig, forwardProxyListener } from "./egress.ts";
 import { listenerOf, planListeners, redirectTargets, tablesOf } from "./listeners.ts";
@@ -38,6 +39,9 @@ export function translate(input: TranslateInput): Translation {
   const context = { clusters, quotas, pool, status, bindings, redirects: redirectTargets(listeners) };
   const routeTables: RouteTable[] = listeners.flatMap(tablesOf).map((table) => routeTable(table, context));
   for (const wanted of input.sites?.services ?? []) addWanted(wanted, clusters, pool, status);
+  const named = listeners.flatMap((listener) => listener.servers).filter(({ protocol }) => protocol === "auto-passthrough");
+  for (const server of named) addNamedClusters(server, context, { all: registry.services, namespace: pool.namespace });
+  const routed = listeners.map((listener) => listenerOf(listener, pool, context));
   const proxyPort = pool.role === "egress" ? pool.forwardProxyPort : undefined;
   const egress =
     pool.role === "egress" || site?.spec.egress === true
@@ -55,10 +59,7 @@ export function translate(input: TranslateInput): Translation {
   if (keepsBank) quotas.addGlobal();
   const snapshot: Snapshot = {
     settings: settingsOf(mesh, input.sites, keepsBank ? undefined : input.bank, pool.locality),
-    listeners: [
-      ...listeners.map((listener) => listenerOf(listener, pool)),
-      ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)]),
-    ],
+    listeners: [...routed, ...(proxyPort === undefined ? [] : [forwardProxyListener(pool.bind, proxyPort)])],
     routeTables,
     clusters: input.sites?.passports === undefined ? clusters.list() : clusters.list().map((cluster) => limited(cluster, quotas)),
     endpoints: clusters.endpoints(),

@@ -22,6 +22,8 @@ export interface Pool {
   readonly forwardProxyPort?: number | undefined;
   /** Where its gateways are, `region/zone/subzone`. */
   readonly locality?: string | undefined;
+  /** Whoever is in front begins every connection to its Gateways with a PROXY protocol header. */
+  readonly proxyProtocol?: boolean | undefined;
   /** A site at the edge; it names its Gateways itself. Undefined: gateways on Node. */
   readonly site?: EdgeSiteResource;
 }

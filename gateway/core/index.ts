@@ -17,6 +17,16 @@
 export type { NameAnswer, Names } from "./balance/members.ts";
 export { type CompileOptions, compile } from "./compile/compile.ts";
 export type { CompiledListener, CompiledServer, Tables } from "./compile/tables.ts";
+export {
+  type ConnectionEnd,
+  type ConnectionExchange,
+  type ConnectionPorts,
+  type ConnectionStep,
+  createConnection,
+  type DialStep,
+  type IncomingConnection,
+  MAX_CONNECT_ATTEMPTS,
+} from "./connection.ts";
 export * from "./egress/index.ts";
 export { type Culprit, type ErrorCode, MeshError } from "./error.ts";
 export {
@@ -52,6 +62,9 @@ export { findHost, hostOf } from "./match/host.ts";
 export { carriesPassport, createPassportExchange } from "./passport-exchange.ts";
 export type {
   Clock,
+  ConnectionFacts,
+  ConnectionRecord,
+  ConnectionReporter,
   LocalBank,
   PeerInfo,
   Ports,
@@ -84,9 +97,15 @@ export type {
   UpstreamTarget,
   WaitStep,
 } from "./step.ts";
-export { accessLogLine, asciiJson } from "./telemetry/access-log.ts";
+export { accessLogLine, asciiJson, connectionLogLine } from "./telemetry/access-log.ts";
 export { RESPONSE_FLAGS, type ResponseFlag } from "./telemetry/flags.ts";
 export {
+  CONNECTION_METRICS,
+  CONNECTION_RECEIVED_BYTES,
+  CONNECTION_SENT_BYTES,
+  CONNECTIONS_CLOSED,
+  CONNECTIONS_OPENED,
+  connectionLabels,
   DURATION_BUCKETS_MS,
   type MetricDefinition,
   REQUEST_BYTES,

@@ -178,7 +178,9 @@ describe("at the cluster", () => {
     ["none", [], "198.51.100.7"],
     ["the edge's, which ends with the client", ["x-forwarded-for", "1.1.1.1, 198.51.100.7"], "1.1.1.1, 198.51.100.7"],
     ["in two lines", ["x-forwarded-for", "1.1.1.1", "x-forwarded-for", "198.51.100.7"], "1.1.1.1, 198.51.100.7"],
-    ["of other hops", ["x-forwarded-for", "198.51.100.7, 1.1.1.1"], "198.51.100.7, 1.1.1.1, 198.51.100.7"],
+    ["of proxies in front of the edge", ["x-forwarded-for", "9.9.9.9, 198.51.100.7, 1.1.1.1"], "9.9.9.9, 198.51.100.7"],
+    ["of such proxies in a line of their own", ["x-forwarded-for", "198.51.100.7", "x-forwarded-for", "1.1.1.1"], "198.51.100.7"],
+    ["that does not name the client", ["x-forwarded-for", "9.9.9.9, 1.1.1.1"], "9.9.9.9, 1.1.1.1, 198.51.100.7"],
   ])("X-Forwarded-For ends with the client's address: %s", async (_, fields, expected) => {
     const step = sent(await new Rig(unrouted()).step({}, { fields }));
     expect(field(step.head.fields, "x-forwarded-for")).toBe(expected);

@@ -203,15 +203,19 @@ function takePassport(fields: FieldList): string | undefined {
   return before - fields.length === 2 ? token : undefined;
 }
 
-/** The client's address is appended on the way upstream: where the edge has put it last already, it would stand there twice. */
+/**
+ * The client's address is appended on the way upstream: where the edge's chain names it already, it would stand there twice. What stands behind
+ * it are proxies between the client and the edge, which whoever counts from the right would take for the client, so the chain ends before it.
+ */
 function endForwardedFor(fields: FieldList, address: string): void {
   for (let i = fields.length - 2; i >= 0; i -= 2) {
     if (fields[i] !== "x-forwarded-for") continue;
-    const value = fields[i + 1] ?? "";
-    const comma = value.lastIndexOf(",");
-    if (value.slice(comma + 1).trim() !== address) return;
-    if (comma === -1) fields.splice(i, 2);
-    else fields[i + 1] = value.slice(0, comma).trimEnd();
+    const hops = (fields[i + 1] ?? "").split(",").map((hop) => hop.trim());
+    const at = hops.lastIndexOf(address);
+    if (at === -1) continue;
+    for (let later = fields.length - 2; later > i; later -= 2) if (fields[later] === "x-forwarded-for") fields.splice(later, 2);
+    if (at === 0) fields.splice(i, 2);
+    else fields[i + 1] = hops.slice(0, at).join(", ");
     return;
   }
 }

@@ -118,3 +118,40 @@ export interface RequestRecord {
   readonly upstreamMs: number | undefined;
   readonly responseFields?: FieldList;
 }
+
+/** What all reports about one opaque connection say. */
+export interface ConnectionFacts {
+  readonly listener: string;
+  readonly peer: PeerInfo;
+  /** SNI name of a ClientHello. */
+  readonly serverName: string | undefined;
+  readonly clusterName: string | undefined;
+}
+
+/** One opaque connection that is over. */
+export interface ConnectionRecord extends ConnectionFacts {
+  readonly snapshotVersion: string;
+  readonly routeId: string | undefined;
+  readonly endpoint: string | undefined;
+  /** Envoy response flags, comma separated, or "-". */
+  readonly flags: string;
+  readonly reason: string | undefined;
+  /** Endpoints that it was tried at. */
+  readonly attempts: number;
+  readonly startedMs: number;
+  /** From the client. */
+  readonly receivedBytes: number;
+  /** To the client. */
+  readonly sentBytes: number;
+  readonly durationMs: number;
+  /** From the accept to the connection upstream; undefined: there was none. */
+  readonly connectMs: number | undefined;
+}
+
+/** Told of opaque connections. */
+export interface ConnectionReporter {
+  opened(facts: ConnectionFacts): void;
+  /** Bytes since it was told last. */
+  moved(facts: ConnectionFacts, receivedBytes: number, sentBytes: number): void;
+  closed(record: ConnectionRecord): void;
+}

@@ -9,9 +9,12 @@ import {
   ClosableBank,
   type CompiledListener,
   type CompiledServer,
+  type ConnectionExchange,
+  type ConnectionPorts,
   carriesPassport,
   compile,
   compileEgress,
+  createConnection,
   createExchange,
   createPassportExchange,
   DEFAULT_MAX_COUNTERS,
@@ -24,6 +27,7 @@ import {
   type HealthChange,
   type HealthEvent,
   hostOf,
+  type IncomingConnection,
   MapBank,
   NO_EGRESS,
   type Ports,
@@ -36,10 +40,11 @@ import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index
 import type { HttpThread } from "./call.ts";
 import { CertificateExpiry } from "./certificate-expiry.ts";
 import { systemClock } from "./clock.ts";
+import { ConnectionReports } from "./connection-report.ts";
 import { EgressGateway } from "./egress.ts";
 import { type EjectionNews, type EndpointNews, NameTable } from "./endpoint-news.ts";
 import { namesOf } from "./endpoint-watch.ts";
-import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import type { ClientRequest, ConnectionFactory, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
 import { type BankAccess, Leases } from "./leases.ts";
 import { Listener, type ListenerHooks } from "./listener.ts";
@@ -109,6 +114,8 @@ export class DataPlane {
   readonly #passports: PassportPorts;
   readonly #log: LogFile;
   readonly #reporter: RequestReporter;
+  readonly #connectionPorts: ConnectionPorts;
+  readonly #connectionReports: ConnectionReports;
   readonly #meters: GatewayMeters;
   readonly #egress: EgressGateway;
   readonly #bank: ClosableBank;
@@ -138,6 +145,8 @@ export class DataPlane {
     const metrics = new MetricsBlock(options.metricsMemory, options.announce);
     this.#meters = new GatewayMeters(metrics);
     this.#reporter = new RequestReporter(clock, this.#log, metrics);
+    this.#connectionReports = new ConnectionReports(clock, this.#log, metrics);
+    this.#connectionPorts = { clock, random: Math.random, connections: this.#connectionReports };
     this.#expiry = new CertificateExpiry({
       expires: (file, unixSeconds) => this.#meters.certificateExpires(file, unixSeconds),
       warn: (file, notAfterMs) =>
@@ -176,6 +185,8 @@ export class DataPlane {
     });
     this.#hooks = {
       refused: (_info, status) => this.#meters.refused(status),
+      refusedConnection: (listener, incoming, reason) =>
+        this.#connectionReports.refused(listener, incoming, reason, this.#inForce?.tables.version ?? ""),
       handshakeRefused: (_listener, reason) => this.#meters.handshakeRefused(reason),
       tlsProblemsChanged: () => this.#certificatesChanged(),
     };
@@ -210,6 +221,7 @@ export class DataPlane {
     const failures: NamedProblem[] = [];
     const { tables } = next;
     this.#reporter.configure(tables.settings);
+    this.#connectionReports.configure(tables.settings);
     this.#leases.follow(tables.settings.quotaBank);
     this.#inForce = { tables: this.#routedBy(tables), egress: this.#egressSnapshot(tables, next.egress) };
     this.#names.keep(namesOf(next.snapshot));
@@ -217,7 +229,7 @@ export class DataPlane {
     this.#origins.install(next.snapshot.clusters);
     for (const [name, listener] of this.#listeners) {
       const compiled = tables.listeners.get(name);
-      if (compiled?.source.protocol === listener.protocol) listener.update(compiled, tables.settings.http);
+      if (compiled !== undefined && listener.takes(compiled)) listener.update(compiled, tables.settings.http);
       else this.#retire(name, listener, tables);
     }
     for (const compiled of tables.listeners.values()) {
@@ -249,7 +261,8 @@ export class DataPlane {
   /** Writes the numbers that are not counted but looked up. */
   sample(): void {
     this.#lookAtExpiry();
-    const listeners = [...this.#listeners.values(), ...this.#retired];
+    const listeners = this.#all();
+    for (const listener of listeners) listener.sample();
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     // Shared by all threads: told once.
     const usage = this.#options.lane === 0 ? this.#counters.usage() : undefined;
@@ -320,7 +333,8 @@ export class DataPlane {
       protocol === "forward-proxy"
         ? this.#egress
         : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports, this.#passports);
-    const listener = new Listener(compiled, tables.settings.http, factory, this.#thread, this.#hooks, this.#tls);
+    const opaque = new RoutedConnections(name, tables, () => this.#inForce?.tables, this.#connectionPorts);
+    const listener = new Listener(compiled, tables.settings.http, factory, opaque, this.#thread, this.#hooks, this.#tls);
     listener.update(compiled, tables.settings.http);
     const failed = await listener.listen(this.#options.threads > 1);
     if (failed !== undefined) {
@@ -351,12 +365,12 @@ export class DataPlane {
   }
 
   /** A listener that was taken out of service and still has its port. */
-  #revive({ source }: CompiledListener): Listener | undefined {
+  #revive(compiled: CompiledListener): Listener | undefined {
     for (const listener of this.#retired) {
-      if (listener.name !== source.name || listener.protocol !== source.protocol || !listener.open) continue;
+      if (!listener.takes(compiled) || !listener.open) continue;
       listener.stopDraining();
       this.#retired.delete(listener);
-      this.#listeners.set(source.name, listener);
+      this.#listeners.set(compiled.source.name, listener);
       return listener;
     }
     return undefined;
@@ -487,6 +501,25 @@ function covers(
 function eventOf(news: Exclude<EndpointNews, { kind: "name" }>, nowMs: number): HealthEvent {
   if (news.kind === "ejected") return { kind: "ejected", untilMs: nowMs + news.forMs, reason: news.reason };
   return news.failure === undefined ? { kind: "check-passed" } : { kind: "check-failed", reason: news.failure };
+}
+
+/** The exchanges of the opaque connections of one listener. */
+class RoutedConnections implements ConnectionFactory {
+  readonly #name: string;
+  readonly #tables: Tables;
+  readonly #current: () => Tables | undefined;
+  readonly #ports: ConnectionPorts;
+
+  constructor(name: string, tables: Tables, current: () => Tables | undefined, ports: ConnectionPorts) {
+    this.#name = name;
+    this.#tables = tables;
+    this.#current = current;
+    this.#ports = ports;
+  }
+
+  open(incoming: IncomingConnection, server: CompiledServer): ConnectionExchange {
+    return createConnection(this.#current() ?? this.#tables, this.#name, server, incoming, this.#ports);
+  }
 }
 
 function portOf(name: string): number {

@@ -14,7 +14,10 @@ interface Accepted {
   _server?: unknown;
 }
 
-/** To be called in the turn in which the socket was accepted. @returns the socket to go on with; `read` gets bytes that it must not keep */
+/**
+ * To be called before anybody else listens to the socket. What was read of it and put back (`unshift`) comes first, in the next tick.
+ * @returns the socket to go on with; `read` gets bytes that it must not keep
+ */
 export function readInto(accepted: Socket, read: (bytes: Uint8Array) => void): Socket {
   const inner = accepted as Socket & Accepted;
   const { _handle: handle, _server: server } = inner;
@@ -27,6 +30,7 @@ export function readInto(accepted: Socket, read: (bytes: Uint8Array) => void): S
     accepted.on("data", read);
     return accepted;
   }
+  const early = accepted.readableLength === 0 ? null : (accepted.read() as Buffer | null);
   inner._handle = null;
   inner._server = null;
   const options: Omit<SocketConstructorOpts, "handle"> & { readonly handle: object } = {
@@ -42,5 +46,6 @@ export function readInto(accepted: Socket, read: (bytes: Uint8Array) => void): S
   };
   const socket = new Socket(options as SocketConstructorOpts);
   (socket as Socket & Accepted)._server = server;
+  if (early !== null) process.nextTick(read, early);
   return socket;
 }

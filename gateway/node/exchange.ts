@@ -1,5 +1,12 @@
 /** The seam between a listener's connections and what decides about their requests. */
-import type { Exchange, IncomingRequest, PeerInfo } from "../core/index.ts";
+import type {
+  CompiledServer,
+  ConnectionExchange,
+  Exchange,
+  IncomingConnection,
+  IncomingRequest,
+  PeerInfo,
+} from "../core/index.ts";
 
 /** What a connection knows before its first request. Fixed for the connection's life. */
 export interface ConnectionInfo {
@@ -25,4 +32,10 @@ export interface ClientRequest extends IncomingRequest {
 export interface ExchangeFactory {
   /** `request.head` belongs to the exchange from here on. */
   open(request: ClientRequest, connection: ConnectionInfo): Exchange;
+}
+
+/** Makes the exchange for one opaque connection, by the tables in force at that moment. */
+export interface ConnectionFactory {
+  /** @param server out of the tables that the listener has at the moment */
+  open(incoming: IncomingConnection, server: CompiledServer): ConnectionExchange;
 }

@@ -3,20 +3,22 @@
  *
  * It outlives snapshots: what changes is what its next request is held against. Closing it stops the accepting; connections finish what they are at.
  */
-import { createServer, type Server, type Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
-import type { CompiledListener, PeerInfo } from "../core/index.ts";
+import type { Socket } from "node:net";
+import type { CompiledListener, CompiledServer, IncomingConnection, PeerInfo } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { DEFAULT_HTTP1_LIMITS, DEFAULT_HTTP2_LIMITS, Http2Settings, RequestParserSettings } from "../wire/index.ts";
 import { AcceptQueue } from "./accept-queue.ts";
 import type { ClientConnection, HttpThread } from "./call.ts";
 import { ClientSocket } from "./client-socket.ts";
-import type { ConnectionInfo, ExchangeFactory } from "./exchange.ts";
-import { type HelloOwner, HelloPeek } from "./hello-peek.ts";
+import type { ConnectionFactory, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import { Front, type FrontOwner } from "./front.ts";
 import { type HttpListener, ServerConnection } from "./http1.ts";
 import { type Http2Listener, Http2ServerConnection } from "./http2.ts";
 import { decodeLatin1 } from "./latin1.ts";
-import { type TlsOptions, type TlsProblem, type TlsSession, TlsTermination } from "./tls.ts";
+import type { Opening } from "./opening.ts";
+import { Connection, type ConnectionListener } from "./tcp.ts";
+import type { TlsOptions, TlsProblem } from "./tls.ts";
+import type { ShownCertificate } from "./tls-material.ts";
 
 /** Connections that the kernel holds until they are accepted. */
 const BACKLOG = 1024;
@@ -28,27 +30,25 @@ const QUEUE_EMPTY_MS = 1000;
 export interface ListenerHooks {
   /** Bytes that made no request were answered with `status`. */
   refused(info: ConnectionInfo, status: number, reason: string): void;
+  /** A connection was closed before it was known what it is. */
+  refusedConnection(listener: string, incoming: IncomingConnection, reason: string): void;
   /** A client's TLS handshake came to nothing. */
   handshakeRefused(listener: string, reason: string): void;
   /** A listener's `tlsProblems` have changed. */
   tlsProblemsChanged(): void;
 }
 
-/** A client as it is known before TLS. */
-interface Client {
-  readonly address: string;
-  readonly port: number;
-}
+/** A connection in any state. */
+type Accepted = ClientConnection | Connection | Opening;
 
-export class Listener implements HttpListener, Http2Listener, HelloOwner {
+export class Listener implements HttpListener, Http2Listener, ConnectionListener, FrontOwner {
   readonly name: string;
   readonly factory: ExchangeFactory;
-  readonly #thread: HttpThread;
+  readonly thread: HttpThread;
+  readonly #opaque: ConnectionFactory;
   readonly #hooks: ListenerHooks;
-  readonly #connections = new Set<ClientConnection>();
-  readonly #openings = new Set<HelloPeek>();
-  readonly #tls: TlsTermination<Client> | undefined;
-  readonly #server: Server;
+  readonly #connections = new Set<Accepted>();
+  readonly #front: Front;
   #compiled: CompiledListener;
   #settings: HttpSettings;
   #parser: RequestParserSettings;
@@ -63,23 +63,35 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     compiled: CompiledListener,
     settings: HttpSettings,
     factory: ExchangeFactory,
+    opaque: ConnectionFactory,
     thread: HttpThread,
     hooks: ListenerHooks,
     tls: Omit<TlsOptions, "protocols">,
   ) {
     this.name = compiled.source.name;
     this.factory = factory;
-    this.#thread = thread;
+    this.thread = thread;
+    this.#opaque = opaque;
     this.#hooks = hooks;
     this.#compiled = compiled;
     this.#settings = settings;
     this.#parser = this.#parserFor(settings);
     this.#http2 = this.#http2For(settings);
-    this.#tls =
-      compiled.source.protocol === "https" ? new TlsTermination({ ...tls, protocols: () => PROTOCOLS }, this) : undefined;
-    this.#server = this.#createServer();
+    this.#front = new Front(compiled, this, {
+      ...tls,
+      protocols: ({ connections }) => (connections === undefined ? PROTOCOLS : []),
+    });
   }
 
+  /** Whether the port can be served on by these tables; otherwise it has to be opened anew. */
+  takes({ source }: CompiledListener): boolean {
+    const own = this.#compiled.source;
+    return source.name === own.name && source.protocol === own.protocol && source.proxyProtocol === own.proxyProtocol;
+  }
+
+  get compiled(): CompiledListener {
+    return this.#compiled;
+  }
   get protocol(): CompiledListener["source"]["protocol"] {
     return this.#compiled.source.protocol;
   }
@@ -112,10 +124,10 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     const { bind, port } = this.#compiled.source;
     return new Promise((resolve) => {
       const failed = (error: Error & { code?: string }): void => resolve(bindProblem(bind, port, error));
-      this.#server.once("error", failed);
-      this.#server.listen({ host: bind, port, backlog: BACKLOG, reusePort, exclusive: true }, () => {
-        this.#server.off("error", failed);
-        this.#server.on("error", (error) => this.#thread.problem(error));
+      this.#front.server.once("error", failed);
+      this.#front.server.listen({ host: bind, port, backlog: BACKLOG, reusePort, exclusive: true }, () => {
+        this.#front.server.off("error", failed);
+        this.#front.server.on("error", (error) => this.thread.problem(error));
         this.#open = true;
         resolve(undefined);
       });
@@ -130,7 +142,7 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     }
     this.#compiled = compiled;
     this.#settings = settings;
-    this.#tls?.install(compiled);
+    this.#front.install(compiled);
   }
 
   /** Answers say `Connection: close` from now on, and idle connections go. Goes on accepting. */
@@ -151,8 +163,8 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
    * Afterwards clients keep their connections until `sendAway`.
    */
   async letGo(withinMs: number): Promise<void> {
-    const beganMs = this.#thread.clock.now();
-    const now = (): number => this.#thread.clock.now();
+    const beganMs = this.thread.clock.now();
+    const now = (): number => this.thread.clock.now();
     while (now() < Math.max(this.#acceptedMs, beganMs) + ACCEPT_QUIET_MS && now() < beganMs + withinMs)
       await pause(ACCEPT_QUIET_MS / 5);
     const giveUpMs = now() + QUEUE_EMPTY_MS;
@@ -170,11 +182,16 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     if (this.#draining) this.startDraining();
   }
 
+  /** Tells metrics how much has moved on connections that live on. */
+  sample(): void {
+    for (const connection of this.#connections) if (connection instanceof Connection) connection.sample();
+  }
+
   /** Stops accepting. Connections live on. */
   stopAccepting(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#server.close();
+    this.#front.server.close();
   }
 
   /** Resolves once the last connection is gone. */
@@ -188,8 +205,7 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
   /** Ends everything at once. */
   destroy(): void {
     this.stopAccepting();
-    this.#tls?.close();
-    for (const opening of [...this.#openings]) opening.destroy();
+    this.#front.close();
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
@@ -198,44 +214,53 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
   }
 
   becomeHttp2(connection: ServerConnection, client: ClientSocket, info: ConnectionInfo, early: Uint8Array): void {
-    const successor = new Http2ServerConnection(client, this, this.#thread, info);
+    const successor = new Http2ServerConnection(client, this, this.thread, info);
     this.#connections.add(successor);
     this.#connections.delete(connection);
     successor.read(early);
   }
 
-  closed(connection: ClientConnection): void {
+  closed(connection: Accepted): void {
     this.#connections.delete(connection);
     if (this.#connections.size > 0) return;
-    if (!this.#open) this.#tls?.close();
+    if (!this.#open) this.#front.close();
     this.#whenEmpty?.();
   }
 
-  /** Servers whose certificates cannot be used, or not as they are. */
-  get tlsProblems(): readonly TlsProblem[] {
-    return this.#tls?.problems ?? [];
+  // --- what comes through the front door
+
+  http(socket: Socket, peer: PeerInfo): void {
+    const info: ConnectionInfo = { listener: this.name, peer, scheme: peer.tls === undefined ? "http" : "https" };
+    this.#acceptedMs = this.thread.clock.now();
+    const isHttp2 = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
+    const client = new ClientSocket(socket);
+    this.#connections.add(
+      isHttp2
+        ? new Http2ServerConnection(client, this, this.thread, info)
+        : new ServerConnection(client, this, this.thread, info),
+    );
   }
 
-  /** Certificates that clients are shown. */
-  shown(): ReturnType<TlsTermination<Client>["shown"]> {
-    return this.#tls?.shown() ?? [];
+  opaque(socket: Socket, server: CompiledServer, incoming: IncomingConnection, early?: Uint8Array): void {
+    this.#acceptedMs = this.thread.clock.now();
+    const exchange = this.#opaque.open(incoming, server);
+    const connection = new Connection(socket, early, incoming, exchange, this, this.thread);
+    this.#connections.add(connection);
+    connection.start();
+    if (this.#draining) connection.drain();
   }
 
-  hello(peek: HelloPeek, socket: Socket, serverName: string | undefined): void {
-    this.#openings.delete(peek);
-    const client = clientOf(socket);
-    if (client === undefined) socket.destroy();
-    else this.#tls?.accept(socket, serverName, client);
+  opening(opening: Opening): void {
+    this.#acceptedMs = this.thread.clock.now();
+    this.#connections.add(opening);
   }
 
-  noHello(peek: HelloPeek, reason: string | undefined): void {
-    this.#openings.delete(peek);
-    if (reason !== undefined) this.#hooks.handshakeRefused(this.name, reason);
+  openingOver(opening: Opening): void {
+    this.closed(opening);
   }
 
-  secured(socket: TLSSocket, session: TlsSession, client: Client): void {
-    const { serverName, version, ...who } = session;
-    this.#serve(socket, { ...client, ...who, tls: { serverName, version } });
+  refusedConnection(incoming: IncomingConnection, reason: string): void {
+    this.#hooks.refusedConnection(this.name, incoming, reason);
   }
 
   handshakeRefused(reason: string): void {
@@ -246,43 +271,21 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
     this.#hooks.tlsProblemsChanged();
   }
 
-  #createServer(): Server {
-    const options = { noDelay: true, allowHalfOpen: true };
-    if (this.#tls !== undefined) return createServer(options, (socket) => this.#acceptTls(socket));
-    return createServer(options, (socket) => {
-      const client = clientOf(socket);
-      if (client === undefined) socket.destroy();
-      else this.#serve(socket, client);
-    });
+  /** Servers whose certificates cannot be used, or not as they are. */
+  get tlsProblems(): readonly TlsProblem[] {
+    return this.#front.problems;
   }
 
-  #acceptTls(socket: Socket): void {
-    if (this.#tls?.takesUnread !== true) {
-      this.#openings.add(new HelloPeek(socket, this.#thread, this));
-      return;
-    }
-    const client = clientOf(socket);
-    if (client === undefined) socket.destroy();
-    else this.#tls.acceptUnread(socket, client);
-  }
-
-  #serve(socket: Socket, peer: PeerInfo): void {
-    const info: ConnectionInfo = { listener: this.name, peer, scheme: peer.tls === undefined ? "http" : "https" };
-    this.#acceptedMs = this.#thread.clock.now();
-    const isHttp2 = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
-    const client = new ClientSocket(socket);
-    this.#connections.add(
-      isHttp2
-        ? new Http2ServerConnection(client, this, this.#thread, info)
-        : new ServerConnection(client, this, this.#thread, info),
-    );
+  /** Certificates that clients are shown. */
+  shown(): readonly ShownCertificate[] {
+    return this.#front.shown();
   }
 
   #parserFor(settings: HttpSettings): RequestParserSettings {
     const { maxRequestLineBytes, maxHeaderBytes, maxHeaderCount, maxRequestBodyBytes } = settings;
     return new RequestParserSettings({
       limits: { ...DEFAULT_HTTP1_LIMITS, maxRequestLineBytes, maxHeaderBytes, maxHeaderCount, maxRequestBodyBytes },
-      scheme: this.protocol === "https" ? "https" : "http",
+      scheme: this.#scheme,
       decode: decodeLatin1,
     });
   }
@@ -300,21 +303,19 @@ export class Listener implements HttpListener, Http2Listener, HelloOwner {
         maxHeaderCount,
         maxRequestBodyBytes,
       },
-      scheme: this.protocol === "https" ? "https" : "http",
+      scheme: this.#scheme,
       extendedConnect: true,
       decode: decodeLatin1,
     });
   }
+
+  get #scheme(): "http" | "https" {
+    return this.protocol === "https" || this.protocol === "tls" ? "https" : "http";
+  }
 }
 
-/** What is agreed on with clients that can choose (RFC 7301). */
+/** What is agreed on with clients that can choose (RFC 7301), where HTTP is spoken. */
 const PROTOCOLS: readonly string[] = ["h2", "http/1.1"];
-
-/** Undefined: it has gone already. */
-function clientOf({ remoteAddress, remotePort }: Socket): Client | undefined {
-  if (remoteAddress === undefined) return undefined;
-  return { address: remoteAddress.startsWith("::ffff:") ? remoteAddress.slice(7) : remoteAddress, port: remotePort ?? 0 };
-}
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -289,6 +289,9 @@ function terminated({ name, tls }: ListenerServer, problems: TlsProblem[]): Term
     case undefined:
       problems.push({ name, reason: "an https server needs a certificate and a private key" });
       return undefined;
+    case "passthrough":
+    case "auto-passthrough":
+      return undefined;
     case "platform":
       problems.push({ name, reason: "its TLS ends at the platform of an edge site, which this gateway is not" });
       return undefined;

@@ -38,3 +38,13 @@ export type { Http2Event } from "./http2/events.ts";
 export { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "./http2/limits.ts";
 export { type Http2Options, Http2Settings } from "./http2/settings.ts";
 export type { Http2Stream } from "./http2/stream.ts";
+export {
+  DEFAULT_PROXY_PROTOCOL_LIMITS,
+  type ProxyAddress,
+  type ProxyHeader,
+  type ProxyHeaderReading,
+  type ProxyProtocolErrorCode,
+  type ProxyProtocolLimits,
+  readProxyHeader,
+  writeProxyHeader,
+} from "./proxy-protocol.ts";

@@ -16,6 +16,7 @@ import { armSystemTimer, systemClock } from "../../gateway/node/clock.ts";
 import { Deadlines } from "../../gateway/node/deadlines.ts";
 import { EgressGateway } from "../../gateway/node/egress.ts";
 import { scryptHash } from "../../gateway/node/egress-auth.ts";
+import type { ConnectionFactory } from "../../gateway/node/exchange.ts";
 import { Listener } from "../../gateway/node/listener.ts";
 import { PemFiles } from "../../gateway/node/pem-files.ts";
 import { createHttpThread } from "../../gateway/node/thread.ts";
@@ -96,9 +97,19 @@ class Gateway {
       origins: [],
     };
     const servers = { exact: new Map(), suffix: new Map(), any: undefined };
-    const hooks = { refused: () => undefined, handshakeRefused: () => undefined, tlsProblemsChanged: () => undefined };
+    const hooks = {
+      refused: () => undefined,
+      refusedConnection: () => undefined,
+      handshakeRefused: () => undefined,
+      tlsProblemsChanged: () => undefined,
+    };
+    const opaque: ConnectionFactory = {
+      open: () => {
+        throw new Error("a forward proxy has no opaque connections");
+      },
+    };
     const tls = { files: new PemFiles("/nonexistent"), ticketSecret: new Uint8Array(32), unixMs: Date.now };
-    this.listener = new Listener({ source, servers }, DEFAULT_SETTINGS.http, factory, thread, hooks, tls);
+    this.listener = new Listener({ source, servers }, DEFAULT_SETTINGS.http, factory, opaque, thread, hooks, tls);
     expect(await this.listener.listen(false)).toBeUndefined();
   }
 

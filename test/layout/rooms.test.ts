@@ -21,6 +21,7 @@ const ROOMS = [
 
 /** Files of another room that may be imported, by the importing room. A folder ends in `/`. */
 const CORE_VOCABULARY = [
+  "gateway/core/http/address.ts",
   "gateway/core/http/authority.ts",
   "gateway/core/http/message.ts",
   "gateway/core/error.ts",

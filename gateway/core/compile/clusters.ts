@@ -23,6 +23,8 @@ export interface CompiledCluster {
   readonly watched: boolean;
   /** What of a request decides where it goes. */
   readonly hash: HashSource | undefined;
+  /** Of this thread, for opaque connections. */
+  readonly maxConnections: number;
   /** Of this thread. Undefined: no limits. */
   readonly circuit: CircuitLimits | undefined;
   /** Of the service itself. */
@@ -39,6 +41,8 @@ export interface ClusterState extends ManagedState {
   active: number;
   /** Those of them that are in a retry or waiting for one. */
   retrying: number;
+  /** Opaque connections, those that are being dialled included. */
+  connections: number;
   cursor: number;
 }
 
@@ -159,6 +163,7 @@ class ClusterCompiler {
       balancer: endpointSource.length === 0 ? undefined : (managed ?? this.#plain(source, members, state)),
       watched: source.outlier !== undefined,
       hash: source.loadBalancer.hash?.on,
+      maxConnections: pool.maxConnections,
       circuit: circuitOf(source.circuit, threads),
       locality: this.#locality,
     };
@@ -179,6 +184,7 @@ function newState(name: string, health: HealthListener | undefined): ClusterStat
   return {
     active: 0,
     retrying: 0,
+    connections: 0,
     cursor: 0,
     health: new ClusterHealth(name, health),
     resolved: new Map(),

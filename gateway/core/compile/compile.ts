@@ -5,7 +5,8 @@ import type { Listener, Snapshot, SnapshotVersion } from "../ir/index.ts";
 import { failedCondition } from "../match/request.ts";
 import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaMeter } from "../quota/plan.ts";
 import { fail, type Issue, ok, type Result } from "../result.ts";
-import { type ClusterOptions, compileClusters } from "./clusters.ts";
+import { type ClusterMap, type ClusterOptions, compileClusters } from "./clusters.ts";
+import { compileConnections } from "./connections.ts";
 import { Made } from "./made.ts";
 import { compileMatch } from "./match.ts";
 import { compileRouteTable, HostTableBuilder, type RouteCompiler } from "./routes.ts";
@@ -45,7 +46,7 @@ export function compile(
   for (const [i, listener] of snapshot.listeners.entries()) {
     if (listeners.has(listener.name))
       issues.push({ path: `listeners[${i}].name`, problem: `a second listener ${listener.name}; names are unique` });
-    listeners.set(listener.name, compileListener(listener, `listeners[${i}]`, routeTables, issues));
+    listeners.set(listener.name, compileListener(listener, `listeners[${i}]`, routeTables, clusters, issues));
   }
   if (issues.length > 0) return fail(issues);
   return ok({
@@ -89,24 +90,35 @@ function compileListener(
   source: Listener,
   path: string,
   routeTables: ReadonlyMap<string, CompiledRouteTable>,
+  clusters: ClusterMap,
   issues: Issue[],
 ): CompiledListener {
   const servers = new HostTableBuilder<CompiledServer>();
-  if (source.protocol === "http" && source.servers.length !== 1) {
+  const isSingle = source.protocol === "http" || source.protocol === "tcp";
+  if (isSingle && source.servers.length !== 1) {
     issues.push({
       path: `${path}.servers`,
-      problem: `an http listener has exactly one server, this one has ${source.servers.length}`,
+      problem: `a listener of protocol ${source.protocol} has exactly one server, this one has ${source.servers.length}`,
     });
   }
   for (const [i, server] of source.servers.entries()) {
     const at = `${path}.servers[${i}]`;
-    const routes = routeTables.get(server.routeTable);
+    const connections = compileConnections(server, at, clusters, issues);
+    const routes = connections === undefined ? routeTables.get(server.routeTable ?? "") : NO_ROUTES;
     if (routes === undefined) {
       issues.push({ path: `${at}.routeTable`, problem: `there is no route table ${server.routeTable} in this snapshot` });
       continue;
     }
-    const names = source.protocol === "http" ? ["*"] : server.serverNames;
-    for (const [j, name] of names.entries()) servers.add(name, { source: server, routes }, `${at}.serverNames[${j}]`, issues);
+    const names = isSingle ? ["*"] : server.serverNames;
+    const compiled = { source: server, routes, connections };
+    for (const [j, name] of names.entries()) servers.add(name, compiled, `${at}.serverNames[${j}]`, issues);
   }
   return { source, servers: servers.table };
 }
+
+/** Of servers that speak no HTTP. */
+const NO_ROUTES: CompiledRouteTable = {
+  source: { name: "", virtualHosts: [], quotas: [] },
+  quotas: [],
+  hosts: { exact: new Map(), suffix: new Map(), any: undefined },
+};

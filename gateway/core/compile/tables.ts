@@ -16,6 +16,7 @@ import type {
 import type { HostTable } from "../match/host.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
 import type { ClusterMap, CompiledCluster } from "./clusters.ts";
+import type { CompiledConnections } from "./connections.ts";
 import type { HeaderEdit } from "./headers.ts";
 import type { PathNode } from "./route-index.ts";
 import type { RegexCache, StringTest } from "./string.ts";
@@ -37,13 +38,16 @@ export interface Tables {
 
 export interface CompiledListener {
   readonly source: Listener;
-  /** By SNI name; a plain listener has its one server under `*`. */
+  /** By SNI name; a listener without TLS has its one server under `*`. */
   readonly servers: HostTable<CompiledServer>;
 }
 
 export interface CompiledServer {
   readonly source: ListenerServer;
+  /** Empty where no HTTP is spoken. */
   readonly routes: CompiledRouteTable;
+  /** Where opaque connections go. Undefined: HTTP is spoken. */
+  readonly connections: CompiledConnections | undefined;
 }
 
 export interface CompiledRouteTable {

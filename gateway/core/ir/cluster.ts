@@ -35,6 +35,8 @@ export interface Cluster {
   readonly healthCheck?: HealthCheck;
   /** Absent: no limits. Each thread of a gateway has its share, rounded up. */
   readonly circuit?: CircuitLimits;
+  /** Every connection begins with a PROXY protocol header of this version that tells the client's address. Absent: none is sent. */
+  readonly proxyProtocol?: "v1" | "v2";
 }
 
 /** `client`: what the client's request came by. Over TLS the endpoint has to agree by ALPN; without TLS it is taken to know (RFC 9113 3.3). */
@@ -180,6 +182,8 @@ export interface PoolSettings {
   readonly maxConnectionMs?: number;
   /** Probes on idle connections. Absent: what the system does. */
   readonly keepAlive?: TcpKeepAlive;
+  /** An opaque connection on which nothing moves either way is closed after this. Absent: `idleTimeoutMs`. */
+  readonly tcpIdleTimeoutMs?: number;
 }
 
 export interface TcpKeepAlive {

@@ -431,6 +431,16 @@ describe("limits", () => {
     matchesPerRoute: ["routes", (limit) => withRoute({ matches: many(limit, {}) })],
     conditionsPerMatch: ["routes", (limit) => withRoute({ matches: [{ headers: many(limit, 0) }] })],
     destinationsPerRoute: ["routes", (limit) => withRoute({ action: { ...forward, destinations: many(limit, 0) } })],
+    connectionRoutes: [
+      "listeners",
+      (limit) => [
+        {
+          ...makeSnapshot(0).listeners[0],
+          protocol: "tcp",
+          servers: [{ name: "s", serverNames: ["*"], connections: many(limit, 0) }],
+        },
+      ],
+    ],
     headerOps: ["routes", (limit) => withRoute({ requestHeaders: { remove: many(limit, "a") } })],
     clusters: ["clusters", (limit) => many(limit, 0)],
     endpointsPerCluster: ["endpoints", (limit) => [{ cluster: "c", endpoints: many(limit, 0) }]],

@@ -5,6 +5,7 @@
 export * from "./accept.ts";
 export type * from "./cluster.ts";
 export type * from "./common.ts";
+export type * from "./connection.ts";
 export * from "./decode.ts";
 export * from "./decode-file.ts";
 export { isInjectable } from "./injection.ts";

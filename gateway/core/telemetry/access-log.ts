@@ -1,5 +1,5 @@
 /**
- * The access log: one JSON object per line and request. Fields, always in this order; what is unknown is null:
+ * The access log: one JSON object per line and request, or opaque connection. Fields, always in this order; what is unknown is null:
  *
  * | field | meaning |
  * |---|---|
@@ -19,9 +19,13 @@
  * | `client` | address of the client behind the peer, as the passport says |
  * | `request_id`, `user_agent`, `forwarded_for`, `referer` | fields of the request, as sent |
  * | `grpc_status` | how a gRPC call ended, by number |
+ *
+ * An opaque connection has `TCP` for its `protocol` (`TLS` when it was picked by its ClientHello), null for what only requests have, the time until
+ * it was connected upstream in `upstream_ms`, bytes from and to the client in `request_bytes` and `response_bytes`, and the endpoints that it was
+ * tried at in `attempts`.
  */
 import { addressAndPort } from "../http/address.ts";
-import type { RequestRecord } from "../ports.ts";
+import type { ConnectionRecord, RequestRecord } from "../ports.ts";
 
 /** @param unixMs wall-clock time of the record's start */
 export function accessLogLine(record: RequestRecord, unixMs: number): string {
@@ -39,6 +43,23 @@ export function accessLogLine(record: RequestRecord, unixMs: number): string {
     `,"snapshot":${known(record.snapshotVersion)},"site":${known(record.passport?.site)},"passport":${optional(record.passport?.id)}` +
     `,"client":${optional(peer.clientAddress)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
     `,"forwarded_for":${optional(told.forwardedFor)},"referer":${optional(told.referer)},"grpc_status":${record.grpcStatus ?? "null"}}\n`
+  );
+}
+
+/** @param unixMs wall-clock time at which the connection was accepted */
+export function connectionLogLine(record: ConnectionRecord, unixMs: number): string {
+  const { peer } = record;
+  const sni = peer.tls?.serverName ?? record.serverName;
+  return (
+    `{"time":"${timestamp(unixMs)}","method":null,"scheme":null,"authority":null,"path":null` +
+    `,"protocol":"${record.serverName === undefined ? "TCP" : "TLS"}","status":null,"flags":"${record.flags}"` +
+    `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.connectMs === undefined ? "null" : milliseconds(record.connectMs)}` +
+    `,"request_bytes":${record.receivedBytes},"response_bytes":${record.sentBytes},"attempts":${record.attempts}` +
+    `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${optional(peer.principal)},"sni":${optional(sni)}` +
+    `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
+    `,"endpoint":${known(record.endpoint)},"rule":null,"reason":${known(record.reason)}` +
+    `,"snapshot":${known(record.snapshotVersion)},"site":null,"passport":null,"client":null` +
+    `,"request_id":null,"user_agent":null,"forwarded_for":null,"referer":null,"grpc_status":null}\n`
   );
 }
 

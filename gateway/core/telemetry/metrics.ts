@@ -1,6 +1,6 @@
 /** The metrics of a gateway as data: names, kinds, labels, buckets. Counting and keeping them is the runtime's. */
 
-import type { RequestRecord } from "../ports.ts";
+import type { ConnectionFacts, RequestRecord } from "../ports.ts";
 
 export interface MetricDefinition {
   readonly name: string;
@@ -27,21 +27,46 @@ export const REQUEST_LABELS = [
 
 /** The values of REQUEST_LABELS for a request. Requests alike in cluster, statuses, flags, TLS and principal have the same: resolve once, count often. */
 export function requestLabels(record: RequestRecord): readonly string[] {
-  // `outbound|<port>|<subset>|<host>`
-  const service = record.clusterName?.split("|")[3] ?? record.clusterName ?? "unknown";
+  const { grpcStatus } = record;
+  const protocol = grpcStatus === undefined ? "http" : "grpc";
+  const grpc = grpcStatus === undefined ? "" : String(grpcStatus);
+  return [...partyLabels(record), protocol, String(record.status), grpc, record.flags, securityLabel(record)];
+}
+
+/** Istio's labels of opaque connections; `connectionLabels` fills them in this order. */
+export const CONNECTION_LABELS = [
+  "reporter",
+  "source_principal",
+  "destination_service",
+  "destination_service_name",
+  "destination_service_namespace",
+  "request_protocol",
+  "response_flags",
+  "connection_security_policy",
+] as const;
+
+/** The values of CONNECTION_LABELS. @param flags `-` while the connection is open */
+export function connectionLabels(facts: ConnectionFacts, flags: string): readonly string[] {
+  return [...partyLabels(facts), "tcp", flags, securityLabel(facts)];
+}
+
+type Parties = Pick<RequestRecord, "peer" | "clusterName">;
+
+/** Who reports, who asks, and who is asked. */
+function partyLabels({ peer, clusterName }: Parties): readonly string[] {
+  const service = clusterName === undefined ? "unknown" : serviceOf(clusterName);
   const [name = service, namespace] = service.endsWith(".svc.cluster.local") ? service.split(".") : [service];
-  return [
-    "source",
-    record.peer.principal ?? "unknown",
-    service,
-    name,
-    namespace ?? "unknown",
-    record.grpcStatus === undefined ? "http" : "grpc",
-    String(record.status),
-    record.grpcStatus === undefined ? "" : String(record.grpcStatus),
-    record.flags,
-    record.peer.tls === undefined ? "none" : record.peer.principal === undefined ? "tls" : "mutual_tls",
-  ];
+  return ["source", peer.principal ?? "unknown", service, name, namespace ?? "unknown"];
+}
+
+/** Out of `outbound|<port>|<subset>|<host>`, or the form that an SNI name can have: `outbound_.<port>_.<subset>_.<host>`. */
+function serviceOf(clusterName: string): string {
+  const parts = clusterName.split(clusterName.includes("|") ? "|" : "_.");
+  return parts[3] ?? clusterName;
+}
+
+function securityLabel({ peer }: Parties): string {
+  return peer.tls === undefined ? "none" : peer.principal === undefined ? "tls" : "mutual_tls";
 }
 
 /** Envoy's and Istio's buckets for times, in milliseconds. */
@@ -80,3 +105,28 @@ export const RESPONSE_BYTES: MetricDefinition = {
 };
 
 export const REQUEST_METRICS: readonly MetricDefinition[] = [REQUESTS_TOTAL, REQUEST_DURATION, REQUEST_BYTES, RESPONSE_BYTES];
+
+function connectionTotal(name: string, help: string): MetricDefinition {
+  return { name, kind: "counter", help, labels: CONNECTION_LABELS };
+}
+
+export const CONNECTIONS_OPENED = connectionTotal(
+  "istio_tcp_connections_opened_total",
+  "Opaque connections that clients opened.",
+);
+export const CONNECTIONS_CLOSED = connectionTotal("istio_tcp_connections_closed_total", "Opaque connections that are over.");
+export const CONNECTION_SENT_BYTES = connectionTotal(
+  "istio_tcp_sent_bytes_total",
+  "Bytes sent to clients on opaque connections.",
+);
+export const CONNECTION_RECEIVED_BYTES = connectionTotal(
+  "istio_tcp_received_bytes_total",
+  "Bytes received from clients on opaque connections.",
+);
+
+export const CONNECTION_METRICS: readonly MetricDefinition[] = [
+  CONNECTIONS_OPENED,
+  CONNECTIONS_CLOSED,
+  CONNECTION_SENT_BYTES,
+  CONNECTION_RECEIVED_BYTES,
+];

@@ -145,6 +145,7 @@ function checkTls(tls: GatewayServerTls, wantsTls: boolean, protocol: string, at
     });
   }
   if (wantsTls && tls.mode !== undefined && TERMINATING.includes(tls.mode)) found.push(...checkTermination(tls, at));
+  if (wantsTls && !TERMINATING.includes(tls.mode ?? "PASSTHROUGH")) found.push(...checkThrough(tls, at));
   if (
     TLS_VERSIONS.indexOf(tls.maxProtocolVersion) > 0 &&
     TLS_VERSIONS.indexOf(tls.minProtocolVersion) > TLS_VERSIONS.indexOf(tls.maxProtocolVersion)
@@ -155,6 +156,16 @@ function checkTls(tls: GatewayServerTls, wantsTls: boolean, protocol: string, at
     });
   }
   return found;
+}
+
+/** TLS that goes through shows nobody a certificate of ours. */
+function checkThrough(tls: GatewayServerTls, at: readonly (string | number)[]): Finding[] {
+  const fields = ["serverCertificate", "privateKey", "credentialName"] as const;
+  const given = fields.filter((field) => tls[field] !== undefined);
+  if (given.length === 0 || tls.mode === "ISTIO_MUTUAL") return [];
+  const mode = tls.mode ?? "PASSTHROUGH (which no mode means)";
+  const message = `${given.join(" and ")}: no effect with mode ${mode}: TLS goes through as it comes; write mode: SIMPLE to end it here`;
+  return [{ path: at, message, severity: "warning" }];
 }
 
 export const gateway = defineKind({

@@ -225,10 +225,33 @@ const l4Match = {
   gateways: z.array(z.string().min(1)).default([]),
   sourceNamespace: z.string().optional(),
 };
-const l4Route = z.array(z.strictObject({ destination, weight: z.int().min(0).default(0) })).default([]);
-const tlsRoute = z.strictObject({ match: z.array(z.strictObject({ sniHosts: z.array(routeHost), ...l4Match })), route: l4Route });
+/** A single destination takes all, whatever its weight says. */
+const l4Route = z
+  .array(
+    z.strictObject({
+      destination,
+      weight: z
+        .int()
+        .min(0)
+        .max(2_147_483_647)
+        .default(0)
+        .meta({ description: "Share is weight / sum; a single destination takes all" }),
+    }),
+  )
+  .default([])
+  .transform((list) => (list.length === 1 ? list.map((only) => ({ ...only, weight: 100 })) : list));
+const tlsRoute = z.strictObject({
+  match: z
+    .array(z.strictObject({ sniHosts: z.array(routeHost).default([]), ...l4Match }))
+    .default([])
+    .meta({ description: "Any of; each with sniHosts within the hosts above" }),
+  route: l4Route,
+});
 const tcpRoute = z.strictObject({
-  match: z.array(z.strictObject({ ...l4Match, sourceSubnet: ipOrCidr.optional() })).default([]),
+  match: z
+    .array(z.strictObject({ ...l4Match, sourceSubnet: ipOrCidr.optional() }))
+    .default([])
+    .meta({ description: "Any of; none: every connection" }),
   route: l4Route,
 });
 
@@ -247,6 +270,8 @@ export type HttpRedirect = NonNullable<HttpRoute["redirect"]>;
 export type HttpRetries = NonNullable<HttpRoute["retries"]>;
 export type HttpFault = NonNullable<HttpRoute["fault"]>;
 export type HttpCorsPolicy = NonNullable<HttpRoute["corsPolicy"]>;
+export type TlsRoute = VirtualServiceSpec["tls"][number];
+export type TcpRoute = VirtualServiceSpec["tcp"][number];
 export type HttpHeaders = NonNullable<HttpRoute["headers"]>;
 
 type At = readonly (string | number)[];
@@ -263,13 +288,57 @@ function checkActions(route: HttpRoute, at: At): Finding[] {
   return [{ path: [...at, given[1] ?? ""], message: `${given.join(" and ")} exclude one another; keep one of them` }];
 }
 
-function checkWeights(route: HttpRoute, at: At): Finding[] {
+/** Of connections: somewhere to go, and for TLS the names that lead there. */
+function checkConnections(spec: VirtualServiceSpec): Finding[] {
+  const tls = spec.tls.flatMap((route, index) => [
+    ...checkTarget(route, ["tls", index]),
+    ...checkSni(spec, route, ["tls", index]),
+  ]);
+  return [...tls, ...spec.tcp.flatMap((route, index) => checkTarget(route, ["tcp", index]))];
+}
+
+function checkTarget(route: TlsRoute | TcpRoute, at: At): Finding[] {
+  if (route.route.length === 0)
+    return [{ path: at, message: "the route leads nowhere; add route with at least one destination" }];
+  return checkWeights(route, at);
+}
+
+function checkSni(spec: VirtualServiceSpec, route: TlsRoute, at: At): Finding[] {
+  if (route.match.length === 0)
+    return [
+      { path: at, message: "a tls route needs a match with sniHosts: the name in the ClientHello is all there is to route by" },
+    ];
+  return route.match.flatMap(({ sniHosts }, index) => {
+    const path = [...at, "match", index, "sniHosts"];
+    if (sniHosts.length === 0)
+      return [{ path, message: `sniHosts is missing; list names, such as ${spec.hosts[0] ?? "a.example.com"}` }];
+    return sniHosts.flatMap((name, i) =>
+      spec.hosts.some((host) => isWithin(name, host))
+        ? []
+        : [
+            {
+              path: [...path, i],
+              message: `"${name}" is not within the hosts of the VirtualService (${spec.hosts.join(", ")}); add it there`,
+            },
+          ],
+    );
+  });
+}
+
+/** Everything that `name` stands for is covered by `host`. */
+function isWithin(name: string, host: string): boolean {
+  return (
+    name === host || host === "*" || (host.startsWith("*.") && name.length > host.length - 1 && name.endsWith(host.slice(1)))
+  );
+}
+
+function checkWeights(route: Pick<HttpRoute, "route"> | TlsRoute | TcpRoute, at: At): Finding[] {
   const sum = route.route.reduce((total, { weight }) => total + weight, 0);
   if (route.route.length < 2 || sum > 0) return [];
   return [
     {
       path: [...at, "route"],
-      message: "the weights add up to zero, so no destination would get a request; give at least one a weight",
+      message: "the weights add up to zero, so no destination would get anything; give at least one a weight",
     },
   ];
 }
@@ -390,6 +459,7 @@ export const virtualService = defineKind({
     if (spec.http.length + spec.tls.length + spec.tcp.length === 0) {
       found.push({ path: [], message: "there is no route; add http, tls or tcp" });
     }
+    found.push(...checkConnections(spec));
     const names = new Map<string, number>();
     spec.http.forEach((route, index) => {
       const at = ["http", index];

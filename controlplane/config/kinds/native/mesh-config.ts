@@ -31,6 +31,10 @@ const gatewayPool = z
       .regex(/^[^/*\s]+(?:\/[^/*\s]+){0,2}$/, { error: "a locality is written region/zone/subzone, such as eu-west/a" })
       .optional()
       .meta({ description: "Where its gateways are, region/zone/subzone; a gateway's own --locality wins" }),
+    proxyProtocol: z.boolean().optional().meta({
+      description:
+        "The load balancer in front begins every connection to Gateways with a PROXY protocol header (v1 or v2); who comes without is closed",
+    }),
   })
   .transform((pool) => ({
     ...pool,

@@ -8,6 +8,7 @@ import type {
   PoolSettings,
   TcpKeepAlive,
 } from "../cluster.ts";
+import type { ConnectionDestination, ConnectionMatch, ConnectionRoute } from "../connection.ts";
 import type { Listener, ListenerServer } from "../listener.ts";
 import type { ForwardClientCert, HttpSettings, PassportIssuer, PassportSettings, Settings } from "../settings.ts";
 import { healthCheck, loadBalancer, outlier } from "./balance.ts";
@@ -15,6 +16,7 @@ import { array, boolean, integer, oneOf, pair, text, unique } from "./check.ts";
 import {
   address,
   anyText,
+  cidr,
   durationMs,
   hostPattern,
   name,
@@ -26,45 +28,80 @@ import {
   someText,
   weight,
 } from "./common.ts";
+import type { Issues } from "./issues.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
 import { object, optional, refined } from "./object.ts";
 import { clientTls, serverTls } from "./tls.ts";
 
 const COUNT = integer(0, 1_000_000_000);
 
+const connectionRoute = object<ConnectionRoute>({
+  id: name,
+  origin,
+  matches: array(
+    object<ConnectionMatch>({
+      serverNames: optional(array(hostPattern, LIMITS.domainsPerVirtualHost, 1)),
+      destinationSubnets: optional(array(cidr, LIMITS.listLength, 1)),
+      sourceSubnets: optional(array(cidr, LIMITS.listLength, 1)),
+    }),
+    LIMITS.matchesPerRoute,
+  ),
+  destinations: array(object<ConnectionDestination>({ cluster: name, weight }), LIMITS.destinationsPerRoute, 1),
+});
+
 const listenerFields = object<Listener>({
   name,
   bind: address,
   port,
   servicePort: port,
-  protocol: oneOf("http", "https", "forward-proxy"),
+  protocol: oneOf("http", "https", "tls", "tcp", "forward-proxy"),
   servers: array(
     object<ListenerServer>({
       name,
       serverNames: array(hostPattern, LIMITS.listLength),
-      routeTable: name,
+      routeTable: optional(name),
       tls: optional(serverTls),
+      connections: optional(array(connectionRoute, LIMITS.connectionRoutes)),
     }),
     LIMITS.serversPerListener,
   ),
   origins,
+  proxyProtocol: optional(oneOf("accept")),
 });
 
-/** As the field's doc says: http has one server in clear, https only servers with TLS, forward-proxy none. */
-export const listener = refined(listenerFields, ({ protocol, servers }, issues) => {
+/** As the fields' docs say. */
+export const listener = refined(listenerFields, ({ protocol, servers, proxyProtocol }, issues) => {
   unique(servers, (server) => server.name, "servers", issues);
-  if (protocol === "http" && servers.length !== 1) issues.add("servers", "an http listener has exactly one server");
-  if (protocol === "https" && servers.length === 0) issues.add("servers", "an https listener needs a server");
+  if ((protocol === "http" || protocol === "tcp") && servers.length !== 1)
+    issues.add("servers", `a listener of protocol ${protocol} has exactly one server`);
+  if ((protocol === "https" || protocol === "tls") && servers.length === 0)
+    issues.add("servers", `a listener of protocol ${protocol} needs a server`);
   if (protocol === "forward-proxy" && servers.length !== 0) issues.add("servers", "a forward-proxy listener has no servers");
-  for (let i = 0; i < servers.length; i++) {
-    const hasTls = servers[i]?.tls !== undefined;
-    if (hasTls === (protocol === "https")) continue;
+  if (protocol === "forward-proxy" && proxyProtocol !== undefined)
+    issues.add("proxyProtocol", "not allowed on a listener of protocol forward-proxy");
+  for (let i = 0; i < servers.length; i++) checkServer(protocol, servers[i] as ListenerServer, `servers[${i}]`, issues);
+});
+
+function checkServer(protocol: Listener["protocol"], server: ListenerServer, at: string, issues: Issues): void {
+  const { tls, routeTable, connections } = server;
+  const wantsTls = protocol === "https" || protocol === "tls";
+  if ((tls !== undefined) !== wantsTls) {
     issues.add(
-      `servers[${i}].tls`,
-      hasTls ? `not allowed on a listener of protocol ${protocol}` : "required on an https listener",
+      `${at}.tls`,
+      wantsTls ? `required on a listener of protocol ${protocol}` : `not allowed on a listener of protocol ${protocol}`,
     );
   }
-});
+  const mode = tls?.mode ?? "none";
+  const through = mode === "passthrough" || mode === "auto-passthrough";
+  if (through && protocol === "https") issues.add(`${at}.tls`, "what passes TLS through stands on a listener of protocol tls");
+  const speaksHttp = protocol === "http" || protocol === "https" || (!through && connections === undefined && protocol !== "tcp");
+  if (speaksHttp !== (routeTable !== undefined))
+    issues.add(`${at}.routeTable`, speaksHttp ? "required where HTTP is spoken" : "not allowed where no HTTP is spoken");
+  const opaque = protocol === "tcp" || mode === "passthrough" || (protocol === "tls" && !through && routeTable === undefined);
+  if (opaque !== (connections !== undefined))
+    issues.add(`${at}.connections`, opaque ? "required where no HTTP is spoken" : "not allowed here");
+  unique(connections ?? [], (route) => route.id, `${at}.connections`, issues);
+}
 
 const pool = object<PoolSettings>({
   connectTimeoutMs: durationMs,
@@ -76,6 +113,7 @@ const pool = object<PoolSettings>({
   keepAlive: optional(
     object<TcpKeepAlive>({ idleMs: durationMs, intervalMs: optional(durationMs), probes: optional(integer(1, 127)) }),
   ),
+  tcpIdleTimeoutMs: optional(durationMs),
 });
 
 export const cluster = object<Cluster>({
@@ -97,6 +135,7 @@ export const cluster = object<Cluster>({
   outlier: optional(outlier),
   healthCheck: optional(healthCheck),
   circuit: optional(object<CircuitLimits>({ maxRequests: optional(COUNT), maxRetries: optional(COUNT) })),
+  proxyProtocol: optional(oneOf("v1", "v2")),
 });
 
 const endpoint = object<Endpoint>(

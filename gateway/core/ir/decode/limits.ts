@@ -17,6 +17,8 @@ export const DECODE_LIMITS = {
   matchesPerRoute: 1_024,
   conditionsPerMatch: 128,
   destinationsPerRoute: 256,
+  /** Routes of opaque connections of one server. */
+  connectionRoutes: 16_384,
   headerOps: 256,
   clusters: 200_000,
   endpointsPerCluster: 20_000,

@@ -34,6 +34,8 @@ const anyServerTls = variants<ServerTls, "mode">("mode", {
   platform: {},
   mutual: { ...certificates, client: clientRules, otherCertificates },
   "optional-mutual": { ...certificates, client: clientRules, otherCertificates },
+  passthrough: {},
+  "auto-passthrough": { hosts: array(hostPattern, LIMITS.listLength) },
 });
 
 /** Whoever asks for certificates says what passes: a missing authority is never "any". */
