@@ -11,7 +11,6 @@
 import {
   type Exchange,
   type ExchangeEnd,
-  grpcHead,
   MeshError,
   type ReadonlyFieldList,
   type RelayStep,
@@ -19,13 +18,13 @@ import {
   type ResponseHead,
   type SendStep,
   type Step,
-  type TunnelStep,
   type WaitStep,
 } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
 import { GrpcWebResponse, GrpcWebText } from "../wire/index.ts";
 import { type ConnectionTimes, NEVER } from "./connection-times.ts";
+import { type Downstream, plainAnswer } from "./downstream.ts";
 import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { hasBody, RequestSender } from "./sender.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
@@ -51,35 +50,6 @@ export interface ClientConnection {
   destroy(): void;
 }
 
-/** The way back to the client of one request. */
-export interface Downstream {
-  /** The client takes no more of the response for now: `Call.drained` has to say when it does again. */
-  readonly isFull: boolean;
-  /** Bytes of the response's body that went out. */
-  readonly responseBytes: number;
-  /** Deadlines of the call have moved to earlier. */
-  schedule(): void;
-  /** RFC 9110 10.1.1: the client may send the body. */
-  goAhead(): void;
-  /** What goes on of a 1xx response of the origin. */
-  interim(head: ResponseHead): void;
-  /** @param close this is the last response of the connection, where such a thing is said */
-  head(head: ResponseHead, close: boolean, neverIndexed?: readonly string[]): void;
-  /** Part of the body, valid during this call. */
-  body(bytes: Uint8Array): void;
-  /** The response is whole. @returns whether what is left of the request is going to be told all the same */
-  end(trailers: readonly string[] | undefined): boolean;
-  /** More of the request's body is wanted. */
-  wanted(): void;
-  /** Bytes are to be moved, as the connection's own affair from here on: `Call.tunnelFailed` or `Call.tunnelEnded` say what came of it. */
-  tunnel(step: TunnelStep): void;
-  /** Both messages are over as far as they will be; the call may begin another. */
-  over(): void;
-  /** The response cannot be made whole, and nobody may take a part for the whole. The call is over. */
-  cut(outcome: ExchangeEnd["outcome"]): void;
-}
-
-const EMPTY = new Uint8Array(0);
 const NO_WEB_TEXT = "bad_request: the content is not base64, as application/grpc-web-text has it";
 const SWITCHING_PROTOCOLS = 101;
 /** An answered request's unread body is read up to this, so that the connection can live on. */
@@ -211,13 +181,13 @@ export class Call implements UpstreamUser {
     if (this.#answering) this.#sender.resume();
   }
 
-  /** The client wants no answer any more, or is not there to get one. */
   /** The client sends nothing more: in another protocol that is one direction's end, else nobody waits for the answer any more. */
   clientEnded(): void {
     if (this.#open && this.#switching === "switched") this.requestEnd(undefined);
     else this.clientGone();
   }
 
+  /** The client wants no answer any more, or is not there to get one. */
   clientGone(): void {
     if (this.#open) this.#cut("client_gone");
   }
@@ -491,26 +461,6 @@ export class Call implements UpstreamUser {
     else if (this.#requestDone) this.#answerPlainly(504, "upstream_timeout: nothing moved for too long", "timeout");
     else this.#answerPlainly(408, "request_timeout: the request's body did not come in time", "timeout");
   }
-}
-
-/** An answer in plain words, or in fields for clients of gRPC, made without an exchange. `request`: its fields, as far as they are known. */
-export function plainAnswer(
-  status: number,
-  text: string,
-  unixMs: number,
-  request: ReadonlyFieldList = [],
-): { readonly head: ResponseHead; readonly body: Uint8Array } {
-  const grpc = grpcHead(request, status, text);
-  if (grpc !== undefined) return { head: grpc, body: EMPTY };
-  const body = Buffer.from(`${text}\n`);
-  return {
-    head: {
-      status,
-      fields: ["content-type", "text/plain", "date", new Date(unixMs).toUTCString()],
-      body: { kind: "length", bytes: body.length },
-    },
-    body,
-  };
 }
 
 function dropField(fields: string[], name: string): void {

@@ -17,11 +17,13 @@ import {
   RequestParser,
   type RequestParserSettings,
 } from "../wire/index.ts";
-import { Call, type CallListener, type ClientConnection, type Downstream, type HttpThread, plainAnswer } from "./call.ts";
+import { Call, type CallListener, type ClientConnection, type HttpThread } from "./call.ts";
 import type { ClientSocket, SocketOwner } from "./client-socket.ts";
 import { ConnectionTimes, NEVER, type Phase } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
+import { type Downstream, plainAnswer } from "./downstream.ts";
 import type { ConnectionInfo } from "./exchange.ts";
+import { PrefaceWatch } from "./preface-watch.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { Tunnel, type TunnelOwner } from "./tunnel.ts";
 import type { UpstreamFailure } from "./upstream/user.ts";
@@ -42,7 +44,6 @@ export interface HttpListener extends CallListener {
 }
 
 const SWITCHING_PROTOCOLS = 101;
-const PREFACE_MARK = "PRI ";
 const NOTHING = new Uint8Array(0);
 
 export class ServerConnection implements Downstream, SocketOwner, ClientConnection, TunnelOwner, Timed {
@@ -67,8 +68,8 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   #keepAlive = true;
   /** After a switch to another protocol: the client's bytes that nobody has room for yet. */
   #early: Uint8Array | undefined;
-  /** What came so far of what may become HTTP/2's preface; undefined once that is decided. */
-  #first: Uint8Array | undefined;
+  /** Until it is known that no HTTP/2 begins. */
+  #watch: PrefaceWatch | undefined;
 
   constructor(client: ClientSocket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
     const { socket } = client;
@@ -78,7 +79,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     this.#thread = thread;
     this.#info = info;
     this.#parser = new RequestParser(listener.parser);
-    this.#first = listener.http2InClear ? NOTHING : undefined;
+    this.#watch = listener.http2InClear ? new PrefaceWatch() : undefined;
     this.#response = new ResponseWriter(socket, thread.outbox);
     this.#times = new ConnectionTimes(thread.clock.now());
     this.#call = new Call(thread, listener, info, this, this.#times);
@@ -102,7 +103,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   // --- bytes of the client
 
   read(bytes: Uint8Array): void {
-    if (this.#first !== undefined && this.#isHttp2(bytes)) return;
+    if (this.#watch !== undefined && this.#isHttp2(this.#watch, bytes)) return;
     if (this.#phase === "linger" || this.#phase === "closed") return;
     if (this.#phase === "tunnel" && this.#response.started) {
       this.#tunnel?.clientBytes(bytes);
@@ -121,24 +122,18 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     this.#parser.settle();
   }
 
-  /** Holds the first bytes for as long as they may be the beginning of HTTP/2's preface: no method of HTTP/1.1 is called PRI. */
-  #isHttp2(bytes: Uint8Array): boolean {
-    const held = this.#first?.length ? Buffer.concat([this.#first, bytes]) : bytes;
-    const length = Math.min(held.length, PREFACE_MARK.length);
-    for (let i = 0; i < length; i++) {
-      if (held[i] === PREFACE_MARK.charCodeAt(i)) continue;
-      const early = this.#first;
-      this.#first = undefined;
-      if (early !== undefined && early.length > 0) this.#parser.feed(early);
+  /** Hands the connection over if it is one of HTTP/2. @returns whether that is so, or not known yet */
+  #isHttp2(watch: PrefaceWatch, bytes: Uint8Array): boolean {
+    const found = watch.feed(bytes);
+    if (found === "more") return true;
+    this.#watch = undefined;
+    if (found === "http1") {
+      if (watch.held.length > 0) this.#parser.feed(watch.held);
       return false;
-    }
-    if (length < PREFACE_MARK.length) {
-      this.#first = Uint8Array.prototype.slice.call(held);
-      return true;
     }
     this.#phase = "closed";
     this.#thread.deadlines.remove(this);
-    this.#listener.becomeHttp2(this, this.#client, this.#info, held);
+    this.#listener.becomeHttp2(this, this.#client, this.#info, watch.held);
     return true;
   }
 

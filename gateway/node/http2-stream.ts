@@ -9,9 +9,10 @@
  */
 import { type ExchangeEnd, MeshError, NO_BODY, type ResponseHead, STREAM_BODY, type TunnelStep } from "../core/index.ts";
 import { Http2Code, type Http2Connection, type Http2Event, type Http2Stream, type StreamProblem } from "../wire/index.ts";
-import { Call, type CallListener, type Downstream, type HttpThread } from "./call.ts";
+import { Call, type CallListener, type HttpThread } from "./call.ts";
 import { ConnectionTimes, NEVER } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
+import type { Downstream } from "./downstream.ts";
 import type { ConnectionInfo } from "./exchange.ts";
 import { agreedFields } from "./websocket.ts";
 

@@ -16,10 +16,11 @@ import {
   type Http2Stream,
   type StreamProblem,
 } from "../wire/index.ts";
-import { type CallListener, type ClientConnection, type HttpThread, plainAnswer } from "./call.ts";
+import type { CallListener, ClientConnection, HttpThread } from "./call.ts";
 import type { ClientSocket, SocketOwner } from "./client-socket.ts";
 import { NEVER } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
+import { plainAnswer } from "./downstream.ts";
 import type { ConnectionInfo } from "./exchange.ts";
 import { Http2ServerStream, type RequestEvent, type ServerCodec, type StreamPort } from "./http2-stream.ts";
 import { Http2Writer } from "./http2-writer.ts";
