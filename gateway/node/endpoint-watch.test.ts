@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { testCluster } from "../../test/support/gateway.ts";
 import type { Snapshot } from "../core/ir/index.ts";
 import { type EndpointNews, NameTable } from "./endpoint-news.ts";
-import { EndpointWatch, namesOf } from "./endpoint-watch.ts";
+import { EndpointWatch, FOLLOW_DELAY_MS, namesOf } from "./endpoint-watch.ts";
 
 const healthCheck = {
   probe: { kind: "tcp" },
@@ -28,6 +28,7 @@ function scripted() {
   const told: EndpointNews[] = [];
   const asked: string[] = [];
   const probed: string[] = [];
+  const timers: (() => void)[] = [];
   const watch = new EndpointWatch({
     ask: (name) => {
       asked.push(name);
@@ -40,13 +41,19 @@ function scripted() {
       return Promise.resolve(address === "10.7.0.2" ? "refused" : undefined);
     },
     random: () => 0,
-    arm: () => () => undefined,
+    arm: (delayMs, run) => {
+      if (delayMs === FOLLOW_DELAY_MS) timers.push(run);
+      return () => undefined;
+    },
     now: () => clock.nowMs,
     tell: (news) => told.push(...news),
     probed: () => undefined,
     log: () => undefined,
   });
+  /** Until nothing is under way but the waits between questions. */
   const settle = async () => {
+    for (let i = 0; i < 20; i++) await Promise.resolve();
+    for (const run of timers.splice(0)) run();
     for (let i = 0; i < 20; i++) await Promise.resolve();
   };
   return { watch, clock, told, asked, probed, settle };

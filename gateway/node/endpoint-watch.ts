@@ -23,6 +23,9 @@ export interface WatchOptions {
   readonly log: (level: "info" | "warn", message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
+/** After a name's answer, before its addresses are asked how they are. */
+export const FOLLOW_DELAY_MS = 50;
+
 interface Ejected {
   readonly news: EjectionNews;
   readonly untilMs: number;
@@ -35,6 +38,7 @@ export class EndpointWatch {
   /** By key. */
   readonly #ejected = new Map<string, Ejected>();
   #snapshot: Pick<Snapshot, "clusters" | "endpoints"> | undefined;
+  #disarm: (() => void) | undefined;
 
   constructor(options: WatchOptions) {
     const { ask, probe, random, arm, probed } = options;
@@ -68,6 +72,7 @@ export class EndpointWatch {
   }
 
   close(): void {
+    this.#disarm?.();
     this.#resolver.close();
     this.#checker.close();
   }
@@ -76,7 +81,15 @@ export class EndpointWatch {
     const { tell, log } = this.#options;
     if (answer.kind === "failed") log("warn", "an endpoint's name does not resolve", { name, reason: answer.reason });
     tell([{ kind: "name", name, answer }]);
-    this.#followChecks();
+    // Names are answered one by one: their addresses are asked how they are together.
+    if (this.#snapshot?.clusters.some(({ healthCheck }) => healthCheck !== undefined)) this.#disarm ??= this.#followSoon();
+  }
+
+  #followSoon(): () => void {
+    return this.#options.arm(FOLLOW_DELAY_MS, () => {
+      this.#disarm = undefined;
+      this.#followChecks();
+    });
   }
 
   #checked(verdicts: readonly HealthVerdict[]): void {
