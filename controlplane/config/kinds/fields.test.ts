@@ -191,6 +191,7 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
       ".explainHeaders",
       ".quotaHeaders",
     ],
+    ...under(".forwardClientCert", ["", ".mode", ".cert", ".chain"]),
     ...under(".gatewayPools", ["", "[].name", "[].labels", "[].role", "[].bind", "[].ports", "[].forwardProxyPort"]),
     ...[".gatewayPools[].locality", ".gatewayPools[].proxyProtocol"],
     ...under(".healthChecks", ["", "[].hosts", "[].port", "[].tcp", "[].grpc", "[].grpc.service", "[].grpc.authority"]),
