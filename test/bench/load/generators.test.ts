@@ -49,7 +49,7 @@ describe("wrk", () => {
     });
     const command = generator.command(80, 4, "");
     expect(command.slice(0, 5)).toEqual(["wrk", "-t1", "-c3", "-d4s", "--latency"]);
-    expect(command.slice(-4)).toEqual(["https://127.0.0.1:80/a", "--", "5", "2"]);
+    expect(command.slice(-4)).toEqual(["https://localhost:80/a", "--", "5", "2"]);
   });
 });
 

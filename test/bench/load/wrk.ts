@@ -23,7 +23,8 @@ export function wrk(options: WrkOptions): Generator {
       ...["wrk", "-t1", `-c${connections}`, `-d${seconds}s`, "--latency"],
       ...Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]),
       ...(script === undefined ? [] : ["-s", fileURLToPath(new URL(script.file, import.meta.url))]),
-      `${tls ? "https" : "http"}://127.0.0.1:${port}${path}`,
+      // wrk sends the host as SNI, also an address, which RFC 6066 3 does not allow.
+      tls ? `https://localhost:${port}${path}` : `http://127.0.0.1:${port}${path}`,
       ...(script === undefined ? [] : ["--", ...script.arguments]),
     ],
     read: readWrk,
