@@ -1,7 +1,7 @@
 /** HTTP/2 on either side of the gateway, with Node's own library as client and as origin. */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer as createHttp1 } from "node:http";
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { request as httpsRequest } from "node:https";
@@ -145,6 +145,16 @@ describe.each(["http1", "http2"] as const)("HTTP/2 to the gateway, %s to the ori
     expect(seen["te"]).toBe("trailers");
     expect(answer.headers).not.toHaveProperty("connection");
     expect(answer.headers).not.toHaveProperty("transfer-encoding");
+  });
+
+  it("is told in the access log as what it came by", async () => {
+    const path = join(directory, `access-${protocol}.log`);
+    const settings = { accessLog: { enabled: true, path } };
+    const client = (await serve(await originPort(), protocol, { settings })).client();
+    await client.ask(POST, { body: "hello" });
+    await eventually(() => existsSync(path) && readFileSync(path, "utf8").endsWith("}\n"));
+    const line = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+    expect(line).toMatchObject({ protocol: "HTTP/2", method: "POST", status: 200, request_bytes: 5, response_bytes: 5 });
   });
 
   it("carries many requests at once", async () => {
