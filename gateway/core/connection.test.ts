@@ -218,10 +218,10 @@ describe("dialling", () => {
   });
 
   it("counts while it lives, and tells the cluster's settings", () => {
-    const pool = { ...cluster("a").pool, tcpIdleTimeoutMs: 5 };
+    const pool = { ...cluster("a").pool, tcpIdleTimeoutMs: 5, maxConnectionMs: 9 };
     const rig = new Rig({ clusters: [cluster("a", { pool, proxyProtocol: "v2" })], endpoints: 1 });
     const exchange = rig.connect();
-    expect(exchange.start()).toMatchObject({ kind: "dial", idleTimeoutMs: 5, proxyProtocol: "v2" });
+    expect(exchange.start()).toMatchObject({ kind: "dial", idleTimeoutMs: 5, maxConnectionMs: 9, proxyProtocol: "v2" });
     rig.nowMs += 4;
     exchange.opened();
     expect(rig.counts()).toEqual({ connections: 1, active: [1] });
@@ -265,6 +265,7 @@ describe("telling", () => {
     ["upstream_cut", "UC", "upstream_cut"],
     ["timeout", "SI", "timeout"],
     ["drained", "-", "drained"],
+    ["expired", "-", "expired"],
   ] as const)("%s has flags %s", (outcome, flags, reason) => {
     const rig = new Rig({});
     const exchange = rig.connect();

@@ -63,6 +63,8 @@ export interface DialStep {
   readonly proxyProtocol: "v1" | "v2" | undefined;
   /** Once open it is closed after this time without a byte either way. */
   readonly idleTimeoutMs: number;
+  /** Once open it is closed after this time, whatever moves. Undefined: never. */
+  readonly maxConnectionMs: number | undefined;
 }
 
 /** Close the client's connection. Terminal. */
@@ -72,8 +74,8 @@ export interface RefuseStep {
 }
 
 export interface ConnectionEnd {
-  /** `complete`: both sides ended in order, or the connection was refused. */
-  readonly outcome: "complete" | "client_gone" | "upstream_cut" | "timeout" | "drained";
+  /** `complete`: both sides ended in order, or the connection was refused. `timeout`: nothing moved. `expired`: it has lived for as long as it may. */
+  readonly outcome: "complete" | "client_gone" | "upstream_cut" | "timeout" | "expired" | "drained";
   /** From the client. */
   readonly receivedBytes: number;
   /** To the client. */
@@ -227,7 +229,13 @@ class OpaqueConnection implements ConnectionExchange {
     this.isActive = true;
     const { pool } = target;
     const { proxyProtocol } = cluster.source;
-    return { kind: "dial", target, proxyProtocol, idleTimeoutMs: pool.tcpIdleTimeoutMs ?? pool.idleTimeoutMs };
+    return {
+      kind: "dial",
+      target,
+      proxyProtocol,
+      idleTimeoutMs: pool.tcpIdleTimeoutMs ?? pool.idleTimeoutMs,
+      maxConnectionMs: pool.maxConnectionMs,
+    };
   }
 
   /** Of what a cluster may ask for, a connection has its client's address alone. */
@@ -256,7 +264,7 @@ class OpaqueConnection implements ConnectionExchange {
   }
 
   private flags({ outcome }: ConnectionEnd): string {
-    return responseFlags(outcome === "drained" ? "complete" : outcome, {
+    return responseFlags(outcome === "drained" || outcome === "expired" ? "complete" : outcome, {
       decided: this.flag,
       isDelayed: false,
       usedUp: this.flag !== undefined && this.tried.length === MAX_CONNECT_ATTEMPTS,

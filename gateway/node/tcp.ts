@@ -57,6 +57,9 @@ export class Connection implements Timed {
   #originPaused = false;
   #dialError: Error | undefined;
   #idleMs = NEVER;
+  /** Has lived for as long as it may by then. */
+  #endMs = NEVER;
+  #maxMs = NEVER;
   /** Has to be over by then: its listener goes away. */
   #drainMs = NEVER;
   #receivedBytes = 0;
@@ -121,7 +124,8 @@ export class Connection implements Timed {
         this.#dialFails("upstream_connect_timeout", "no connection in time");
         return;
       case "open":
-        if (this.#drainMs > nowMs) this.#close("timeout");
+        if (this.#endMs <= nowMs) this.#close("expired");
+        else if (this.#drainMs > nowMs) this.#close("timeout");
         else if (this.#listener.draining) this.#close("drained");
         else {
           this.#drainMs = NEVER;
@@ -154,8 +158,9 @@ export class Connection implements Timed {
 
   /** @returns what is to be done instead, when nothing could be started */
   #dial(step: DialStep): ConnectionStep | undefined {
-    const { target, idleTimeoutMs } = step;
+    const { target, idleTimeoutMs, maxConnectionMs = NEVER } = step;
     this.#idleMs = idleTimeoutMs;
+    this.#maxMs = maxConnectionMs;
     this.#dialError = undefined;
     const dialled = dial(step, this.#header(step), this.#thread.origins, {
       read: (bytes) => this.#originBytes(bytes),
@@ -189,6 +194,7 @@ export class Connection implements Timed {
   #connected(): void {
     if (this.#state !== "dialling") return;
     this.#state = "open";
+    this.#endMs = this.#thread.clock.now() + this.#maxMs;
     this.#exchange.opened();
     this.#active();
     const early = this.#early;
@@ -237,7 +243,7 @@ export class Connection implements Timed {
   }
 
   #active(): void {
-    this.#thread.deadlines.set(this, Math.min(this.#thread.clock.now() + this.#idleMs, this.#drainMs));
+    this.#thread.deadlines.set(this, Math.min(this.#thread.clock.now() + this.#idleMs, this.#endMs, this.#drainMs));
   }
 
   // --- the end

@@ -259,6 +259,16 @@ describe("being cut", () => {
     await expectClosed(made, "SI");
   });
 
+  it("is closed after maxConnectionMs, whatever moves", async () => {
+    const { port } = await single(echo, { pool: { ...testCluster("").pool, maxConnectionMs: 300 } });
+    const socket = client(port);
+    const openedMs = performance.now();
+    const talking = setInterval(() => socket.write("x"), 20);
+    cleanups.push(() => clearInterval(talking));
+    await over(socket);
+    expect(performance.now() - openedMs).toBeGreaterThan(250);
+  });
+
   it("refuses connections beyond maxConnections with UO", async () => {
     const { port, gateway: made } = await single(echo, { pool: { ...testCluster("").pool, maxConnections: 2 } });
     const kept = [client(port), client(port)];
