@@ -12,10 +12,13 @@ const LISTEN = "0A";
 /** Looks at one port again and again, and reads no more of the kernel's tables than it must: all of one can take milliseconds. */
 export class AcceptQueue {
   readonly #port: number;
+  readonly #inode: number | undefined;
   readonly #sizes = new Map<string, number>();
 
-  constructor(port: number) {
+  /** @param inode of the socket that it is about, for others may listen on the same port; undefined: all of them */
+  constructor(port: number, inode: number | undefined) {
     this.#port = port;
+    this.#inode = inode;
   }
 
   /** Undefined where the system does not tell (it is Linux that does). */
@@ -24,7 +27,7 @@ export class AcceptQueue {
     for (const path of TABLES) {
       const size = this.#sizes.get(path) ?? TABLE_BYTES;
       if (size === 0) continue;
-      const found = countWaiting(readHead(path, size), this.#port);
+      const found = countWaiting(readHead(path, size), this.#port, this.#inode);
       this.#sizes.set(path, found.size);
       if (found.size > 0) waiting = (waiting ?? 0) + found.waiting;
     }
@@ -34,17 +37,22 @@ export class AcceptQueue {
 
 /**
  * @param table text in the form of proc(5)'s `/proc/net/tcp`: for a listening socket, `rx_queue` is the number of connections waiting
- * @returns those of the port, and how much of the table tells them (0: it has no such port)
+ * @param inode of one socket; undefined: all of the port
+ * @returns how many wait, and how much of the table tells them (0: it has no such socket)
  */
-export function countWaiting(table: string, port: number): { readonly waiting: number; readonly size: number } {
+export function countWaiting(
+  table: string,
+  port: number,
+  inode: number | undefined,
+): { readonly waiting: number; readonly size: number } {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   let waiting = 0;
   let size = 0;
   let at = 0;
   for (const line of table.split("\n")) {
     at += line.length + 1;
-    const [, local, , state, queues] = line.trim().split(/\s+/);
-    if (state !== LISTEN || local?.endsWith(suffix) !== true) continue;
+    const [, local, , state, queues, , , , , own] = line.trim().split(/\s+/);
+    if (state !== LISTEN || local?.endsWith(suffix) !== true || (inode !== undefined && Number(own) !== inode)) continue;
     waiting += Number.parseInt(queues?.split(":")[1] ?? "0", 16);
     size = at;
   }

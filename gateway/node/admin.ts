@@ -27,9 +27,10 @@ export interface Readiness {
 
 /** Whether requests should be sent here, and why not. A stale snapshot still serves; it is told. */
 export function readiness(engine: Engine): Readiness {
-  const { version, draining, age } = engine.status;
+  const { version, draining, age, threadsServing } = engine.status;
   if (draining) return { ready: false, reason: "draining" };
   if (version === undefined) return { ready: false, reason: "no snapshot yet" };
+  if (threadsServing === 0) return { ready: false, reason: "no thread is alive" };
   const stale = Object.entries(age?.sections ?? {}).filter(([, state]) => state.kind !== "fresh");
   if (stale.length === 0) return { ready: true, reason: `serving snapshot ${version}` };
   const told = stale.map(([section, state]) => `${section} is ${state.kind === "expired" ? "expired" : "past its soft age"}`);
@@ -55,7 +56,7 @@ export function adminServer(options: AdminOptions): Server {
       case "/clusters":
         return json(response, { clusters: clusterViews(await options.engine.endpoints()) });
       case "/listeners":
-        return json(response, { listeners: await options.engine.sample(), problems: options.engine.status.problems });
+        return await listeners(options.engine, response);
       case "/drain":
         return drain(options, request, response);
       default:
@@ -114,6 +115,12 @@ function ready(engine: Engine, response: ServerResponse): void {
   text(response, state.ready ? 200 : 503, `${state.reason}\n`);
 }
 
+async function listeners(engine: Engine, response: ServerResponse): Promise<void> {
+  const open = await engine.sample();
+  const told = open.map(({ name, protocol, connections, sockets }) => ({ name, protocol, connections, sockets }));
+  json(response, { listeners: told, problems: engine.status.problems });
+}
+
 async function metrics({ engine, metrics: registry }: AdminOptions, response: ServerResponse): Promise<void> {
   await engine.sample();
   const body = registry.exposition() + statusMetrics(engine);
@@ -164,11 +171,12 @@ function withoutHashes(snapshot: Snapshot | undefined): unknown {
 
 /** What the main thread alone knows. */
 function statusMetrics(engine: Engine): string {
-  const { version, sinceMs, age, draining, problems } = engine.status;
+  const { version, sinceMs, age, draining, problems, threadsServing, threadRestarts } = engine.status;
   const lines: string[] = [];
-  const gauge = (name: string, help: string, value: string): void => {
-    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} gauge`, value);
+  const tell = (kind: "gauge" | "counter", name: string, help: string, value: string): void => {
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, value);
   };
+  const gauge = (name: string, help: string, value: string): void => tell("gauge", name, help, value);
   if (version !== undefined && sinceMs !== undefined) {
     gauge("tidegate_snapshot_info", "The snapshot in force.", `tidegate_snapshot_info{version="${version}"} 1`);
     gauge(
@@ -189,6 +197,15 @@ function statusMetrics(engine: Engine): string {
     "tidegate_install_problems",
     "Parts of the snapshot that could not be put in force.",
     `tidegate_install_problems ${problems.length}`,
+  );
+  gauge("tidegate_threads_serving", "Threads that serve.", `tidegate_threads_serving ${threadsServing}`);
+  tell(
+    "counter",
+    "tidegate_thread_restarts_total",
+    "Threads that have died and were replaced, by what of.",
+    Object.entries(threadRestarts)
+      .map(([cause, count]) => `tidegate_thread_restarts_total{cause="${cause}"} ${count}`)
+      .join("\n"),
   );
   return `${lines.join("\n")}\n`;
 }

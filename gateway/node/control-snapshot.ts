@@ -146,6 +146,7 @@ export class SnapshotKeeper {
     if ("damaged" in stored) return refuse(`${stored.damaged} is damaged`);
     const accepted = readAccepted(stored.accepted);
     if (accepted === undefined) return refuse("what was accepted last is damaged");
+    if (this.#held !== undefined && accepted.payloadHash === this.#accepted?.payloadHash) return;
     this.#accepted = accepted;
     const then = await followRoots(enrolled.rootHash, this.#roots.slice(0, accepted.rootVersion), 0);
     if (!then.ok) return refuse(then.error.detail);

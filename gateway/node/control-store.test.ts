@@ -67,23 +67,27 @@ describe("what was written is read back", () => {
     expect(String((await chunksRead()).get(hash("a")))).toBe("a");
   });
 
-  test("reset forgets everything", async () => {
+  test("reset forgets everything of its own", async () => {
     await store.saveEnrolled(enrolled);
+    await store.saveTrustRoots([bytes("one"), bytes("two")]);
     await store.saveSnapshot(snapshot("a"));
+    writeFileSync(path("secrets"), "somebody else's");
     await store.reset();
-    expect(readdirSync(directory)).toEqual(["chunks"]);
+    expect(readdirSync(directory)).toEqual(["chunks", "secrets"]);
     await store.saveSnapshot(snapshot("a"));
     expect(chunkNames()).toEqual([hash("a")]);
   });
 });
 
 describe("what a crash or somebody left", () => {
-  test("half written files are cleared at the start and never read", async () => {
+  test("half written files are never read, and cleared before the first write", async () => {
     await store.saveSnapshot(snapshot("a"));
     writeFileSync(path("current.json.part"), "{");
     writeFileSync(path("chunks", `${hash("b")}.part`), "b");
     const later = new ControlStore(directory);
     expect(await later.snapshot()).toEqual(snapshot("a"));
+    expect(existsSync(path("current.json.part"))).toBe(true);
+    await later.saveEnrolled(enrolled);
     expect(existsSync(path("current.json.part"))).toBe(false);
     expect(chunkNames()).toEqual([hash("a")]);
   });

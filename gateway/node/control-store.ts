@@ -39,6 +39,8 @@ export interface Damaged {
 export const MAX_STATE_FILE_BYTES = 64 * 1024 * 1024;
 
 const PART = ".part";
+/** What this store writes into its directory. */
+const OWN = /^(gateway\.json|current\.json|root-\d+\.jws|chunks)(\.part)?$/;
 
 export class ControlStore {
   readonly #directory: string;
@@ -46,8 +48,9 @@ export class ControlStore {
   /** Hashes of chunk files that are known to hold what their names say. */
   readonly #whole = new Set<string>();
   #tidying: Promise<void> = Promise.resolve();
+  #cleared = false;
 
-  /** Clears what a crash left half written. @throws Error with the remedy when the directory cannot be made or written. */
+  /** @throws Error with the remedy when the directory cannot be made or written. */
   constructor(directory: string) {
     this.#directory = directory;
     this.#chunks = join(directory, "chunks");
@@ -56,9 +59,6 @@ export class ControlStore {
       const probe = join(directory, ".writable");
       writeFileSync(probe, "");
       rmSync(probe);
-      for (const folder of [directory, this.#chunks]) {
-        for (const name of readdirSync(folder)) if (name.endsWith(PART)) rmSync(join(folder, name), { force: true });
-      }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`state directory ${directory}: ${reason}; give a directory that this user can write to with --state`);
@@ -100,7 +100,9 @@ export class ControlStore {
     const current = parseJson(bytes) as { manifest?: unknown; accepted?: unknown } | undefined;
     if (typeof current?.manifest !== "string") return this.#damaged("current.json");
     const chunks = new Map<string, Uint8Array>();
+    this.#whole.clear();
     for (const hash of await readdir(this.#chunks)) {
+      if (hash.endsWith(PART)) continue;
       const content = await this.#read(join("chunks", hash));
       if (!(content instanceof Uint8Array)) continue;
       chunks.set(hash, content);
@@ -125,11 +127,12 @@ export class ControlStore {
     await this.#tidying;
   }
 
-  /** Forgets everything. */
+  /** Forgets everything that it has written. */
   async reset(): Promise<void> {
     await this.#tidying;
     this.#whole.clear();
-    for (const name of await readdir(this.#directory)) await rm(join(this.#directory, name), { recursive: true, force: true });
+    for (const name of await readdir(this.#directory))
+      if (OWN.test(name)) await rm(join(this.#directory, name), { recursive: true, force: true });
     await mkdir(this.#chunks, { recursive: true, mode: 0o700 });
   }
 
@@ -143,6 +146,15 @@ export class ControlStore {
       }
     } catch {
       return;
+    }
+  }
+
+  /** What a crash left half written goes before the first thing is written: until then the directory may be another process's to write. */
+  #clear(): void {
+    if (this.#cleared) return;
+    this.#cleared = true;
+    for (const folder of [this.#directory, this.#chunks]) {
+      for (const name of readdirSync(folder)) if (name.endsWith(PART)) rmSync(join(folder, name), { force: true });
     }
   }
 
@@ -161,6 +173,7 @@ export class ControlStore {
   }
 
   async #write(name: string, bytes: Uint8Array): Promise<void> {
+    this.#clear();
     const file = join(this.#directory, name);
     const part = `${file}${PART}`;
     const handle = await open(part, "w", 0o600);

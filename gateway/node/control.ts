@@ -78,6 +78,8 @@ export class ControlClient {
   #work: Promise<void> = Promise.resolve();
   #attempt = 0;
   #stopped = false;
+  /** What the state directory holds is another mesh's. */
+  #startsOver = false;
   #lastError: string | undefined;
   #refused: ControlStatus["refused"];
   #retryTimer: NodeJS.Timeout | undefined;
@@ -88,8 +90,18 @@ export class ControlClient {
     this.#keeper = new SnapshotKeeper(options);
   }
 
-  /** Serves what the disk holds, then connects and stays connected. Resolves when the disk was read. @throws Error when there is neither an enrolment nor a join token. */
+  /** Serves what the disk holds, then follows. @throws Error when there is neither an enrolment nor a join token. */
   async start(): Promise<void> {
+    await this.restore();
+    this.follow();
+  }
+
+  /**
+   * Serves what the disk holds, and writes nothing there. Asked again, it takes what has come to the disk since.
+   *
+   * @throws Error when there is neither an enrolment nor a join token.
+   */
+  async restore(): Promise<void> {
     const enrolled = await this.#recall();
     if (enrolled === undefined && this.#options.joinToken === undefined) {
       throw new Error(
@@ -97,6 +109,10 @@ export class ControlClient {
       );
     }
     if (enrolled !== undefined && (await this.#keeper.restore(enrolled))) this.#enrolled = enrolled;
+  }
+
+  /** Connects and stays connected. */
+  follow(): void {
     void this.#connect();
   }
 
@@ -150,7 +166,7 @@ export class ControlClient {
       log("warn", "the join token pins another trust root than this gateway's state: starting over", {
         gateway: enrolled.gatewayId,
       });
-      await store.reset();
+      this.#startsOver = true;
       return undefined;
     }
     if (enrolled.pool !== joinToken.pool) {
@@ -164,6 +180,8 @@ export class ControlClient {
   async #connect(): Promise<void> {
     if (this.#stopped) return;
     try {
+      if (this.#startsOver) await this.#options.store.reset();
+      this.#startsOver = false;
       this.#enrolled ??= await this.#enrol();
       if (this.#stopped) return;
       const { ca, credential, gatewayId } = this.#enrolled;

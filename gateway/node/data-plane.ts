@@ -51,15 +51,18 @@ import { Listener, type ListenerHooks } from "./listener.ts";
 import { LogFile } from "./log-file.ts";
 import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
 import { Misdirected } from "./misdirected.ts";
+import { Overload, type OverloadLimits } from "./overload.ts";
 import { NodePassportSignatures } from "./passports.ts";
 import { PemFiles } from "./pem-files.ts";
 import { monotonicUs, type QuotaMemory, SharedBank } from "./quota.ts";
 import { type ReplayMemory, SharedPassports } from "./replay.ts";
 import { RequestReporter } from "./report.ts";
+import { AdmittingFactory, type ShedPorts } from "./shed.ts";
 import { createHttpThread } from "./thread.ts";
 import type { TlsOptions } from "./tls.ts";
 import { closeIdle } from "./upstream/pools.ts";
 import { OriginContexts } from "./upstream/tls.ts";
+import { collectGarbage, shrinkHeap, vitals } from "./vitals.ts";
 
 export interface NamedProblem {
   readonly name: string;
@@ -75,6 +78,7 @@ export interface DataPlaneOptions {
   readonly bankAccess: BankAccess | undefined;
   readonly replayMemory: ReplayMemory;
   readonly metricsMemory: SharedArrayBuffer;
+  readonly limits: OverloadLimits;
   /** What session tickets' keys are made of; the same in all threads. */
   readonly ticketSecret: Uint8Array;
   /** Folder of the credentials that egress rules add to requests. */
@@ -88,6 +92,14 @@ export interface DataPlaneOptions {
   readonly ejected: (news: EjectionNews) => void;
   /** Told of what an operator should know. */
   readonly log: (level: "info" | "warn" | "error", message: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+export interface ListenerState {
+  readonly name: string;
+  readonly protocol: string;
+  readonly connections: number;
+  /** Of its socket, in this process. */
+  readonly descriptor: number | undefined;
 }
 
 /** All that requests are held against, swapped as one. */
@@ -104,7 +116,14 @@ interface Candidate {
 
 /** A listener that goes away while connections keep coming accepts them for this long. */
 const MAX_LAST_ACCEPT_MS = 2000;
+/** After that and a look for a good moment, a listener that went away has let go of its port. */
+export const LETTING_GO_MS = MAX_LAST_ACCEPT_MS + 2000;
 const POLL_MS = 20;
+/** How often a thread looks at its memory and at how late it is. */
+const LOOK_MS = 250;
+/** A snapshot leaves several times its size in garbage behind: it is cleared away this long after it, and no later than so often later, in a moment without requests. */
+const CLEAR_MS = 2000;
+const MAX_CLEAR_TRIES = 15;
 
 export class DataPlane {
   readonly #options: DataPlaneOptions;
@@ -126,6 +145,10 @@ export class DataPlane {
   /** Closed for new connections, with some still being served. */
   readonly #retired = new Set<Listener>();
   readonly #hooks: ListenerHooks;
+  readonly #overload: Overload;
+  readonly #shedPorts: ShedPorts;
+  readonly #watch: NodeJS.Timeout;
+  #clearing: NodeJS.Timeout | undefined;
   readonly #tls: Omit<TlsOptions, "protocols">;
   readonly #names = new NameTable();
   readonly #origins: OriginContexts;
@@ -144,7 +167,8 @@ export class DataPlane {
     this.#log = new LogFile((message) => log("error", message, {}));
     const metrics = new MetricsBlock(options.metricsMemory, options.announce);
     this.#meters = new GatewayMeters(metrics);
-    this.#reporter = new RequestReporter(clock, this.#log, metrics);
+    this.#overload = new Overload(options.limits, options.threads, { clock, vitals, collect: collectGarbage });
+    this.#reporter = new RequestReporter(clock, this.#log, metrics, this.#overload);
     this.#connectionReports = new ConnectionReports(clock, this.#log, metrics);
     this.#connectionPorts = { clock, random: Math.random, connections: this.#connectionReports };
     this.#expiry = new CertificateExpiry({
@@ -183,7 +207,18 @@ export class DataPlane {
       writeDecision: (line) => this.#log.add(line),
       current: () => this.#egressNow(),
     });
+    this.#shedPorts = {
+      clock,
+      overload: this.#overload,
+      shed: (reason, record) => {
+        this.#meters.shed(reason);
+        this.#reporter.shed(record);
+      },
+      current: () => this.#egressNow(),
+    };
     this.#hooks = {
+      overload: this.#overload,
+      dropped: () => this.#meters.refusedConnection(),
       refused: (_info, status) => this.#meters.refused(status),
       refusedConnection: (listener, incoming, reason) =>
         this.#connectionReports.refused(listener, incoming, reason, this.#inForce?.tables.version ?? ""),
@@ -195,6 +230,7 @@ export class DataPlane {
       ticketSecret: options.ticketSecret,
       unixMs: () => clock.unixMs(),
     };
+    this.#watch = this.#watchOverload();
   }
 
   /** Compiles; nothing changes. @returns what is wrong with the snapshot, or nothing */
@@ -229,8 +265,10 @@ export class DataPlane {
     this.#origins.install(next.snapshot.clusters);
     for (const [name, listener] of this.#listeners) {
       const compiled = tables.listeners.get(name);
-      if (compiled !== undefined && listener.takes(compiled)) listener.update(compiled, tables.settings.http);
-      else this.#retire(name, listener, tables);
+      if (compiled !== undefined && listener.takes(compiled)) {
+        listener.update(compiled, tables.settings.http);
+        listener.factory.follow?.();
+      } else this.#retire(name, listener, tables);
     }
     for (const compiled of tables.listeners.values()) {
       if (this.#listeners.has(compiled.source.name) || this.#draining) continue;
@@ -238,6 +276,8 @@ export class DataPlane {
       if (revived !== undefined) revived.update(compiled, tables.settings.http);
       else failures.push(...(await this.#open(compiled, tables)));
     }
+    clearTimeout(this.#clearing);
+    this.#clearSoon(MAX_CLEAR_TRIES);
     this.#failures = failures;
     this.#lookAtExpiry();
     return this.#problems();
@@ -268,6 +308,7 @@ export class DataPlane {
     const usage = this.#options.lane === 0 ? this.#counters.usage() : undefined;
     this.#meters.sample(connections, this.#thread.counts, this.#log.dropped, usage);
     this.#meters.leases(this.#leases.usage);
+    this.#meters.overload(this.#overload);
     // Threads tell one another what they find out about endpoints: one of them tells the numbers.
     if (this.#options.lane === 0) this.#meters.endpoints(this.endpoints());
   }
@@ -292,19 +333,27 @@ export class DataPlane {
     this.#log.reopen();
   }
 
-  listeners(): readonly { readonly name: string; readonly protocol: string; readonly connections: number }[] {
-    return [...this.#listeners.values()].map(({ name, protocol, connections }) => ({ name, protocol, connections }));
+  listeners(): readonly ListenerState[] {
+    return [...this.#listeners.values()].map(({ name, protocol, connections, descriptor }) => ({
+      name,
+      protocol,
+      connections,
+      descriptor,
+    }));
   }
 
   /**
    * The first half of ending without failing a request: answers say `Connection: close`, and listeners accept until nobody comes any more. Then
    * clients keep what connections they have: another thread may be about to close the port that they would come to.
+   *
+   * @param succeeded another gateway has the ports, too, and gets the new connections
    */
-  async letGo(withinMs: number): Promise<void> {
+  async letGo(withinMs: number, succeeded: boolean): Promise<void> {
     this.#draining = true;
     const all = this.#all();
-    for (const listener of all) listener.startDraining();
-    await Promise.all(all.map((listener) => listener.letGo(Math.min(MAX_LAST_ACCEPT_MS, withinMs / 2))));
+    // A successor spreads new connections over all of its threads only when it has the ports alone.
+    for (const listener of all) listener.startDraining(succeeded);
+    await Promise.all(all.map((listener) => listener.letGo(Math.min(MAX_LAST_ACCEPT_MS, withinMs / 2), succeeded)));
   }
 
   /** The second half, when all threads have let go: requests in flight are finished. What is left after `withinMs` is cut. */
@@ -321,6 +370,29 @@ export class DataPlane {
     this.#origins.close();
     await this.#log.flush();
     this.#thread.deadlines.close();
+    clearInterval(this.#watch);
+    clearTimeout(this.#clearing);
+  }
+
+  /** Whoever is served all the time is not held up for it: V8 collects in passing what it comes upon. */
+  #clearSoon(tries: number): void {
+    const clear = (): void => {
+      if (this.#overload.requests === 0) shrinkHeap();
+      else if (tries > 1) this.#clearSoon(tries - 1);
+    };
+    this.#clearing = setTimeout(clear, CLEAR_MS).unref();
+  }
+
+  #watchOverload(): NodeJS.Timeout {
+    let dueMs = this.#clock.now() + LOOK_MS;
+    const timer = setInterval(() => {
+      const nowMs = this.#clock.now();
+      const relieve = this.#overload.look(nowMs - dueMs);
+      dueMs = nowMs + LOOK_MS;
+      for (const listener of this.#all()) listener.limit(relieve);
+      if (relieve) this.#options.log("warn", "memory is short: less is taken on", { ...vitals() });
+    }, LOOK_MS);
+    return timer.unref();
   }
 
   #all(): readonly Listener[] {
@@ -334,9 +406,10 @@ export class DataPlane {
         ? this.#egress
         : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports, this.#passports);
     const opaque = new RoutedConnections(name, tables, () => this.#inForce?.tables, this.#connectionPorts);
-    const listener = new Listener(compiled, tables.settings.http, factory, opaque, this.#thread, this.#hooks, this.#tls);
+    const admitting = new AdmittingFactory(factory, this.#shedPorts);
+    const listener = new Listener(compiled, tables.settings.http, admitting, opaque, this.#thread, this.#hooks, this.#tls);
     listener.update(compiled, tables.settings.http);
-    const failed = await listener.listen(this.#options.threads > 1);
+    const failed = await listener.listen();
     if (failed !== undefined) {
       listener.destroy();
       return [{ name, reason: failed }];
@@ -459,15 +532,17 @@ class RoutedExchanges implements ExchangeFactory {
     this.#passports = passports;
   }
 
-  open(request: ClientRequest, connection: ConnectionInfo): Exchange {
+  follow(): void {
     const current = this.#current();
-    if (current !== undefined && current !== this.#tables) {
-      const listener = current.listeners.get(this.#name);
-      if (listener !== undefined) {
-        this.#tables = current;
-        this.#listener = listener;
-      }
-    }
+    if (current === undefined || current === this.#tables) return;
+    const listener = current.listeners.get(this.#name);
+    if (listener === undefined) return;
+    this.#tables = current;
+    this.#listener = listener;
+  }
+
+  open(request: ClientRequest, connection: ConnectionInfo): Exchange {
+    this.follow();
     const { servers } = this.#listener;
     const { tls } = connection.peer;
     const server = tls?.serverName === undefined ? servers.any : findHost(servers, tls.serverName);

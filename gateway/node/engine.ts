@@ -7,20 +7,22 @@
  * cannot be bound is a problem with a name, and everything else works.
  */
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:net";
 import type { EndpointView } from "../core/index.ts";
 import type { ClosedSections, HeldSnapshot, Listener, Snapshot, SnapshotAge, SnapshotVersion } from "../core/ir/index.ts";
 import { closedSections, SECTIONS, snapshotVersion } from "../core/ir/index.ts";
 import { armSystemTimer, systemClock } from "./clock.ts";
 import type { Installer, InstallOutcome, NamedProblem } from "./control-snapshot.ts";
-import type { DataPlaneOptions } from "./data-plane.ts";
+import { type DataPlaneOptions, LETTING_GO_MS, type ListenerState } from "./data-plane.ts";
 import type { EndpointNews } from "./endpoint-news.ts";
 import { EndpointWatch } from "./endpoint-watch.ts";
 import { checkMeter } from "./gateway-meters.ts";
 import { probeWith } from "./health-probe.ts";
-import { InlineLane, type Lane, type ListenerState, WorkerLane } from "./lane.ts";
+import { InlineLane, type Lane, type LaneEnd, WorkerLane } from "./lane.ts";
+import { Lanes } from "./lanes.ts";
 import { MetricsBlock, type MetricsRegistry } from "./metrics.ts";
+import { DEFAULT_OVERLOAD_LIMITS, type OverloadLimits } from "./overload.ts";
 import { PemFiles } from "./pem-files.ts";
+import { isBusy, SHARES_PORTS } from "./ports.ts";
 import { createQuotaMemory, type QuotaMemory } from "./quota.ts";
 import { createReplayMemory, type ReplayMemory } from "./replay.ts";
 import { TICKET_SECRET_BYTES } from "./tls-tickets.ts";
@@ -29,6 +31,10 @@ import { OriginContexts } from "./upstream/tls.ts";
 
 export interface EngineOptions {
   readonly threads: number;
+  /** Most heap that one of several threads may have, MB. Undefined: V8 decides by the machine's memory. */
+  readonly threadHeapMb?: number | undefined;
+  /** Of the gateway as a whole. */
+  readonly limits?: OverloadLimits;
   readonly bankAccess?: DataPlaneOptions["bankAccess"];
   readonly metrics: MetricsRegistry;
   /** Folder of the credentials that egress rules add to requests. */
@@ -40,6 +46,8 @@ export interface EngineOptions {
   readonly log: DataPlaneOptions["log"];
   /** `status.problems` has changed without a new snapshot. */
   readonly problemsChanged?: (problems: readonly NamedProblem[]) => void;
+  /** `bind:port` of what the gateway before this one still listens on: shared with it, not busy. */
+  readonly shared?: ReadonlySet<string>;
 }
 
 export interface EngineStatus {
@@ -48,7 +56,22 @@ export interface EngineStatus {
   readonly sinceMs: number | undefined;
   readonly age: SnapshotAge | undefined;
   readonly draining: boolean;
+  readonly threadsServing: number;
+  /** Threads that have died and were replaced, by what of. */
+  readonly threadRestarts: Readonly<Record<LaneEnd["cause"], number>>;
   readonly problems: readonly NamedProblem[];
+}
+
+/** One listener in all threads. `descriptor` is that of one of its sockets. */
+export interface OpenListener extends ListenerState {
+  readonly sockets: number;
+}
+
+/** Sockets that listen on `place` (`address:port`), and one of them. */
+export interface OpenPort {
+  readonly place: string;
+  readonly sockets: number;
+  readonly descriptor: number | undefined;
 }
 
 export class Engine implements Installer {
@@ -56,7 +79,7 @@ export class Engine implements Installer {
   readonly #quotaMemory: QuotaMemory = createQuotaMemory();
   readonly #replayMemory: ReplayMemory = createReplayMemory();
   readonly #ticketSecret = randomBytes(TICKET_SECRET_BYTES);
-  readonly #lanes: (Lane | undefined)[] = [];
+  readonly #lanes: Lanes;
   readonly #origins: OriginContexts;
   readonly #watch: EndpointWatch;
   /** Somebody wants to know when endpoints' states may have changed. */
@@ -69,6 +92,8 @@ export class Engine implements Installer {
   #closed: ClosedSections = {};
   #problems: readonly NamedProblem[] = [];
   #busy: readonly NamedProblem[] = [];
+  /** When a port was last part of a snapshot that another one has followed. */
+  readonly #left = new Map<number, number>();
   #draining = false;
 
   constructor(options: EngineOptions) {
@@ -86,7 +111,15 @@ export class Engine implements Installer {
       probed: checkMeter(new MetricsBlock(memory, announce)),
       log: options.log,
     });
-    for (let lane = 0; lane < options.threads; lane++) this.#lanes.push(this.#newLane(lane));
+    this.#lanes = new Lanes({
+      threads: options.threads,
+      start: (lane, ended) => this.#startLane(lane, ended),
+      revive: (lane) => this.#revive(lane),
+      now: () => performance.now(),
+      after: (ms, run) => setTimeout(run, ms),
+      random: Math.random,
+      log: options.log,
+    });
   }
 
   get status(): EngineStatus {
@@ -95,6 +128,8 @@ export class Engine implements Installer {
       sinceMs: this.#sinceMs,
       age: this.#age,
       draining: this.#draining,
+      threadsServing: this.#lanes.living.length,
+      threadRestarts: this.#lanes.restarts,
       problems: this.#problems,
     };
   }
@@ -120,18 +155,19 @@ export class Engine implements Installer {
     const closed = closedSections(age);
     if (SECTIONS.every((name) => closed[name] === this.#closed[name])) return;
     this.#closed = closed;
-    for (const lane of this.#living()) lane.close(closed);
+    for (const lane of this.#lanes.living) lane.close(closed);
   }
 
-  /** Brings looked-up metrics up to date and tells what is open. */
-  async sample(): Promise<readonly ListenerState[]> {
-    const byName = new Map<string, ListenerState>();
-    const told = await Promise.allSettled(this.#living().map((lane) => lane.sample()));
+  /** Brings looked-up metrics up to date and tells what is open, over all threads. */
+  async sample(): Promise<readonly OpenListener[]> {
+    const byName = new Map<string, OpenListener>();
+    const told = await Promise.allSettled(this.#lanes.living.map((lane) => lane.sample()));
     for (const result of told) {
       if (result.status === "rejected") continue;
       for (const state of result.value) {
-        const connections = (byName.get(state.name)?.connections ?? 0) + state.connections;
-        byName.set(state.name, { ...state, connections });
+        const before = byName.get(state.name);
+        const connections = (before?.connections ?? 0) + state.connections;
+        byName.set(state.name, { ...state, connections, sockets: (before?.sockets ?? 0) + 1 });
       }
     }
     return [...byName.values()];
@@ -139,7 +175,7 @@ export class Engine implements Installer {
 
   /** Endpoints as all threads together see them: requests are added up, and a state is that of the first thread that has something to say. */
   async endpoints(): Promise<readonly EndpointView[]> {
-    const told = await Promise.allSettled(this.#living().map((lane) => lane.endpoints()));
+    const told = await Promise.allSettled(this.#lanes.living.map((lane) => lane.endpoints()));
     return mergeViews(told.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
   }
 
@@ -149,7 +185,7 @@ export class Engine implements Installer {
   }
 
   reopenLogs(): void {
-    for (const lane of this.#living()) lane.reopenLogs();
+    for (const lane of this.#lanes.living) lane.reopenLogs();
   }
 
   /** Not ready any more, and serving on: what leads requests here may stop doing so. */
@@ -157,51 +193,83 @@ export class Engine implements Installer {
     this.#draining = true;
   }
 
+  /** The sockets that are listened on, by `bind:port`. */
+  async sockets(): Promise<readonly OpenPort[]> {
+    const states = await this.sample();
+    return (this.#snapshot?.listeners ?? []).flatMap((listener) => {
+      const state = states.find(({ name }) => name === listener.name);
+      return state === undefined ? [] : [{ place: place(listener), sockets: state.sockets, descriptor: state.descriptor }];
+    });
+  }
+
   /** Ends without failing a request; what takes longer than `withinMs` is cut. Not ready from the first moment on. */
   async drain(withinMs: number): Promise<void> {
-    this.#draining = true;
     const untilMs = performance.now() + withinMs;
-    await Promise.allSettled(this.#living().map((lane) => lane.letGo(withinMs)));
-    const restMs = Math.max(0, untilMs - performance.now());
-    await Promise.allSettled(this.#living().map((lane) => lane.drain(restMs)));
+    this.startDraining();
+    await this.letGo(withinMs, false);
+    await this.finish(Math.max(0, untilMs - performance.now()));
+  }
+
+  /**
+   * The first half of ending: ports are let go when nobody comes to them any more.
+   *
+   * @param succeeded another gateway has them, too, and gets the new connections
+   */
+  async letGo(withinMs: number, succeeded: boolean): Promise<void> {
+    this.#lanes.stop();
+    await Promise.allSettled(this.#lanes.living.map((lane) => lane.letGo(withinMs, succeeded)));
+  }
+
+  /** The second half: requests are finished, or cut after `withinMs`. */
+  async finish(withinMs: number): Promise<void> {
+    await Promise.allSettled(this.#lanes.living.map((lane) => lane.drain(withinMs)));
     this.#watch.close();
     this.#origins.close();
   }
 
   async #install(snapshot: Snapshot, version: SnapshotVersion, persist: () => Promise<void>): Promise<InstallOutcome> {
-    const lanes = this.#living();
-    const prepared = await Promise.all(lanes.map((lane) => lane.prepare(snapshot, version)));
-    const refusal = prepared.find((problems) => problems.length > 0);
-    if (refusal !== undefined) {
-      for (const lane of lanes) lane.discard();
-      return { kind: "refused", code: "not_compiled", problems: refusal };
-    }
+    const lanes = await this.#prepare(snapshot, version);
+    if ("kind" in lanes) return lanes;
     try {
       await persist();
     } catch (error) {
       for (const lane of lanes) lane.discard();
       throw error;
     }
-    const busy = this.#options.threads > 1 ? await busyPorts(snapshot.listeners, this.#snapshot?.listeners ?? []) : [];
-    const committed = await Promise.all(lanes.map((lane) => lane.commit()));
+    const busy = await busyPorts(snapshot.listeners.filter((listener) => !this.#holds(listener)));
+    const committed = await Promise.allSettled(lanes.map((lane) => lane.commit()));
+    const leftMs = performance.now();
+    for (const { port } of this.#snapshot?.listeners ?? []) this.#left.set(port, leftMs);
     this.#origins.install(snapshot.clusters);
     this.#watch.follow(snapshot);
     this.#snapshot = snapshot;
     this.#version = version;
     this.#sinceMs = Date.now();
+    const problems = committed.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
     this.#busy = busy;
-    this.#problems = distinct([...committed.flat(), ...busy]);
+    this.#problems = distinct([...problems, ...busy]);
     return { kind: "in-force", problems: this.#problems };
   }
 
   /** @param from the thread that knows already */
   #tellAll(news: readonly EndpointNews[], from: number | undefined): void {
-    if (news.length > 0) for (const [i, lane] of this.#lanes.entries()) if (i !== from) lane?.hear(news);
+    if (news.length > 0) for (const lane of this.#lanes.others(from)) lane.hear(news);
     this.#onEndpoints?.();
   }
 
-  #living(): readonly Lane[] {
-    return this.#lanes.filter((lane) => lane !== undefined);
+  /** A thread that dies over it says nothing about the snapshot while others live: the next one in its place gets it. @returns threads that are prepared */
+  async #prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly Lane[] | InstallOutcome> {
+    const lanes = this.#lanes.living;
+    const prepared = await Promise.allSettled(lanes.map((lane) => lane.prepare(snapshot, version)));
+    const survivors = lanes.filter((_, i) => prepared[i]?.status === "fulfilled");
+    const refusal = prepared.flatMap((result) =>
+      result.status === "fulfilled" && result.value.length > 0 ? [result.value] : [],
+    )[0];
+    if (refusal === undefined && survivors.length > 0) return survivors;
+    for (const lane of survivors) lane.discard();
+    const died = prepared.find((result) => result.status === "rejected");
+    const reason = `no thread is alive${died === undefined ? "" : `: ${String(died.reason)}`}`;
+    return { kind: "refused", code: "not_compiled", problems: refusal ?? [{ name: "threads", reason }] };
   }
 
   /** Threads see the same files, so the last one to tell knows them best. */
@@ -215,9 +283,17 @@ export class Engine implements Installer {
     this.#options.problemsChanged?.(next);
   }
 
-  #newLane(lane: number): Lane {
-    const { threads, bankAccess, metrics, secrets, locality, log } = this.#options;
-    const { memory, announce } = metrics.block();
+  /** This gateway listens there, may still do so after a snapshot that had it, or shares it with the one before. */
+  #holds(listener: Listener): boolean {
+    const { port } = listener;
+    if (this.#snapshot?.listeners.some((one) => one.port === port) === true) return true;
+    const leftMs = this.#left.get(port) ?? Number.NEGATIVE_INFINITY;
+    return performance.now() < leftMs + LETTING_GO_MS || this.#options.shared?.has(place(listener)) === true;
+  }
+
+  #startLane(lane: number, ended: (end: LaneEnd) => void): Lane {
+    const { threads, threadHeapMb, limits, bankAccess, metrics, secrets, locality, log } = this.#options;
+    const { memory, announce, retire } = metrics.block();
     const options: DataPlaneOptions = {
       lane,
       threads,
@@ -225,6 +301,7 @@ export class Engine implements Installer {
       bankAccess,
       replayMemory: this.#replayMemory,
       metricsMemory: memory,
+      limits: limits ?? DEFAULT_OVERLOAD_LIMITS,
       ticketSecret: this.#ticketSecret,
       secrets,
       announce,
@@ -236,50 +313,42 @@ export class Engine implements Installer {
       problemsChanged: (problems) => this.#problemsChanged(problems),
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),
     };
-    return threads === 1 ? new InlineLane(options) : new WorkerLane(options, (reason) => this.#laneEnded(lane, reason));
-  }
-
-  /** A thread died. Another takes over with the snapshot in force, and frees what the dead one held of the quotas. */
-  #laneEnded(lane: number, reason: string): void {
-    this.#lanes[lane] = undefined;
-    if (this.#draining) return;
-    this.#options.log("error", "a worker thread has died and is replaced", { thread: lane, reason });
-    const replacement = this.#newLane(lane);
-    this.#turn = this.#turn
-      .then(async () => {
-        if (this.#snapshot !== undefined && this.#version !== undefined) {
-          await replacement.prepare(this.#snapshot, this.#version);
-          await replacement.commit();
-          replacement.hear(this.#watch.known());
-          replacement.close(this.#closed);
-        }
-        this.#lanes[lane] = replacement;
-      })
-      .catch((error: unknown) => {
-        this.#options.log("error", "a worker thread could not be replaced", { thread: lane, reason: String(error) });
-      });
-  }
-}
-
-/**
- * Threads share a port by asking the kernel to let them, and then it lets any process of this user: whether somebody else has the port is found out
- * by binding it once without asking.
- */
-async function busyPorts(next: readonly Listener[], before: readonly Listener[]): Promise<readonly NamedProblem[]> {
-  const held = new Set(before.map(({ port }) => port));
-  const tried = await Promise.all(next.filter(({ port }) => !held.has(port)).map(probe));
-  return tried.filter((problem) => problem !== undefined);
-}
-
-function probe({ name, bind, port }: Listener): Promise<NamedProblem | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", (error: Error & { code?: string }) => {
-      const reason = `${bind}:${port} is in use by another process, which shares its connections: stop that, or choose another port`;
-      resolve(error.code === "EADDRINUSE" ? { name, reason } : undefined);
+    if (threads === 1) return new InlineLane(options);
+    return new WorkerLane(options, threadHeapMb, (end) => {
+      retire();
+      ended(end);
     });
-    server.listen({ host: bind, port, exclusive: true }, () => server.close(() => resolve(undefined)));
-  });
+  }
+
+  /** A new thread gets what is in force, and frees what the dead one in its place held of the quotas. */
+  #revive(lane: Lane): Promise<void> {
+    const revived = this.#turn.then(async () => {
+      if (this.#snapshot === undefined || this.#version === undefined) return;
+      await lane.prepare(this.#snapshot, this.#version);
+      const problems = await lane.commit();
+      lane.hear(this.#watch.known());
+      lane.close(this.#closed);
+      if (problems.length > 0) this.#options.log("error", "a part of the snapshot is not in force in a new thread", { problems });
+    });
+    this.#turn = revived.catch(() => undefined);
+    return revived;
+  }
+}
+
+/** Which of these ports a process has that is no part of this gateway. Where ports are not shared, listening tells. */
+async function busyPorts(listeners: readonly Listener[]): Promise<readonly NamedProblem[]> {
+  if (!SHARES_PORTS) return [];
+  const busy = await Promise.all(listeners.map(({ bind, port }) => isBusy(bind, port)));
+  return listeners
+    .filter((_, i) => busy[i])
+    .map((listener) => ({
+      name: listener.name,
+      reason: `${place(listener)} is in use by another process, which shares its connections: stop that, or choose another port`,
+    }));
+}
+
+function place({ bind, port }: Listener): string {
+  return `${bind}:${port}`;
 }
 
 function mergeViews(threads: readonly (readonly EndpointView[])[]): readonly EndpointView[] {

@@ -14,6 +14,8 @@ export interface ConnectionInfo {
   readonly listener: string;
   readonly peer: PeerInfo;
   readonly scheme: "http" | "https";
+  /** One more than requests are taken from: those that come are refused. */
+  readonly surplus?: boolean;
 }
 
 /** A request as its connection hands it over. */
@@ -32,6 +34,8 @@ export interface ClientRequest extends IncomingRequest {
 export interface ExchangeFactory {
   /** `request.head` belongs to the exchange from here on. */
   open(request: ClientRequest, connection: ConnectionInfo): Exchange;
+  /** Other tables are in force. Without that the next `open` finds out, and until then the old ones are kept in memory for nobody. */
+  follow?(): void;
 }
 
 /** Makes the exchange for one opaque connection, by the tables in force at that moment. */

@@ -3,6 +3,7 @@ import type { PassportMeter } from "../core/identity/index.ts";
 import type { EjectionReason, EndpointView, MetricDefinition, QuotaMeter, QuotaOutcome } from "../core/index.ts";
 import type { LeasesUsage } from "./leases.ts";
 import type { Counter, Gauge, MetricsBlock } from "./metrics.ts";
+import type { Overload, ShedReason } from "./overload.ts";
 import type { QuotaUsage } from "./quota.ts";
 import type { UpstreamCounts } from "./upstream/pool.ts";
 
@@ -108,6 +109,18 @@ const REFUSED: MetricDefinition = {
   labels: ["response_code"],
 };
 
+const SHED: MetricDefinition = {
+  name: "tidegate_overload_requests_total",
+  kind: "counter",
+  help: "Requests refused because the gateway had enough to do, by what there was too much of.",
+  labels: ["reason"],
+};
+const CONNECTIONS_REFUSED = total(
+  "tidegate_overload_connections_total",
+  "Client connections closed unheard because there were too many.",
+);
+const REQUESTS_NOW = gauge("tidegate_downstream_requests", "Requests now, tunnels included.");
+const SHEDDING = gauge("tidegate_overload_threads", "Threads that take on less than they could, for want of memory or time.");
 const ENDPOINT_STATES = ["healthy", "warming", "ejected", "unhealthy", "total"] as const;
 
 export class GatewayMeters {
@@ -153,6 +166,19 @@ export class GatewayMeters {
       for (const state of ENDPOINT_STATES)
         this.#block.gauge(ENDPOINTS, [cluster, state]).set(counts.get(cluster)?.get(state) ?? 0);
     this.#told = new Set(counts.keys());
+  }
+
+  shed(reason: ShedReason): void {
+    this.#block.counter(SHED, [reason]).add(1);
+  }
+
+  refusedConnection(): void {
+    this.#block.counter(CONNECTIONS_REFUSED).add(1);
+  }
+
+  overload({ requests, isShedding }: Overload): void {
+    this.#block.gauge(REQUESTS_NOW).set(requests);
+    this.#block.gauge(SHEDDING).set(isShedding ? 1 : 0);
   }
 
   refused(status: number): void {

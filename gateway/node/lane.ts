@@ -4,15 +4,9 @@
 import { Worker } from "node:worker_threads";
 import type { EndpointView } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
-import { DataPlane, type DataPlaneOptions, type NamedProblem } from "./data-plane.ts";
+import { DataPlane, type DataPlaneOptions, type ListenerState, type NamedProblem } from "./data-plane.ts";
 import type { EjectionNews, EndpointNews } from "./endpoint-news.ts";
 import type { SeriesNotice } from "./metrics.ts";
-
-export interface ListenerState {
-  readonly name: string;
-  readonly protocol: string;
-  readonly connections: number;
-}
 
 export interface Lane {
   prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]>;
@@ -24,8 +18,15 @@ export interface Lane {
   hear(news: readonly EndpointNews[]): void;
   reopenLogs(): void;
   /** Before `drain`, in all lanes: see DataPlane. */
-  letGo(withinMs: number): Promise<void>;
+  letGo(withinMs: number, succeeded: boolean): Promise<void>;
   drain(withinMs: number): Promise<void>;
+}
+
+/** Why a thread is over. */
+export interface LaneEnd {
+  /** `memory`: its heap was full. */
+  readonly cause: "error" | "memory" | "exit";
+  readonly reason: string;
 }
 
 /** The data plane in the main thread: for one thread there is no worker. */
@@ -61,8 +62,8 @@ export class InlineLane implements Lane {
   reopenLogs(): void {
     this.#plane.reopenLogs();
   }
-  letGo(withinMs: number): Promise<void> {
-    return this.#plane.letGo(withinMs);
+  letGo(withinMs: number, succeeded: boolean): Promise<void> {
+    return this.#plane.letGo(withinMs, succeeded);
   }
   drain(withinMs: number): Promise<void> {
     return this.#plane.drain(withinMs);
@@ -80,7 +81,8 @@ export type ToWorker =
   | { readonly kind: "sample" | "endpoints"; readonly id: number }
   | { readonly kind: "hear"; readonly news: readonly EndpointNews[] }
   | { readonly kind: "reopenLogs" }
-  | { readonly kind: "letGo" | "drain"; readonly id: number; readonly withinMs: number };
+  | { readonly kind: "letGo"; readonly id: number; readonly withinMs: number; readonly succeeded: boolean }
+  | { readonly kind: "drain"; readonly id: number; readonly withinMs: number };
 
 export type FromWorker =
   | {
@@ -106,10 +108,18 @@ export class WorkerLane implements Lane {
   #nextId = 1;
   #gone = false;
 
-  /** @param onExit the thread has ended without being told to */
-  constructor({ announce, ejected, log, problemsChanged, ...input }: DataPlaneOptions, onExit: (reason: string) => void) {
+  /**
+   * @param heapMb most that its heap may take
+   * @param ended the thread is over, whether it was told to or not
+   */
+  constructor(
+    { announce, ejected, log, problemsChanged, ...input }: DataPlaneOptions,
+    heapMb: number | undefined,
+    ended: (end: LaneEnd) => void,
+  ) {
     const workerData: WorkerInput = input;
-    this.#worker = new Worker(new URL("./worker-main.ts", import.meta.url), { workerData });
+    const resourceLimits = heapMb === undefined ? {} : { maxOldGenerationSizeMb: heapMb };
+    this.#worker = new Worker(new URL("./worker-main.ts", import.meta.url), { workerData, resourceLimits });
     this.#worker.on("message", (message: FromWorker) => {
       switch (message.kind) {
         case "answer":
@@ -131,15 +141,16 @@ export class WorkerLane implements Lane {
           return;
       }
     });
-    let reason = "it ended";
+    let end: LaneEnd = { cause: "exit", reason: "it ended" };
     this.#worker.on("error", (error) => {
-      reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      end = endOf(error);
     });
     this.#worker.on("exit", () => {
       this.#gone = true;
-      for (const fail of this.#failed.values()) fail(new Error(`the thread has ended: ${reason}`));
+      for (const fail of this.#failed.values()) fail(new Error(`the thread has ended: ${end.reason}`));
       this.#failed.clear();
-      onExit(reason);
+      this.#asked.clear();
+      ended(end);
     });
   }
 
@@ -167,8 +178,8 @@ export class WorkerLane implements Lane {
   reopenLogs(): void {
     this.#tell({ kind: "reopenLogs" });
   }
-  async letGo(withinMs: number): Promise<void> {
-    await this.#ask((id) => ({ kind: "letGo", id, withinMs }));
+  async letGo(withinMs: number, succeeded: boolean): Promise<void> {
+    await this.#ask((id) => ({ kind: "letGo", id, withinMs, succeeded }));
   }
   async drain(withinMs: number): Promise<void> {
     await this.#ask((id) => ({ kind: "drain", id, withinMs }));
@@ -188,4 +199,10 @@ export class WorkerLane implements Lane {
       this.#tell(message(id));
     });
   }
+}
+
+function endOf(error: unknown): LaneEnd {
+  if (!(error instanceof Error)) return { cause: "error", reason: String(error) };
+  const isMemory = "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
+  return isMemory ? { cause: "memory", reason: error.message } : { cause: "error", reason: error.stack ?? error.message };
 }

@@ -7,7 +7,6 @@ import type { Socket } from "node:net";
 import type { CompiledListener, CompiledServer, IncomingConnection, PeerInfo } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { DEFAULT_HTTP1_LIMITS, DEFAULT_HTTP2_LIMITS, Http2Settings, RequestParserSettings } from "../wire/index.ts";
-import { AcceptQueue } from "./accept-queue.ts";
 import type { ClientConnection, HttpThread } from "./call.ts";
 import { ClientSocket } from "./client-socket.ts";
 import type { ConnectionFactory, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
@@ -16,6 +15,8 @@ import { type HttpListener, ServerConnection } from "./http1.ts";
 import { type Http2Listener, Http2ServerConnection } from "./http2.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import type { Opening } from "./opening.ts";
+import type { Overload } from "./overload.ts";
+import { closeUnnoticed, descriptorOf, HANDSHAKE_QUIET_MS, SHARES_PORTS } from "./ports.ts";
 import { Connection, type ConnectionListener } from "./tcp.ts";
 import type { TlsOptions, TlsProblem } from "./tls.ts";
 import type { ShownCertificate } from "./tls-material.ts";
@@ -24,10 +25,11 @@ import type { ShownCertificate } from "./tls-material.ts";
 const BACKLOG = 1024;
 /** A listener that goes away accepts until nobody has connected for this long. */
 const ACCEPT_QUIET_MS = 100;
-/** How long a moment is looked for at which nobody waits to be accepted. */
-const QUEUE_EMPTY_MS = 1000;
 
 export interface ListenerHooks {
+  readonly overload: Overload;
+  /** A connection was closed unheard: there are too many. */
+  dropped(): void;
   /** Bytes that made no request were answered with `status`. */
   refused(info: ConnectionInfo, status: number, reason: string): void;
   /** A connection was closed before it was known what it is. */
@@ -57,7 +59,8 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
   #holding = false;
   #open = false;
   #acceptedMs = Number.NEGATIVE_INFINITY;
-  #whenEmpty: (() => void) | undefined;
+  /** Neither accepting nor serving any more, TLS handshakes included. */
+  readonly #over: Promise<void>;
 
   constructor(
     compiled: CompiledListener,
@@ -81,6 +84,11 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
       ...tls,
       protocols: ({ connections }) => (connections === undefined ? PROTOCOLS : []),
     });
+    const { server } = this.#front;
+    this.#over = new Promise((resolve) => server.once("close", resolve));
+    void this.#over.then(() => this.#front.close());
+    server.on("drop", () => hooks.dropped());
+    this.limit(false);
   }
 
   /** Whether the port can be served on by these tables; otherwise it has to be opened anew. */
@@ -109,23 +117,27 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
     return this.protocol === "http";
   }
   get draining(): boolean {
-    return this.#draining && !this.#holding;
+    return (this.#draining && !this.#holding) || this.#hooks.overload.pressure !== "calm";
   }
   /** Accepting. */
   get open(): boolean {
     return this.#open;
+  }
+  /** Undefined when it does not listen, or this Node does not tell. */
+  get descriptor(): number | undefined {
+    return this.#open ? descriptorOf(this.#front.server) : undefined;
   }
   get connections(): number {
     return this.#connections.size;
   }
 
   /** Binds the port. @returns why it could not, or undefined */
-  listen(reusePort: boolean): Promise<string | undefined> {
+  listen(): Promise<string | undefined> {
     const { bind, port } = this.#compiled.source;
     return new Promise((resolve) => {
       const failed = (error: Error & { code?: string }): void => resolve(bindProblem(bind, port, error));
       this.#front.server.once("error", failed);
-      this.#front.server.listen({ host: bind, port, backlog: BACKLOG, reusePort, exclusive: true }, () => {
+      this.#front.server.listen({ host: bind, port, backlog: BACKLOG, reusePort: SHARES_PORTS, exclusive: true }, () => {
         this.#front.server.off("error", failed);
         this.#front.server.on("error", (error) => this.thread.problem(error));
         this.#open = true;
@@ -145,10 +157,17 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
     this.#front.install(compiled);
   }
 
-  /** Answers say `Connection: close` from now on, and idle connections go. Goes on accepting. */
-  startDraining(): void {
+  /** Answers say `Connection: close` from now on (`held`: from `sendAway` on), and idle connections go. Goes on accepting. */
+  startDraining(held = false): void {
     this.#draining = true;
+    this.#holding = held;
     for (const connection of this.#connections) connection.drain();
+  }
+
+  /** Asked now and then. @param relieve idle connections should go */
+  limit(relieve: boolean): void {
+    this.#front.server.maxConnections = this.#hooks.overload.mostConnections;
+    if (relieve) for (const connection of this.#connections) connection.drain();
   }
 
   /** Was going away, and is wanted again. */
@@ -161,24 +180,23 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
    * the kernel has told that he is connected is served. Does nothing more when it is wanted again meanwhile.
    *
    * Afterwards clients keep their connections until `sendAway`.
+   *
+   * @param succeeded another gateway listens there, too, and gets the new connections
    */
-  async letGo(withinMs: number): Promise<void> {
+  async letGo(withinMs: number, succeeded = false): Promise<void> {
     const beganMs = this.thread.clock.now();
     const now = (): number => this.thread.clock.now();
-    while (now() < Math.max(this.#acceptedMs, beganMs) + ACCEPT_QUIET_MS && now() < beganMs + withinMs)
-      await pause(ACCEPT_QUIET_MS / 5);
-    const giveUpMs = now() + QUEUE_EMPTY_MS;
-    const queue = new AcceptQueue(this.#compiled.source.port);
-    // The first look takes long, the next ones do not. Meanwhile clients keep their connections: who is not told to close does not come anew.
+    const quietMs = succeeded ? HANDSHAKE_QUIET_MS : ACCEPT_QUIET_MS;
+    while (now() < Math.max(this.#acceptedMs, beganMs) + quietMs && now() < beganMs + withinMs) await pause(ACCEPT_QUIET_MS / 5);
+    // Clients keep their connections while a moment is looked for: who is not told to close does not come anew.
     this.#holding = true;
-    queue.waiting();
-    while (this.#draining && now() < giveUpMs && (queue.waiting() ?? 0) > 0) await nextTurn();
-    if (this.#draining) this.stopAccepting();
+    if (!this.#open) return;
+    await closeUnnoticed(this.#front.server, () => this.#draining && this.#open);
+    if (this.#draining) this.#open = false;
   }
 
   /** Clients are told to close, and may come anew: to whoever has the port now. */
   sendAway(): void {
-    this.#holding = false;
     if (this.#draining) this.startDraining();
   }
 
@@ -194,12 +212,9 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
     this.#front.server.close();
   }
 
-  /** Resolves once the last connection is gone. */
+  /** Resolves once it accepts no more and the last connection is gone. */
   emptied(): Promise<void> {
-    if (this.#connections.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#whenEmpty = resolve;
-    });
+    return this.#over;
   }
 
   /** Ends everything at once. */
@@ -221,16 +236,16 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
   }
 
   closed(connection: Accepted): void {
-    this.#connections.delete(connection);
-    if (this.#connections.size > 0) return;
-    if (!this.#open) this.#front.close();
-    this.#whenEmpty?.();
+    if (this.#connections.delete(connection)) this.#hooks.overload.connections -= 1;
   }
 
   // --- what comes through the front door
 
   http(socket: Socket, peer: PeerInfo): void {
-    const info: ConnectionInfo = { listener: this.name, peer, scheme: peer.tls === undefined ? "http" : "https" };
+    const verdict = this.#count(socket);
+    if (verdict === "closed") return;
+    const scheme = peer.tls === undefined ? "http" : "https";
+    const info: ConnectionInfo = { listener: this.name, peer, scheme, ...(verdict === "surplus" ? { surplus: true } : {}) };
     this.#acceptedMs = this.thread.clock.now();
     const isHttp2 = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
     const client = new ClientSocket(socket);
@@ -242,6 +257,7 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
   }
 
   opaque(socket: Socket, server: CompiledServer, incoming: IncomingConnection, early?: Uint8Array): void {
+    if (this.#count(socket) === "closed") return;
     this.#acceptedMs = this.thread.clock.now();
     const exchange = this.#opaque.open(incoming, server);
     const connection = new Connection(socket, early, incoming, exchange, this, this.thread);
@@ -250,13 +266,25 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
     if (this.#draining) connection.drain();
   }
 
+  /** One more that is served, unless it is one too many. */
+  #count(socket: Socket): Overload["connection"] {
+    const { overload, dropped } = this.#hooks;
+    overload.connections += 1;
+    const verdict = overload.connection;
+    if (verdict !== "closed") return verdict;
+    overload.connections -= 1;
+    dropped();
+    socket.destroy();
+    return verdict;
+  }
+
   opening(opening: Opening): void {
     this.#acceptedMs = this.thread.clock.now();
     this.#connections.add(opening);
   }
 
   openingOver(opening: Opening): void {
-    this.closed(opening);
+    this.#connections.delete(opening);
   }
 
   refusedConnection(incoming: IncomingConnection, reason: string): void {
@@ -319,10 +347,6 @@ const PROTOCOLS: readonly string[] = ["h2", "http/1.1"];
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function bindProblem(bind: string, port: number, error: Error & { code?: string }): string {

@@ -1,7 +1,7 @@
 /** The gateway process: settings → threads, side doors, and a source of snapshots. */
 import { type FSWatcher, readFileSync, watch } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import type { AddressInfo, Server } from "node:net";
+import { totalmem } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { type JoinToken, parseJoinToken } from "../core/identity/index.ts";
@@ -13,21 +13,23 @@ import {
   snapshotVersion,
 } from "../core/ir/index.ts";
 import { fail, type Result } from "../core/result.ts";
-import { adminServer, metricsServer, readinessServer } from "./admin.ts";
 import { armSystemTimer } from "./clock.ts";
-import { ControlClient } from "./control.ts";
+import type { ControlClient as Control } from "./control.ts";
 import { ControlStore } from "./control-store.ts";
 import { EndpointReporter } from "./endpoint-report.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
+import { Gateway } from "./gateway.ts";
+import { Predecessor } from "./handover.ts";
 import { createLog } from "./log.ts";
 import { MetricsBlock, MetricsRegistry } from "./metrics.ts";
-import { type GatewaySettings, readSettings, usage } from "./settings.ts";
+import type { OverloadLimits } from "./overload.ts";
+import { type GatewaySettings, hasSettingsFile, readSettings, usage } from "./settings.ts";
 import { TunnelClient } from "./tunnel-client.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
-/** Before the first snapshot nobody has said how long to drain. */
-const DEFAULT_DRAIN_MS = 45_000;
+/** EX_SOFTWARE of sysexits.h: whoever watches over the process starts it again. */
+const EXIT_BUG = 70;
 /** A snapshot file is read again when its directory has been quiet for this long. */
 const SETTLE_MS = 50;
 
@@ -42,7 +44,10 @@ const log = createLog(
   () => Date.now(),
 );
 
-const read = readSettings({ argv: process.argv.slice(2), env: process.env, readFile: (path) => readFileSync(path, "utf8") });
+const given = { argv: process.argv.slice(2), env: process.env };
+// Most gateways have no such file, and need not spend 4 MB on a parser for it.
+const parse = hasSettingsFile(given) ? (await import("yaml")).parse : undefined;
+const read = readSettings({ ...given, readFile: (path) => parse?.(readFileSync(path, "utf8")) });
 if (!read.ok) {
   for (const { path, problem } of read.error) process.stderr.write(`${path}: ${problem}\n`);
   process.exit(EXIT_USAGE);
@@ -51,76 +56,60 @@ if (read.value === "help") {
   process.stdout.write(usage());
   process.exit(0);
 }
-await run(read.value);
+process.on("uncaughtException", (error) => {
+  log("error", "the gateway ends by a bug", { error: error instanceof Error ? error.stack : String(error) });
+  process.exit(EXIT_BUG);
+});
+await orGiveUp(run(read.value));
 
 async function run(settings: GatewaySettings): Promise<void> {
   const joinToken = readJoinToken(settings);
-  const store = settings.control === undefined ? undefined : openState(settings.state);
+  const store = settings.control === undefined || settings.state === undefined ? undefined : new ControlStore(settings.state);
+  const before = settings.state === undefined ? undefined : await Predecessor.seek(settings.state, settings.gatewayId);
+  const shared = new Set(Object.keys(before?.handing.sockets ?? {}));
   const metrics = new MetricsRegistry();
+  const secrets = resolve(settings.secrets);
+  const { threads, threadHeapMb } = settings;
+  const bankAccess = readBankAccess(settings);
+  const limits = overloadLimits(settings);
+  let following: Control | undefined;
   const engine = new Engine({
-    threads: settings.threads,
-    bankAccess: readBankAccess(settings),
+    threads,
+    threadHeapMb,
+    limits,
+    bankAccess,
     metrics,
-    secrets: resolve(settings.secrets),
+    secrets,
     locality: settings.locality,
     nameServers: settings.nameServers,
     log,
-    problemsChanged: (problems) => control?.problemsChanged(problems),
+    shared,
+    problemsChanged: (problems) => following?.problemsChanged(problems),
   });
-  const tunnels = openTunnels(settings, engine, metrics);
-  let control: ControlClient | undefined;
-  let watcher: FSWatcher | undefined;
-  let ending = false;
-  const end = async (): Promise<void> => {
-    if (ending) return;
-    ending = true;
-    const withinMs = engine.snapshot?.settings.http.drainTimeoutMs ?? DEFAULT_DRAIN_MS;
-    log("info", "draining", { withinMs });
-    watcher?.close();
-    engine.startDraining();
-    // First no more requests by tunnels, then none from anybody.
-    await tunnels?.quiet();
-    await engine.drain(withinMs);
-    tunnels?.stop();
-    await control?.stop();
-    log("info", "ended", {});
-    process.exit(0);
-  };
-  const options = { engine, metrics, control: () => control?.status(), drain: () => void end() };
-  const doors = [
-    { name: "admin", server: adminServer(options), address: "127.0.0.1", port: settings.adminPort },
-    { name: "metrics", server: metricsServer(options), address: settings.metricsAddress, port: settings.metricsPort },
-    { name: "readiness", server: readinessServer(options), address: settings.readinessAddress, port: settings.readinessPort },
-  ];
-  const opened = await Promise.all(
-    doors.map(async ({ name, server, address, port }) => ({ name, at: await listen(server, name, address, port) })),
-  );
-  process.on("SIGTERM", () => void end());
-  process.on("SIGINT", () => void end());
-  log("info", "gateway started", {
-    gateway: settings.gatewayId,
-    pool: settings.pool,
-    threads: settings.threads,
-    ...Object.fromEntries(opened.map(({ name, at }) => [name, at])),
-  });
+  const tunnels = tunnelsOf(settings, engine, metrics);
+  const gateway = new Gateway({ settings, engine, metrics, tunnels, log, exit: () => process.exit(0) });
+  process.on("SIGTERM", () => void gateway.end());
+  process.on("SIGINT", () => void gateway.end());
+  process.on("SIGHUP", () => engine.reopenLogs());
+  if (before === undefined) await gateway.open(shared);
   if (store === undefined || settings.control === undefined) {
     const path = resolve(settings.snapshot ?? "");
     if (!(await runFile(engine, path))) process.exit(EXIT_FAILED);
-    watcher = watchFile(path, () => void runFile(engine, path));
-    process.on("SIGHUP", () => {
-      engine.reopenLogs();
-      void runFile(engine, path);
-    });
+    gateway.fedBy({ watcher: watchFile(path, () => void runFile(engine, path)) });
+    process.on("SIGHUP", () => void runFile(engine, path));
+    if (before !== undefined) await gateway.takeOver(before);
+    await gateway.awaitSuccessor();
     return;
   }
-  process.on("SIGHUP", () => engine.reopenLogs());
   const reporter = new EndpointReporter({
     endpoints: () => engine.endpoints(),
-    send: (report) => control?.report(report) === true,
+    send: (report) => following?.report(report) === true,
     arm: armSystemTimer,
   });
   engine.watchEndpoints(() => reporter.changed());
-  control = new ControlClient({
+  // Not before it is known to be needed: gRPC alone takes 20 MB.
+  const { ControlClient } = await import("./control.ts");
+  const control = new ControlClient({
     opened: () => reporter.connected(),
     address: settings.control,
     gatewayId: settings.gatewayId,
@@ -132,19 +121,24 @@ async function run(settings: GatewaySettings): Promise<void> {
     log,
     software: "tidegate",
   });
-  try {
-    await control.start();
-  } catch (error) {
-    giveUp(error instanceof Error ? error.message : String(error));
+  following = control;
+  gateway.fedBy({ control });
+  await control.restore();
+  if (before !== undefined) {
+    await gateway.takeOver(before);
+    // What the one before has put there meanwhile.
+    await control.restore();
   }
+  control.follow();
+  await gateway.awaitSuccessor();
 }
 
-/** Dials at once; until there is a snapshot that says which cluster this is, it only tries. */
-function openTunnels(settings: GatewaySettings, engine: Engine, metrics: MetricsRegistry): TunnelClient | undefined {
+/** Until there is a snapshot that says which cluster this is, they only try. */
+function tunnelsOf(settings: GatewaySettings, engine: Engine, metrics: MetricsRegistry): TunnelClient | undefined {
   const { tunnel, tunnelTokenFile, tunnelConnections } = settings;
   if (tunnel.length === 0 || tunnelTokenFile === undefined) return undefined;
   const { memory, announce } = metrics.block();
-  const client = new TunnelClient({
+  return new TunnelClient({
     sites: tunnel,
     connections: tunnelConnections,
     readToken: () => readFileSync(tunnelTokenFile, "utf8").trim(),
@@ -153,8 +147,6 @@ function openTunnels(settings: GatewaySettings, engine: Engine, metrics: Metrics
     random: Math.random,
     log,
   });
-  client.start();
-  return client;
 }
 
 /** Puts a snapshot file in force. Its signatures are not checked: whoever may write the file may start the gateway. */
@@ -215,25 +207,19 @@ function readBankAccess({ bankTokenFile, bankDeadlineMs }: GatewaySettings): Eng
   }
 }
 
-function openState(directory: string): ControlStore {
+async function orGiveUp(started: Promise<void>): Promise<void> {
   try {
-    return new ControlStore(directory);
+    await started;
   } catch (error) {
-    return giveUp(error instanceof Error ? error.message : String(error));
+    giveUp(error instanceof Error ? error.message : String(error));
   }
 }
 
-function listen(server: Server, name: string, address: string, port: number): Promise<string> {
-  return new Promise((resolveListening) => {
-    server.once("error", (error: Error & { code?: string }) => {
-      const why = error.code === "EADDRINUSE" ? "is in use by another process" : error.message;
-      giveUp(`${name} port ${address}:${port} ${why}: choose another with --${name}-port`);
-    });
-    server.listen({ host: address, port }, () => {
-      const bound = server.address() as AddressInfo;
-      resolveListening(`${bound.address}:${bound.port}`);
-    });
-  });
+function overloadLimits({ maxConnections, maxRequests, maxMemoryMb, maxDelayMs }: GatewaySettings): OverloadLimits {
+  // Without a control group's limit the first is 0, or more than there is.
+  const allowed = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
+  const maxMemoryBytes = maxMemoryMb === undefined ? allowed : maxMemoryMb * 1024 * 1024;
+  return { maxConnections, maxRequests, maxMemoryBytes, maxDelayMs };
 }
 
 function giveUp(message: string): never {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { MetricDefinition } from "../core/index.ts";
-import { MetricsBlock, MetricsRegistry } from "./metrics.ts";
+import { MAX_RETIRED_SERIES, MetricsBlock, MetricsRegistry } from "./metrics.ts";
 
 const REQUESTS: MetricDefinition = { name: "requests_total", kind: "counter", help: "All\nof them.", labels: ["code"] };
 const TIMES: MetricDefinition = { name: "times", kind: "histogram", help: "Times.", labels: ["code"], buckets: [1, 10] };
@@ -44,6 +44,39 @@ describe("metrics", () => {
     const { registry, blocks } = twoThreads();
     for (let i = 0; i < 3; i++) blocks[0]?.counter(REQUESTS, ["200"]).add(1);
     expect(registry.exposition()).toContain('requests_total{code="200"} 3\n');
+  });
+
+  it("keeps what a thread has counted that is over, and not its gauges", () => {
+    const { registry, blocks } = twoThreads();
+    const third = registry.block();
+    for (const block of [...blocks, new MetricsBlock(third.memory, third.announce)]) {
+      block.counter(REQUESTS, ["200"]).add(2);
+      block.gauge(OPEN).set(5);
+      block.histogram(TIMES, ["b"]).observe(3);
+    }
+    third.retire();
+    third.retire();
+    blocks[0]?.counter(REQUESTS, ["200"]).add(1);
+    const text = registry.exposition();
+    expect(text).toContain('requests_total{code="200"} 7\n');
+    expect(text).toContain("open 10\n");
+    expect(text).toContain('times_bucket{code="b",le="10"} 3\n');
+  });
+
+  it("keeps so many series of threads that are over, and the rest in one", () => {
+    const registry = new MetricsRegistry();
+    for (let thread = 0; thread < 2; thread++) {
+      const { announce, retire } = registry.block();
+      for (let i = 0; i < MAX_RETIRED_SERIES; i++) announce({ definition: REQUESTS, labels: [`${thread} ${i}`], at: i });
+      retire();
+    }
+    expect(
+      registry
+        .exposition()
+        .split("\n")
+        .filter((line) => line.startsWith("requests_total{")),
+    ).toHaveLength(MAX_RETIRED_SERIES + 1);
+    expect(registry.exposition()).toContain('requests_total{code="overflow"} 0\n');
   });
 
   it("puts what no longer fits into a series of its own, and never grows", () => {

@@ -122,6 +122,15 @@ const OVERFLOW = "overflow";
 /** Numbers kept free for the series that take the overflow, and those without labels. */
 const RESERVE = 4096;
 
+/** Series that are kept of threads that are over: as many as a block has at most. */
+export const MAX_RETIRED_SERIES = 15_000;
+
+export interface NewBlock {
+  readonly memory: SharedArrayBuffer;
+  readonly announce: (notice: SeriesNotice) => void;
+  readonly retire: () => void;
+}
+
 interface Block {
   readonly numbers: Float64Array;
   readonly series: SeriesNotice[];
@@ -129,14 +138,28 @@ interface Block {
 
 /** All threads' metrics, as the main thread sees them. */
 export class MetricsRegistry {
-  readonly #blocks: Block[] = [];
+  readonly #blocks = new Set<Block>();
+  /** What threads had counted that are over. */
+  readonly #retired = new Map<string, Metric>();
+  #retiredSeries = 0;
 
-  /** Makes the memory of one more thread and the way to announce its series. */
-  block(): { readonly memory: SharedArrayBuffer; readonly announce: (notice: SeriesNotice) => void } {
+  /** Makes the memory of one more thread and the way to announce its series; `retire` when the thread is over. */
+  block(): NewBlock {
     const memory = new SharedArrayBuffer(METRICS_BLOCK_BYTES);
-    const series: SeriesNotice[] = [];
-    this.#blocks.push({ numbers: new Float64Array(memory), series });
-    return { memory, announce: (notice) => series.push(notice) };
+    const block: Block = { numbers: new Float64Array(memory), series: [] };
+    this.#blocks.add(block);
+    return { memory, announce: (notice) => block.series.push(notice), retire: () => this.#retire(block) };
+  }
+
+  /** What was counted stays, gauges go: nobody has those connections any more. The block's memory is free. */
+  #retire(block: Block): void {
+    if (!this.#blocks.delete(block)) return;
+    for (const { definition, labels, at } of block.series) {
+      if (definition.kind === "gauge") continue;
+      const isRoom = this.#retiredSeries < MAX_RETIRED_SERIES;
+      const made = addInto(this.#retired, definition, isRoom ? labels : labels.map(() => OVERFLOW), block.numbers, at);
+      if (made) this.#retiredSeries += 1;
+    }
   }
 
   /** Prometheus text format 0.0.4. Threads are added up, gauges too: each tells its own share. */
@@ -148,16 +171,10 @@ export class MetricsRegistry {
 
   #collect(): Map<string, Metric> {
     const metrics = new Map<string, Metric>();
-    for (const { numbers, series } of this.#blocks) {
-      for (const { definition, labels, at } of series) {
-        let metric = metrics.get(definition.name);
-        if (metric === undefined) {
-          metric = { definition, series: new Map() };
-          metrics.set(definition.name, metric);
-        }
-        addInto(metric, labels, numbers, at);
-      }
-    }
+    for (const { definition, series } of this.#retired.values())
+      for (const { labels, values } of series.values()) addInto(metrics, definition, labels, values, 0);
+    for (const { numbers, series } of this.#blocks)
+      for (const { definition, labels, at } of series) addInto(metrics, definition, labels, numbers, at);
     return metrics;
   }
 }
@@ -167,16 +184,27 @@ interface Metric {
   readonly series: Map<string, { readonly labels: readonly string[]; readonly values: number[] }>;
 }
 
-function addInto(metric: Metric, labels: readonly string[], numbers: Float64Array, at: number): void {
-  const { kind, buckets = [] } = metric.definition;
+/** @returns whether that is a series which there was not */
+function addInto(
+  metrics: Map<string, Metric>,
+  definition: MetricDefinition,
+  labels: readonly string[],
+  numbers: ArrayLike<number>,
+  at: number,
+): boolean {
+  let metric = metrics.get(definition.name);
+  if (metric === undefined) {
+    metric = { definition, series: new Map() };
+    metrics.set(definition.name, metric);
+  }
+  const { kind, buckets = [] } = definition;
   const width = kind === "histogram" ? buckets.length + 2 : 1;
   const key = labels.join("\n");
-  let sum = metric.series.get(key);
-  if (sum === undefined) {
-    sum = { labels, values: new Array<number>(width).fill(0) };
-    metric.series.set(key, sum);
-  }
+  const known = metric.series.get(key);
+  const sum = known ?? { labels, values: new Array<number>(width).fill(0) };
+  if (known === undefined) metric.series.set(key, sum);
   for (let i = 0; i < width; i++) sum.values[i] = (sum.values[i] ?? 0) + (numbers[at + i] ?? 0);
+  return known === undefined;
 }
 
 function expose({ definition, series }: Metric): string {

@@ -13,6 +13,7 @@ import {
 import type { Settings } from "../core/ir/index.ts";
 import type { LogFile } from "./log-file.ts";
 import type { Counter, Histogram, MetricsBlock } from "./metrics.ts";
+import type { Overload } from "./overload.ts";
 
 /** The series of requests that are alike. */
 interface RequestSeries {
@@ -33,12 +34,15 @@ export class RequestReporter implements Reporter {
   readonly #log: LogFile;
   readonly #metrics: MetricsBlock;
   readonly #series: SeriesTree = new Map();
+  /** Counts the requests that are under way: all that are opened are reported once. */
+  readonly #overload: Overload;
   #logging = false;
 
-  constructor(clock: Clock, log: LogFile, metrics: MetricsBlock) {
+  constructor(clock: Clock, log: LogFile, metrics: MetricsBlock, overload: Overload) {
     this.#clock = clock;
     this.#log = log;
     this.#metrics = metrics;
+    this.#overload = overload;
   }
 
   /** Takes over the settings of a snapshot. */
@@ -48,6 +52,12 @@ export class RequestReporter implements Reporter {
   }
 
   request(record: RequestRecord): void {
+    this.#overload.requests -= 1;
+    this.shed(record);
+  }
+
+  /** A request that was never under way. */
+  shed(record: RequestRecord): void {
     const series = this.#seriesOf(record);
     series.total.add(1);
     series.duration.observe(record.durationMs);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { MAX_SITE_TUNNELS, readSettings, usage } from "./settings.ts";
+import { parse } from "yaml";
+import { hasSettingsFile, MAX_SITE_TUNNELS, readSettings, usage } from "./settings.ts";
 
 function read(argv: string[], env: Record<string, string> = {}, file?: string) {
   return readSettings({
@@ -7,7 +8,7 @@ function read(argv: string[], env: Record<string, string> = {}, file?: string) {
     env,
     readFile: () => {
       if (file === undefined) throw new Error("ENOENT: no such file");
-      return file;
+      return parse(file);
     },
   });
 }
@@ -62,9 +63,44 @@ describe("readSettings", () => {
       "f.yaml: adminport: there is no such setting; did you mean adminPort?",
       "f.yaml: pool: has to be text or a number",
       '--control: "here" is not HOST:PORT',
-      'TIDEGATE_THREADS: "0" is not a whole number from 1 to 64',
+      'TIDEGATE_THREADS: "0" is not a whole number from 1 to 61',
       '--admin-port: "99999" is not a whole number from 0 to 65535',
     ]);
+  });
+
+  it("keeps nothing beside a snapshot file unless it is told where, and bounds the heap of threads", () => {
+    const of = (...argv: string[]) => {
+      const settings = read(argv);
+      return settings.ok && settings.value !== "help" ? [settings.value.state, settings.value.threadHeapMb] : settings;
+    };
+    expect(of("--snapshot", "s.json")).toEqual([undefined, undefined]);
+    expect(of("--snapshot", "s.json", "--state", "run", "--thread-heap-mb", "64")).toEqual(["run", 64]);
+    expect(of("--gateway-id", "a")).toEqual([".tidegate/a", undefined]);
+    const wrong = read(["--thread-heap-mb", "31"]);
+    expect(wrong.ok ? [] : wrong.error).toMatchObject([{ path: "--thread-heap-mb" }]);
+  });
+
+  it("reads the limits at which load is refused", () => {
+    const byDefault = read([]);
+    expect(byDefault.ok && byDefault.value).toMatchObject({
+      maxConnections: 50_000,
+      maxRequests: 10_000,
+      maxMemoryMb: undefined,
+      maxDelayMs: 1000,
+    });
+    const given = read(["--max-connections", "10", "--max-memory-mb", "512"], {
+      TIDEGATE_MAX_REQUESTS: "5",
+      TIDEGATE_MAX_DELAY_MS: "0",
+    });
+    expect(given.ok && given.value).toMatchObject({ maxConnections: 10, maxRequests: 5, maxMemoryMb: 512, maxDelayMs: 0 });
+    const wrong = read(["--max-connections", "0", "--max-requests", "0", "--max-memory-mb", "64", "--max-delay-ms", "60001"]);
+    expect(wrong.ok ? [] : wrong.error).toHaveLength(4);
+  });
+
+  it("says whether there is a file to read", () => {
+    const asked = (argv: string[], env = {}) => hasSettingsFile({ argv, env });
+    expect([asked(["--threads", "2"]), asked(["--settings=f"]), asked(["--settings", "f"])]).toEqual([false, true, true]);
+    expect(asked([], { TIDEGATE_SETTINGS: "f" })).toBe(true);
   });
 
   it("names an unreadable settings file", () => {

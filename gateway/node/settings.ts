@@ -4,9 +4,9 @@
  */
 import { isIP } from "node:net";
 import { hostname } from "node:os";
-import { parse as parseYaml } from "yaml";
-import { DEFAULT_BANK_DEADLINE_MS } from "../core/index.ts";
+import { DEFAULT_BANK_DEADLINE_MS, MAX_LANES } from "../core/index.ts";
 import { fail, type Issue, ok, type Result } from "../core/result.ts";
+import { DEFAULT_OVERLOAD_LIMITS } from "./overload.ts";
 
 export interface GatewaySettings {
   /** Pool whose snapshots this gateway runs, as it tells people. */
@@ -16,8 +16,8 @@ export interface GatewaySettings {
   readonly control: string | undefined;
   /** Snapshot file to run without a control plane. */
   readonly snapshot: string | undefined;
-  /** Directory for what has to survive a restart. */
-  readonly state: string;
+  /** Directory for what has to survive a restart, and where the next process finds this one; undefined: it keeps nothing, and nothing follows it. */
+  readonly state: string | undefined;
   /** Directory of certificates, and of credentials that egress rules add to requests: `<namespace>/<name>/<key>`. */
   readonly secrets: string;
   readonly joinTokenFile: string | undefined;
@@ -30,6 +30,16 @@ export interface GatewaySettings {
   readonly locality: string | undefined;
   /** Asked for the names of endpoints; none: those that the system is set up with. */
   readonly nameServers: readonly string[];
+  /** Most heap of one thread, where there are several; a thread that needs more dies and is replaced. Undefined: V8 decides. */
+  readonly threadHeapMb: number | undefined;
+  /** Client connections; what comes beyond is refused with 503, and beyond a quarter more closed. */
+  readonly maxConnections: number;
+  /** Requests at once, tunnels included; what comes beyond is refused with 503. */
+  readonly maxRequests: number;
+  /** Resident memory of the process that it should not come near to. Undefined: what its control group allows, or the machine has. */
+  readonly maxMemoryMb: number | undefined;
+  /** How late the event loop may be before less is taken on; 0: any. */
+  readonly maxDelayMs: number;
   /** Edge sites to keep tunnels to: `wss://<host>`, without path. */
   readonly tunnel: readonly string[];
   readonly tunnelTokenFile: string | undefined;
@@ -57,7 +67,12 @@ const SETTINGS: readonly Setting[] = [
   { name: "gatewayId", value: "text", placeholder: "ID", help: "name of this gateway (pool and host name)" },
   { name: "control", value: "text", placeholder: "HOST:PORT", help: "control plane to follow (127.0.0.1:15012)" },
   { name: "snapshot", value: "text", placeholder: "FILE", help: "run this snapshot file, without a control plane" },
-  { name: "state", value: "text", placeholder: "DIR", help: "where to keep the last good snapshot (.tidegate/<gateway id>)" },
+  {
+    name: "state",
+    value: "text",
+    placeholder: "DIR",
+    help: "where the last good snapshot is kept and the next process takes over (.tidegate/<gateway id>; none with --snapshot)",
+  },
   {
     name: "secrets",
     value: "text",
@@ -75,6 +90,16 @@ const SETTINGS: readonly Setting[] = [
     placeholder: "IP[:PORT]",
     help: "to ask for endpoints' names (the system's); repeatable",
   },
+  { name: "threadHeapMb", value: "number", placeholder: "MB", help: "most heap of one of several threads (by V8's own measure)" },
+  { name: "maxConnections", value: "number", placeholder: "N", help: "client connections (50000)" },
+  { name: "maxRequests", value: "number", placeholder: "N", help: "requests at once (10000)" },
+  {
+    name: "maxMemoryMb",
+    value: "number",
+    placeholder: "MB",
+    help: "memory of the process (its control group's, or the machine's)",
+  },
+  { name: "maxDelayMs", value: "number", placeholder: "MS", help: "lateness at which less is taken on; 0: never (1000)" },
   {
     name: "tunnel",
     value: "list",
@@ -90,7 +115,14 @@ const SETTINGS: readonly Setting[] = [
   { name: "readinessPort", value: "number", placeholder: "PORT", help: "/healthz/ready (15021; 0 picks a free port)" },
 ];
 
-const MAX_THREADS = 64;
+/** Quotas know no more. */
+const MAX_THREADS = MAX_LANES;
+/** Below that a thread does not hold its own code and a snapshot of some size. */
+const MIN_THREAD_HEAP_MB = 32;
+const MAX_THREAD_HEAP_MB = 65_536;
+const MAX_LIMIT = 999_999;
+/** A gateway with nothing to do takes more than half of it. */
+const MIN_MEMORY_MB = 128;
 /** Nobody should wait longer for a counter. */
 const MAX_BANK_DEADLINE_MS = 2000;
 /** Connections to one edge site. */
@@ -108,8 +140,13 @@ type Values = Map<Setting["name"], { readonly text: string; readonly from: strin
 export interface SettingsInput {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Reads the settings file; throws what reading throws. */
-  readonly readFile: (path: string) => string;
+  /** Reads and parses the settings file; throws what that throws. */
+  readonly readFile: (path: string) => unknown;
+}
+
+/** Only then is there a file to read. */
+export function hasSettingsFile({ argv, env }: Pick<SettingsInput, "argv" | "env">): boolean {
+  return env["TIDEGATE_SETTINGS"] !== undefined || argv.some((arg) => arg === "--settings" || arg.startsWith("--settings="));
 }
 
 /** @returns "help" when that was asked for */
@@ -177,7 +214,7 @@ function readSettingsFile(path: string, readFile: SettingsInput["readFile"], iss
   const values: Values = new Map();
   let content: unknown;
   try {
-    content = parseYaml(readFile(path));
+    content = readFile(path);
   } catch (error) {
     issues.push({ path, problem: error instanceof Error ? error.message : String(error) });
     return values;
@@ -214,7 +251,12 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
     issues.push({ path: found.from, problem: "is empty: leave it out or give a value" });
     return undefined;
   };
-  const whole = (name: Setting["name"], byDefault: number, min: number, max: number): number => {
+  const whole = <Default extends number | undefined>(
+    name: Setting["name"],
+    byDefault: Default,
+    min: number,
+    max: number,
+  ): number | Default => {
     const found = values.get(name);
     if (found === undefined) return byDefault;
     const number = /^\d{1,6}$/.test(found.text) ? Number(found.text) : Number.NaN;
@@ -242,20 +284,26 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
       problem: `${JSON.stringify(locality)} is not REGION[/ZONE[/SUBZONE]]`,
     });
   }
-  const state = text("state") ?? `.tidegate/${gatewayId}`;
+  const byDefault = `.tidegate/${gatewayId}`;
+  const state = text("state") ?? (snapshot === undefined ? byDefault : undefined);
   return {
     pool,
     gatewayId,
     snapshot,
     control: control ?? (snapshot === undefined ? "127.0.0.1:15012" : undefined),
     state,
-    secrets: text("secrets") ?? `${state}/secrets`,
+    secrets: text("secrets") ?? `${state ?? byDefault}/secrets`,
     joinTokenFile: text("joinTokenFile"),
     bankTokenFile: text("bankTokenFile"),
     bankDeadlineMs: whole("bankDeadlineMs", DEFAULT_BANK_DEADLINE_MS, 1, MAX_BANK_DEADLINE_MS),
     threads: whole("threads", 1, 1, MAX_THREADS),
     locality,
     nameServers: nameServers(text("nameServers"), values.get("nameServers")?.from ?? "", issues),
+    threadHeapMb: whole("threadHeapMb", undefined, MIN_THREAD_HEAP_MB, MAX_THREAD_HEAP_MB),
+    maxConnections: whole("maxConnections", DEFAULT_OVERLOAD_LIMITS.maxConnections, 1, MAX_LIMIT),
+    maxRequests: whole("maxRequests", DEFAULT_OVERLOAD_LIMITS.maxRequests, 1, MAX_LIMIT),
+    maxMemoryMb: whole("maxMemoryMb", undefined, MIN_MEMORY_MB, MAX_LIMIT),
+    maxDelayMs: whole("maxDelayMs", DEFAULT_OVERLOAD_LIMITS.maxDelayMs, 0, 60_000),
     tunnel: tunnelSites(text("tunnel"), text("tunnelTokenFile"), values.get("tunnel")?.from ?? "", issues),
     tunnelTokenFile: text("tunnelTokenFile"),
     tunnelConnections: whole("tunnelConnections", 2, 1, MAX_SITE_TUNNELS),

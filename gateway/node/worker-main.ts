@@ -44,7 +44,7 @@ port.on("message", async (message: ToWorker) => {
       plane.reopenLogs();
       return;
     case "letGo":
-      await plane.letGo(message.withinMs);
+      await plane.letGo(message.withinMs, message.succeeded);
       tell({ kind: "answer", id: message.id, value: [] });
       return;
     case "drain":

@@ -18,8 +18,10 @@ import { EgressGateway } from "../../gateway/node/egress.ts";
 import { scryptHash } from "../../gateway/node/egress-auth.ts";
 import type { ConnectionFactory } from "../../gateway/node/exchange.ts";
 import { Listener } from "../../gateway/node/listener.ts";
+import { DEFAULT_OVERLOAD_LIMITS, Overload } from "../../gateway/node/overload.ts";
 import { PemFiles } from "../../gateway/node/pem-files.ts";
 import { createHttpThread } from "../../gateway/node/thread.ts";
+import { vitals } from "../../gateway/node/vitals.ts";
 import { SPELLINGS } from "../support/egress-attacks.ts";
 
 const HOME = "127.0.0.1";
@@ -97,7 +99,10 @@ class Gateway {
       origins: [],
     };
     const servers = { exact: new Map(), suffix: new Map(), any: undefined };
+    const overload = new Overload(DEFAULT_OVERLOAD_LIMITS, 1, { clock: systemClock, vitals, collect: () => undefined });
     const hooks = {
+      overload,
+      dropped: () => undefined,
       refused: () => undefined,
       refusedConnection: () => undefined,
       handshakeRefused: () => undefined,
@@ -110,7 +115,7 @@ class Gateway {
     };
     const tls = { files: new PemFiles("/nonexistent"), ticketSecret: new Uint8Array(32), unixMs: Date.now };
     this.listener = new Listener({ source, servers }, DEFAULT_SETTINGS.http, factory, opaque, thread, hooks, tls);
-    expect(await this.listener.listen(false)).toBeUndefined();
+    expect(await this.listener.listen()).toBeUndefined();
   }
 
   close(): void {

@@ -78,11 +78,12 @@ export class TestMesh {
     this.#api = new ApiClient(`http://127.0.0.1:${this.ports.api}`, readFileSync(join(state, "api.token"), "utf8").trim());
   }
 
-  async startGateway(pool: "ingress" | "egress", flags: readonly string[] = []): Promise<void> {
+  /** Asked again, it starts the next process of the same gateway, which takes over. */
+  async startGateway(pool: "ingress" | "egress", flags: readonly string[] = []): Promise<Running> {
     const { token } = await this.api.post<JoinTokenResponse>("/join-tokens", { pool });
     const tokenFile = join(this.#directory, `${pool}.join-token`);
     writeFileSync(tokenFile, token, { mode: 0o600 });
-    this.#start(pool, [
+    return this.#start(pool, [
       "gateway/node/main.ts",
       ...["--pool", pool, "--gateway-id", `${pool}-1`, "--control", `127.0.0.1:${this.ports.grpc}`],
       ...["--state", join(this.#directory, pool), "--join-token-file", tokenFile],
