@@ -258,7 +258,7 @@ describe("a gateway process that is followed by another one", () => {
     await clients.stop();
     expect(clients.failed).toEqual({});
     expect(Object.keys(clients.answered)).toHaveLength(6);
-    expect(before.output()).not.toMatch(/"level":"(error|warn)"/);
+    expect(before.output()).not.toMatch(/"level":"error"|may be reset|not spread evenly|went away/);
     process.stdout.write(`takeover with ${threads} thread(s): ${JSON.stringify(clients.answered)}, 0 failed\n`);
   });
 });
@@ -284,7 +284,7 @@ describe("what stands in the way of a takeover", () => {
     const next = gateway(snapshot, ports, "state-crashed");
     await says(next, "snapshot in force");
     await serves(ports);
-    expect(next.output()).not.toMatch(/took over|"level":"(error|warn)"/);
+    expect(next.output()).not.toMatch(/took over|"level":"error"/);
   });
 
   it("leaves the one before as it is: no snapshot, a lost port, another gateway, a stranger at the socket", {
