@@ -113,7 +113,7 @@ export class Opening implements Timed {
   }
 
   #expectHello(): void {
-    this.#reader = new ClientHelloReader();
+    this.#reader = new ClientHelloReader({ addresses: "unnamed" });
     this.#deadlines.set(this, this.#now() + CLIENT_HELLO_TIMEOUT_MS);
   }
 

@@ -6,7 +6,7 @@ import { splits } from "../../test/wire/transcript.ts";
 import { type ClientHelloEvent, ClientHelloReader, DEFAULT_CLIENT_HELLO_LIMITS } from "./client-hello.ts";
 
 function read(chunks: Iterable<Uint8Array>, limits = DEFAULT_CLIENT_HELLO_LIMITS): object | string {
-  const reader = new ClientHelloReader(limits);
+  const reader = new ClientHelloReader({ limits });
   let event: ClientHelloEvent = { kind: "need" };
   for (const chunk of chunks) event = reader.feed(chunk);
   return event.kind === "hello" ? event.hello : event.kind === "error" ? event.code : event.kind;
@@ -35,6 +35,22 @@ describe("limits, from both sides", () => {
     expect(read([records(message, Math.ceil(message.length / 3))], limits)).toMatchObject({ serverName: "a.test" });
     expect(read([records(message, Math.ceil(message.length / 4))], limits)).toBe("too_many_records");
   });
+});
+
+test.each([
+  ["192.0.2.1", undefined],
+  ["::1", undefined],
+  ["2001:db8::192.0.2.1", undefined],
+  ["1.a.test", "1.a.test"],
+  ["a.123", "bad_server_name"],
+  ["a..test", "bad_server_name"],
+])("%s where addresses are taken for no name", (serverName, expected) => {
+  const event = new ClientHelloReader({ addresses: "unnamed" }).feed(records(clientHello({ serverName })));
+  expect(event.kind === "hello" ? event.hello.serverName : event.kind === "error" ? event.code : event.kind).toBe(expected);
+  // Whoever judges by names takes no address for one.
+  expect(read([records(clientHello({ serverName }))])).toEqual(
+    expected?.endsWith("test") ? expect.objectContaining({ serverName }) : "bad_server_name",
+  );
 });
 
 test("the answer stays", () => {

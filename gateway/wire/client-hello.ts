@@ -10,6 +10,15 @@ export interface ClientHelloLimits {
   readonly maxClientHelloRecords: number;
 }
 
+export interface ClientHelloOptions {
+  readonly limits?: ClientHelloLimits;
+  /**
+   * An address for a name, which RFC 6066 3 forbids and some clients send: refused, as whoever judges by names has to (default), or taken for no name,
+   * as servers do.
+   */
+  readonly addresses?: "refused" | "unnamed";
+}
+
 export const DEFAULT_CLIENT_HELLO_LIMITS: ClientHelloLimits = { maxClientHelloBytes: 16 * 1024, maxClientHelloRecords: 32 };
 
 export interface ClientHello {
@@ -64,6 +73,7 @@ class Refusal extends Error {
  */
 export class ClientHelloReader {
   readonly #limits: ClientHelloLimits;
+  readonly #takesAddresses: boolean;
   /** The handshake message as far as it came, record headers taken off. */
   #message = new Uint8Array(512);
   #size = 0;
@@ -73,8 +83,9 @@ export class ClientHelloReader {
   #records = 0;
   #answer: ClientHelloEvent = NEED;
 
-  constructor(limits: ClientHelloLimits = DEFAULT_CLIENT_HELLO_LIMITS) {
+  constructor({ limits = DEFAULT_CLIENT_HELLO_LIMITS, addresses = "refused" }: ClientHelloOptions = {}) {
     this.#limits = limits;
+    this.#takesAddresses = addresses === "unnamed";
   }
 
   feed(bytes: Uint8Array): ClientHelloEvent {
@@ -105,7 +116,7 @@ export class ClientHelloReader {
       // RFC 8446 5.1, 4.1.2: nothing may follow a ClientHello before the server has answered, least of all in its own record.
       if (this.#size > total || this.#recordLeft > 0)
         throw new Refusal("malformed", "bytes follow the ClientHello in its record");
-      return { kind: "hello", hello: readClientHello(this.#message.subarray(HANDSHAKE_HEADER, total)) };
+      return { kind: "hello", hello: readClientHello(this.#message.subarray(HANDSHAKE_HEADER, total), this.#takesAddresses) };
     }
     return NEED;
   }
@@ -199,7 +210,7 @@ class Vector {
   }
 }
 
-function readClientHello(body: Uint8Array): ClientHello {
+function readClientHello(body: Uint8Array, takesAddresses: boolean): ClientHello {
   const hello = new Vector(body, "the ClientHello");
   const legacyVersion = hello.number(2);
   hello.take(32);
@@ -211,7 +222,7 @@ function readClientHello(body: Uint8Array): ClientHello {
   const extensions = hello.empty ? new Map<number, Uint8Array>() : readExtensions(hello.vector(2, 0, 0xffff, "extensions"));
   hello.finished();
   return {
-    serverName: readServerName(extensions.get(SERVER_NAME)),
+    serverName: readServerName(extensions.get(SERVER_NAME), takesAddresses),
     alpn: readAlpn(extensions.get(ALPN)),
     ech: extensions.has(ENCRYPTED_CLIENT_HELLO),
     versions: readVersions(extensions.get(SUPPORTED_VERSIONS), legacyVersion),
@@ -235,7 +246,7 @@ function readExtensions(bytes: Uint8Array): Map<number, Uint8Array> {
 }
 
 /** RFC 6066 3: one host_name, an ASCII name without trailing dot, not an address. */
-function readServerName(data: Uint8Array | undefined): string | undefined {
+function readServerName(data: Uint8Array | undefined, takesAddresses: boolean): string | undefined {
   if (data === undefined) return undefined;
   const extension = new Vector(data, "server_name");
   const list = new Vector(extension.vector(2, 1, 0xffff, "server_name_list"), "server_name_list");
@@ -244,9 +255,13 @@ function readServerName(data: Uint8Array | undefined): string | undefined {
   if (type !== 0) throw new Refusal("bad_server_name", `name type ${type} is not host_name`);
   const name = latin1(list.vector(2, 1, 0xffff, "host_name"));
   if (!list.empty) throw new Refusal("duplicate_server_name", "server_name names more than one server");
+  if (takesAddresses && ADDRESS.test(name)) return undefined;
   if (!isHostName(name)) throw new Refusal("bad_server_name", "host_name is not a DNS name");
   return name;
 }
+
+/** What looks like an address of either family: no DNS name has a colon, or a last label of digits. */
+const ADDRESS = /^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$/;
 
 /** RFC 1035 2.3.1 with the underscore that real names have; a last label of digits would make it an address (RFC 3696 2). */
 function isHostName(name: string): boolean {
