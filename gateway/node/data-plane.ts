@@ -249,8 +249,13 @@ export class DataPlane {
     return [];
   }
 
-  /** Puts what was prepared in force. @returns listeners and servers that could not be opened; the rest works */
-  async commit(): Promise<readonly NamedProblem[]> {
+  /**
+   * Puts what was prepared in force.
+   *
+   * @param busy listeners by name that are left out, because somebody else has their ports: he would lose connections to them
+   * @returns listeners and servers that could not be opened; the rest works
+   */
+  async commit(busy: ReadonlySet<string>): Promise<readonly NamedProblem[]> {
     const next = this.#candidate;
     if (next === undefined) return [{ name: "snapshot", reason: "nothing was prepared" }];
     this.#candidate = undefined;
@@ -271,7 +276,7 @@ export class DataPlane {
       } else this.#retire(name, listener, tables);
     }
     for (const compiled of tables.listeners.values()) {
-      if (this.#listeners.has(compiled.source.name) || this.#draining) continue;
+      if (this.#listeners.has(compiled.source.name) || busy.has(compiled.source.name) || this.#draining) continue;
       const revived = this.#revive(compiled);
       if (revived !== undefined) revived.update(compiled, tables.settings.http);
       else failures.push(...(await this.#open(compiled, tables)));

@@ -237,9 +237,10 @@ export class Engine implements Installer {
       throw error;
     }
     const busy = await busyPorts(snapshot.listeners.filter((listener) => !this.#holds(listener)));
-    const committed = await Promise.allSettled(lanes.map((lane) => lane.commit()));
+    const names = namesOf(busy);
+    const committed = await Promise.allSettled(lanes.map((lane) => lane.commit(names)));
     const leftMs = performance.now();
-    for (const { port } of this.#snapshot?.listeners ?? []) this.#left.set(port, leftMs);
+    for (const listener of this.#snapshot?.listeners ?? []) if (this.#holds(listener)) this.#left.set(listener.port, leftMs);
     this.#origins.install(snapshot.clusters);
     this.#watch.follow(snapshot);
     this.#snapshot = snapshot;
@@ -286,7 +287,8 @@ export class Engine implements Installer {
   /** This gateway listens there, may still do so after a snapshot that had it, or shares it with the one before. */
   #holds(listener: Listener): boolean {
     const { port } = listener;
-    if (this.#snapshot?.listeners.some((one) => one.port === port) === true) return true;
+    const stranger = namesOf(this.#busy);
+    if (this.#snapshot?.listeners.some((one) => one.port === port && !stranger.has(one.name)) === true) return true;
     const leftMs = this.#left.get(port) ?? Number.NEGATIVE_INFINITY;
     return performance.now() < leftMs + LETTING_GO_MS || this.#options.shared?.has(place(listener)) === true;
   }
@@ -325,7 +327,7 @@ export class Engine implements Installer {
     const revived = this.#turn.then(async () => {
       if (this.#snapshot === undefined || this.#version === undefined) return;
       await lane.prepare(this.#snapshot, this.#version);
-      const problems = await lane.commit();
+      const problems = await lane.commit(namesOf(this.#busy));
       lane.hear(this.#watch.known());
       lane.close(this.#closed);
       if (problems.length > 0) this.#options.log("error", "a part of the snapshot is not in force in a new thread", { problems });
@@ -343,8 +345,12 @@ async function busyPorts(listeners: readonly Listener[]): Promise<readonly Named
     .filter((_, i) => busy[i])
     .map((listener) => ({
       name: listener.name,
-      reason: `${place(listener)} is in use by another process, which shares its connections: stop that, or choose another port`,
+      reason: `${place(listener)} is in use by another process: stop that, or choose another port`,
     }));
+}
+
+function namesOf(problems: readonly NamedProblem[]): ReadonlySet<string> {
+  return new Set(problems.map(({ name }) => name));
 }
 
 function place({ bind, port }: Listener): string {

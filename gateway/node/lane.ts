@@ -10,7 +10,8 @@ import type { SeriesNotice } from "./metrics.ts";
 
 export interface Lane {
   prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]>;
-  commit(): Promise<readonly NamedProblem[]>;
+  /** @param busy listeners by name that are not to be opened: somebody else has their ports */
+  commit(busy: ReadonlySet<string>): Promise<readonly NamedProblem[]>;
   discard(): void;
   close(closed: ClosedSections): void;
   sample(): Promise<readonly ListenerState[]>;
@@ -40,8 +41,8 @@ export class InlineLane implements Lane {
   async prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]> {
     return this.#plane.prepare(snapshot, version);
   }
-  commit(): Promise<readonly NamedProblem[]> {
-    return this.#plane.commit();
+  commit(busy: ReadonlySet<string>): Promise<readonly NamedProblem[]> {
+    return this.#plane.commit(busy);
   }
   discard(): void {
     this.#plane.discard();
@@ -75,7 +76,7 @@ export type WorkerInput = Omit<DataPlaneOptions, "announce" | "ejected" | "log" 
 
 export type ToWorker =
   | { readonly kind: "prepare"; readonly id: number; readonly snapshot: Snapshot; readonly version: SnapshotVersion }
-  | { readonly kind: "commit"; readonly id: number }
+  | { readonly kind: "commit"; readonly id: number; readonly busy: ReadonlySet<string> }
   | { readonly kind: "discard" }
   | { readonly kind: "close"; readonly closed: ClosedSections }
   | { readonly kind: "sample" | "endpoints"; readonly id: number }
@@ -157,8 +158,8 @@ export class WorkerLane implements Lane {
   prepare(snapshot: Snapshot, version: SnapshotVersion): Promise<readonly NamedProblem[]> {
     return this.#ask((id) => ({ kind: "prepare", id, snapshot, version }));
   }
-  commit(): Promise<readonly NamedProblem[]> {
-    return this.#ask((id) => ({ kind: "commit", id }));
+  commit(busy: ReadonlySet<string>): Promise<readonly NamedProblem[]> {
+    return this.#ask((id) => ({ kind: "commit", id, busy }));
   }
   discard(): void {
     this.#tell({ kind: "discard" });

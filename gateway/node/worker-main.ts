@@ -22,7 +22,7 @@ port.on("message", async (message: ToWorker) => {
       tell({ kind: "answer", id: message.id, value: plane.prepare(message.snapshot, message.version) });
       return;
     case "commit":
-      tell({ kind: "answer", id: message.id, value: await plane.commit() });
+      tell({ kind: "answer", id: message.id, value: await plane.commit(message.busy) });
       return;
     case "discard":
       plane.discard();

@@ -226,6 +226,7 @@ describe("the ClientHello", () => {
   it.each([
     ["a name that no server has", { serverName: "nobody.test" }],
     ["no name", {}],
+    ["an address for a name", { serverName: "127.0.0.1" }],
     ["a service that the hosts do not cover", { serverName: "outbound_.80_._.db.other.svc.cluster.local" }],
   ])("%s is answered with unrecognized_name", async (_what, parts) => {
     expect(await raw([records(clientHello(parts), 16_384)])).toBe(UNRECOGNIZED_NAME);
