@@ -66,7 +66,16 @@ it("follows the redirect to an answer, as a client does", async () => {
   expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
 });
 
-it("says of MONGO that it is not supported yet, and accepts the rest", async () => {
+it("moves what comes to MONGO's port as it is", async () => {
+  // Field names keep their case: nobody has read the message.
+  const client = new RawClient(bound("2379"));
+  const answer = await client.send("GET /opaque HTTP/1.1\r\nHost: Shop\r\n\r\n").answer();
+  expect(answer).toContain("\r\n\r\n/opaque");
+  expect(origin.received.join("")).toContain("GET /opaque HTTP/1.1\r\nHost: Shop\r\n\r\n");
+  client.close();
+});
+
+it("is accepted and programmed, all of it", async () => {
   const { stdout } = await promisify(execFile)(
     process.execPath,
     ["controlplane/cli/main.ts", "get", "gateway", "my-gateway", "-n", "shop", "-o", "json", ...api()],
@@ -75,17 +84,8 @@ it("says of MONGO that it is not supported yet, and accepts the rest", async () 
   const { status, spec } = JSON.parse(stdout) as ObjectView;
   expect(status.accepted).toBe(true);
   expect(status.programmed).toMatchObject([{ pool: "ingress" }]);
-  expect(status.problems).toHaveLength(1);
-  expect(status.problems[0]).toMatchObject({
-    severity: "unsupported",
-    path: "spec.servers[3].port.protocol",
-    message: expect.stringContaining("protocol MONGO is not supported yet"),
-    source: { file: join(mesh.config, "gateway.yaml"), line: 14 },
-  });
+  expect(status.problems).toEqual([]);
   expect(JSON.stringify(spec)).toContain("9080");
-  const client = new RawClient(bound("2379"));
-  await client.end();
-  expect(client.received).toBe("");
 });
 
 function bound(declared: string): number {
@@ -175,6 +175,7 @@ spec:
   hosts: ["*"]
   gateways: [my-gateway, shop-only]
   http: [{ route: [{ destination: { host: origin.test, port: { number: 80 } } }] }]
+  tcp: [{ match: [{ port: 2379 }], route: [{ destination: { host: origin.test, port: { number: 80 } } }] }]
 ---
 apiVersion: networking.istio.io/v1alpha3
 kind: ServiceEntry
