@@ -315,17 +315,19 @@ export class ControlClient {
 
   async #complete(offer: Offer): Promise<void> {
     const { manifest } = offer.verified;
+    // Before it is judged: a rollout may begin meanwhile.
+    const askedMs = this.#options.unixMs();
     const outcome = await this.#keeper.take(offer.jws, offer.verified, offer.chunks);
-    if (outcome.kind === "deferred") this.#defer(offer, outcome.notBeforeS);
+    if (outcome.kind === "deferred") this.#defer(offer, outcome.notBeforeS, askedMs);
     else this.#answer(manifest, outcome);
   }
 
   /** The rollout has not reached this gateway: look again when it begins, unless something newer came. A share that grows comes with a manifest of its own. */
-  #defer(offer: Offer, notBeforeS: number): void {
+  #defer(offer: Offer, notBeforeS: number, askedMs: number): void {
     const { epoch, version } = offer.verified.manifest;
-    const waitMs = notBeforeS * 1000 - this.#options.unixMs();
     this.#options.log("info", "snapshot waits for its rollout", { version: `${epoch}.${version}`, notBeforeS });
-    if (waitMs <= 0) return;
+    if (askedMs >= notBeforeS * 1000) return;
+    const waitMs = Math.max(1, notBeforeS * 1000 - this.#options.unixMs());
     this.#rolloutTimer = setTimeout(() => this.#enqueue(() => this.#complete(offer)), Math.min(LONGEST_TIMER_MS, waitMs));
     this.#rolloutTimer.unref();
   }

@@ -278,7 +278,7 @@ export class RawClient {
 }
 
 /** Resolves when `holds` does; looks every few milliseconds. */
-export async function eventually(holds: () => boolean, withinMs = 5000): Promise<void> {
+export async function eventually(holds: () => boolean, withinMs = 15_000): Promise<void> {
   const until = performance.now() + withinMs;
   while (!holds()) {
     if (performance.now() > until) throw new Error("it never came true");

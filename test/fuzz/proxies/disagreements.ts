@@ -132,6 +132,12 @@ export const EXPLANATIONS: readonly Explanation[] = [
     applies: (d) => d.peer === "nginx" && d.aspect === "refused" && /expect:[\s\S]*expect:/i.test(d.input),
   },
   {
+    name: "close-within-an-option",
+    why: "nginx looks for `close` anywhere in Connection and ends there; RFC 9110 7.6.1 has options as whole tokens.",
+    applies: (d) =>
+      d.peer === "nginx" && d.kind === "request" && d.aspect === "silent" && /connection:[^\r\n]*close/i.test(d.input),
+  },
+  {
     name: "length-of-an-interim-response",
     why: "nginx believes a Content-Length in a 1xx response, which has no content (RFC 9110 8.6), and waits for it.",
     applies: (d) => d.peer === "nginx" && d.kind === "response" && (d.theirs === undefined || d.theirs.status < 200),
