@@ -89,7 +89,7 @@ process.exit(Object.keys(failed).length > 0 ? 1 : 0);
 
 async function run(): Promise<Results> {
   const { rows, memory } = await measureProxies();
-  const snapshot = await part("snapshot", () => measureSnapshots(values.quick ? 5 : 15, say));
+  const snapshot = await part("snapshot", () => measureSnapshots(values.quick ? 5 : 15));
   const propagation = await part("propagation", () => measurePropagation(directory, values.quick ? 40 : 200, say));
   const edge = await part("edge", () => measureEdge({ directory, rounds, seconds, quick: values.quick, say }));
   return {
