@@ -35,6 +35,13 @@ export class AcceptQueue {
   }
 }
 
+/** Whether any socket listens on the port, at whatever address; undefined where the system does not tell. */
+export function isListenedOn(port: number): boolean | undefined {
+  const tables = TABLES.map((path) => readHead(path, TABLE_BYTES)).filter((table) => table !== "");
+  if (tables.length === 0) return undefined;
+  return tables.some((table) => countWaiting(table, port, undefined).size > 0);
+}
+
 /**
  * @param table text in the form of proc(5)'s `/proc/net/tcp`: for a listening socket, `rx_queue` is the number of connections waiting
  * @param inode of one socket; undefined: all of the port

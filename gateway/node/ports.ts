@@ -4,7 +4,7 @@
  */
 import { fstatSync } from "node:fs";
 import { createServer, Server } from "node:net";
-import { AcceptQueue } from "./accept-queue.ts";
+import { AcceptQueue, isListenedOn } from "./accept-queue.ts";
 
 /** Where the kernel spreads connections; elsewhere asking for it is an error. */
 export const SHARES_PORTS = process.platform === "linux" || process.platform === "freebsd";
@@ -14,8 +14,12 @@ export const HANDSHAKE_QUIET_MS = 1000;
 /** How long a moment is looked for at which nobody waits to be accepted. */
 const QUEUE_EMPTY_MS = 1000;
 
-/** Somebody listens there already: a socket that does not ask to share says so. */
+/**
+ * Somebody listens there already: a socket that does not ask to share says so. Where the system tells that nobody does none is opened, for whoever
+ * connected to it would be cut off at once.
+ */
 export function isBusy(host: string, port: number): Promise<boolean> {
+  if (isListenedOn(port) === false) return Promise.resolve(false);
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", (error: Error & { code?: string }) => resolve(error.code === "EADDRINUSE"));
