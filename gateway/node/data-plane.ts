@@ -8,26 +8,16 @@ import {
   type Clock,
   ClosableBank,
   type CompiledListener,
-  type CompiledServer,
-  type ConnectionExchange,
   type ConnectionPorts,
-  carriesPassport,
   compile,
   compileEgress,
-  createConnection,
-  createExchange,
-  createPassportExchange,
   DEFAULT_MAX_COUNTERS,
   type EgressSnapshot,
   type EgressTables,
   type EndpointView,
-  type Exchange,
   endpointViews,
-  findHost,
   type HealthChange,
   type HealthEvent,
-  hostOf,
-  type IncomingConnection,
   MapBank,
   NO_EGRESS,
   type Ports,
@@ -44,19 +34,18 @@ import { ConnectionReports } from "./connection-report.ts";
 import { EgressGateway } from "./egress.ts";
 import { type EjectionNews, type EndpointNews, NameTable } from "./endpoint-news.ts";
 import { namesOf } from "./endpoint-watch.ts";
-import type { ClientRequest, ConnectionFactory, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
 import { type BankAccess, Leases } from "./leases.ts";
 import { Listener, type ListenerHooks } from "./listener.ts";
 import { LogFile } from "./log-file.ts";
 import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
-import { Misdirected } from "./misdirected.ts";
 import { Overload, type OverloadLimits } from "./overload.ts";
 import { NodePassportSignatures } from "./passports.ts";
 import { PemFiles } from "./pem-files.ts";
 import { monotonicUs, type QuotaMemory, SharedBank } from "./quota.ts";
 import { type ReplayMemory, SharedPassports } from "./replay.ts";
 import { RequestReporter } from "./report.ts";
+import { RoutedConnections, RoutedExchanges } from "./routed.ts";
 import { AdmittingFactory, type ShedPorts } from "./shed.ts";
 import { createHttpThread } from "./thread.ts";
 import type { TlsOptions } from "./tls.ts";
@@ -512,94 +501,9 @@ export class DataPlane {
   }
 }
 
-/** The exchanges of one routed listener. A listener that is gone from the snapshot serves what it still gets by the last tables that had it. */
-class RoutedExchanges implements ExchangeFactory {
-  readonly #name: string;
-  readonly #current: () => Tables | undefined;
-  readonly #ports: Ports;
-  readonly #passports: PassportPorts;
-  #tables: Tables;
-  #listener: CompiledListener;
-
-  constructor(
-    name: string,
-    listener: CompiledListener,
-    tables: Tables,
-    current: () => Tables | undefined,
-    ports: Ports,
-    passports: PassportPorts,
-  ) {
-    this.#name = name;
-    this.#listener = listener;
-    this.#tables = tables;
-    this.#current = current;
-    this.#ports = ports;
-    this.#passports = passports;
-  }
-
-  follow(): void {
-    const current = this.#current();
-    if (current === undefined || current === this.#tables) return;
-    const listener = current.listeners.get(this.#name);
-    if (listener === undefined) return;
-    this.#tables = current;
-    this.#listener = listener;
-  }
-
-  open(request: ClientRequest, connection: ConnectionInfo): Exchange {
-    this.follow();
-    const { servers } = this.#listener;
-    const { tls } = connection.peer;
-    const server = tls?.serverName === undefined ? servers.any : findHost(servers, tls.serverName);
-    if (server === undefined || asksForTlsInTheClear(request, connection) || !covers(servers, server, request, connection))
-      return new Misdirected(request.head, this.#ports.clock.unixMs());
-    const { peer } = connection;
-    return carriesPassport(this.#tables, request.head)
-      ? createPassportExchange(this.#tables, this.#listener, server, request, peer, this.#ports, this.#passports)
-      : createExchange(this.#tables, this.#listener, server, request, peer, this.#ports);
-  }
-}
-
-/** RFC 9110 7.4: whoever believed the target's scheme would take the request for one that came over TLS. */
-function asksForTlsInTheClear({ form, head, version }: ClientRequest, { scheme }: ConnectionInfo): boolean {
-  return (form === "absolute" || version === "2") && head.scheme === "https" && scheme === "http";
-}
-
-/**
- * RFC 9110 7.4: what a client was let in for by one server's certificate and rules is not for another server's hosts. A client that coalesces
- * connections (RFC 9113 9.1.1) tries again with a connection of its own.
- */
-function covers(
-  servers: CompiledListener["servers"],
-  server: CompiledServer,
-  { head }: ClientRequest,
-  { peer }: ConnectionInfo,
-): boolean {
-  return peer.tls === undefined || head.authority === "" || findHost(servers, hostOf(head.authority)) === server;
-}
-
 function eventOf(news: Exclude<EndpointNews, { kind: "name" }>, nowMs: number): HealthEvent {
   if (news.kind === "ejected") return { kind: "ejected", untilMs: nowMs + news.forMs, reason: news.reason };
   return news.failure === undefined ? { kind: "check-passed" } : { kind: "check-failed", reason: news.failure };
-}
-
-/** The exchanges of the opaque connections of one listener. */
-class RoutedConnections implements ConnectionFactory {
-  readonly #name: string;
-  readonly #tables: Tables;
-  readonly #current: () => Tables | undefined;
-  readonly #ports: ConnectionPorts;
-
-  constructor(name: string, tables: Tables, current: () => Tables | undefined, ports: ConnectionPorts) {
-    this.#name = name;
-    this.#tables = tables;
-    this.#current = current;
-    this.#ports = ports;
-  }
-
-  open(incoming: IncomingConnection, server: CompiledServer): ConnectionExchange {
-    return createConnection(this.#current() ?? this.#tables, this.#name, server, incoming, this.#ports);
-  }
 }
 
 function portOf(name: string): number {
