@@ -1,11 +1,12 @@
 /** An accepted socket, and whoever makes sense of its bytes: that may change under way. */
 import type { Socket } from "node:net";
 import { readInto } from "./direct-read.ts";
+import { SocketWriter } from "./socket-writer.ts";
 
 export interface SocketOwner {
   /** @param bytes valid during this call */
   read(bytes: Uint8Array): void;
-  /** What was written is out. */
+  /** There is room for more to be written. */
   drained(): void;
   /** The client sends nothing more. */
   ended(): void;
@@ -14,13 +15,14 @@ export interface SocketOwner {
 
 export class ClientSocket {
   readonly socket: Socket;
+  readonly writer: SocketWriter;
   #owner: SocketOwner | undefined;
 
   /** @param accepted in this very turn */
   constructor(accepted: Socket) {
     const socket = readInto(accepted, (bytes) => this.#owner?.read(bytes));
     this.socket = socket;
-    socket.on("drain", () => this.#owner?.drained());
+    this.writer = new SocketWriter(socket, () => this.#owner?.drained());
     socket.on("end", () => this.#owner?.ended());
     socket.on("error", () => undefined);
     socket.on("close", () => this.#owner?.closed());

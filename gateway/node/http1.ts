@@ -25,6 +25,7 @@ import { type Downstream, plainAnswer } from "./downstream.ts";
 import type { ConnectionInfo } from "./exchange.ts";
 import { PrefaceWatch } from "./preface-watch.ts";
 import { ResponseWriter } from "./response-writer.ts";
+import type { SocketWriter } from "./socket-writer.ts";
 import { Tunnel, type TunnelOwner } from "./tunnel.ts";
 import type { UpstreamFailure } from "./upstream/user.ts";
 
@@ -53,6 +54,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
 
   readonly #client: ClientSocket;
   readonly #socket: Socket;
+  readonly #writer: SocketWriter;
   readonly #thread: HttpThread;
   readonly #info: ConnectionInfo;
   readonly #parser: RequestParser;
@@ -74,15 +76,16 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   #watch: PrefaceWatch | undefined;
 
   constructor(client: ClientSocket, listener: HttpListener, thread: HttpThread, info: ConnectionInfo) {
-    const { socket } = client;
+    const { socket, writer } = client;
     this.#client = client;
     this.#socket = socket;
+    this.#writer = writer;
     this.#listener = listener;
     this.#thread = thread;
     this.#info = info;
     this.#parser = new RequestParser(listener.parser);
     this.#watch = listener.http2InClear ? new PrefaceWatch() : undefined;
-    this.#response = new ResponseWriter(socket, thread.outbox);
+    this.#response = new ResponseWriter(writer, thread.outbox);
     this.#times = new ConnectionTimes(thread.clock.now());
     this.#call = new Call(thread, listener, info, this, this.#times);
     client.ownedBy(this);
@@ -142,7 +145,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
 
   /** Somebody can do something with the parser's next event. */
   #wants(): boolean {
-    if (this.#phase === "head") return !this.#socket.writableNeedDrain;
+    if (this.#phase === "head") return !this.#writer.isFull;
     return this.#phase === "exchange" && this.#call.wantsRequest;
   }
 
@@ -289,7 +292,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   // --- the way back (Downstream)
 
   get isFull(): boolean {
-    return this.#socket.writableNeedDrain;
+    return this.#writer.isFull;
   }
 
   get responseBytes(): number {
@@ -321,7 +324,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     this.#response.end(trailers);
     if (this.#early === undefined) return this.#keepAlive;
     this.#thread.outbox.flush();
-    this.#socket.end();
+    this.#writer.end();
     return true;
   }
 
@@ -347,7 +350,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   #linger(): void {
     this.#phase = "linger";
     this.#thread.outbox.flush();
-    this.#socket.end();
+    this.#writer.end();
     this.#resume();
   }
 
@@ -363,7 +366,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   tunnel(step: TunnelStep): void {
     this.#phase = "tunnel";
     this.#pause();
-    this.#tunnel = new Tunnel(this.#socket, this.#thread, step, this.#listener.settings, this);
+    this.#tunnel = new Tunnel(this.#client, this.#thread, step, this.#listener.settings, this);
   }
 
   tunnelDialled(head: ResponseHead): void {
@@ -398,7 +401,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   }
 
   expired(nowMs: number): void {
-    if (this.#phase === "linger" && !(this.#socket.writableLength > 0 && this.#times.lingersOn(nowMs, this.#listener.settings))) {
+    if (this.#phase === "linger" && !(this.#writer.unsentBytes > 0 && this.#times.lingersOn(nowMs, this.#listener.settings))) {
       this.#socket.destroy();
       return;
     }
@@ -437,7 +440,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
         this.#thread.outbox.flush();
         return;
       default:
-        this.#socket.end();
+        this.#writer.end();
     }
   }
 

@@ -3,63 +3,63 @@
  * bytes of a body above all.
  *
  * One thread has one outbox. Its memory is used again as soon as the kernel has taken everything, which is the plain case;
- * a socket that could not take it all keeps the memory and the outbox gets new.
+ * an outlet that could not take it all keeps the memory and the outbox gets new.
  */
-import type { Socket } from "node:net";
 import { writeLatin1 } from "./latin1.ts";
 
 const CAPACITY = 64 * 1024;
 
+/** Where it goes. */
+export interface Outlet {
+  /** @returns whether the memory of `bytes` may be used again; otherwise it belongs to the outlet */
+  write(bytes: Uint8Array): boolean;
+}
+
 export class Outbox {
   #bytes = Buffer.allocUnsafeSlow(CAPACITY);
   #length = 0;
-  #socket: Socket | undefined;
+  #outlet: Outlet | undefined;
 
-  /** Appends text of one byte per character to what goes to `socket`. */
-  text(socket: Socket, text: string): void {
-    this.#aim(socket);
-    if (this.#length + text.length > CAPACITY) this.#write(socket);
-    if (text.length > CAPACITY) socket.write(text, "latin1");
+  /** Appends text of one byte per character to what goes to `outlet`. */
+  text(outlet: Outlet, text: string): void {
+    this.#aim(outlet);
+    if (this.#length + text.length > CAPACITY) this.#write(outlet);
+    if (text.length > CAPACITY) outlet.write(Buffer.from(text, "latin1"));
     else this.#length += writeLatin1(this.#bytes, text, this.#length);
   }
 
   /** Appends bytes; they are copied, so the caller may reuse them. */
-  bytes(socket: Socket, bytes: Uint8Array): void {
-    this.#aim(socket);
+  bytes(outlet: Outlet, bytes: Uint8Array): void {
+    this.#aim(outlet);
     let rest = bytes;
     while (rest.length > CAPACITY - this.#length) {
       const room = CAPACITY - this.#length;
       this.#bytes.set(rest.subarray(0, room), this.#length);
       this.#length = CAPACITY;
       rest = rest.subarray(room);
-      this.#write(socket);
+      this.#write(outlet);
     }
     this.#bytes.set(rest, this.#length);
     this.#length += rest.length;
   }
 
-  /** Writes what has been gathered. Whether the socket wants a pause is `socket.writableNeedDrain` afterwards. */
+  /** Writes what has been gathered. */
   flush(): void {
-    const socket = this.#socket;
-    if (socket === undefined) return;
-    this.#socket = undefined;
-    this.#write(socket);
+    const outlet = this.#outlet;
+    if (outlet === undefined) return;
+    this.#outlet = undefined;
+    this.#write(outlet);
   }
 
-  #write(socket: Socket): void {
+  #write(outlet: Outlet): void {
     const length = this.#length;
     this.#length = 0;
-    if (length === 0 || !socket.writable) return;
-    // A socket that will not write at once would hold on to all of the memory for a few bytes.
-    const queued = socket.writableLength > 0 || socket.connecting || "encrypted" in socket;
-    const view = this.#bytes.subarray(0, length);
-    socket.write(queued ? Buffer.from(view) : view);
-    if (!queued && socket.writableLength > 0) this.#bytes = Buffer.allocUnsafeSlow(CAPACITY);
+    if (length > 0 && !outlet.write(this.#bytes.subarray(0, length))) this.#bytes = Buffer.allocUnsafeSlow(CAPACITY);
   }
 
-  #aim(socket: Socket): void {
-    if (this.#socket === socket) return;
+  #aim(outlet: Outlet): void {
+    if (this.#outlet === outlet) return;
     this.flush();
-    this.#socket = socket;
+    this.#outlet = outlet;
   }
 }

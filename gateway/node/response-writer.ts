@@ -1,5 +1,4 @@
 /** The response of one request on its way to the client: its head, its body in the framing that the client understands, and how much went. */
-import type { Socket } from "node:net";
 import type { ResponseHead } from "../core/index.ts";
 import {
   CHUNK_END,
@@ -10,7 +9,7 @@ import {
   type WireFraming,
   writeResponseHead,
 } from "../wire/index.ts";
-import type { Outbox } from "./outbox.ts";
+import type { Outbox, Outlet } from "./outbox.ts";
 
 export class ResponseWriter {
   /** The final head is out. */
@@ -19,7 +18,7 @@ export class ResponseWriter {
   done = false;
   /** Bytes of the body so far. */
   bytes = 0;
-  readonly #socket: Socket;
+  readonly #outlet: Outlet;
   readonly #outbox: Outbox;
   readonly #writing = { keepAlive: true, method: "", minor: 1 as 0 | 1 };
   #framing: WireFraming = "none";
@@ -27,8 +26,8 @@ export class ResponseWriter {
   /** The go-ahead is out. */
   #wentAhead = false;
 
-  constructor(socket: Socket, outbox: Outbox) {
-    this.#socket = socket;
+  constructor(outlet: Outlet, outbox: Outbox) {
+    this.#outlet = outlet;
     this.#outbox = outbox;
   }
 
@@ -51,13 +50,13 @@ export class ResponseWriter {
   /** RFC 9110 10.1.1: go ahead with the body. */
   goAhead(): void {
     this.#wentAhead = true;
-    this.#outbox.text(this.#socket, CONTINUE);
+    this.#outbox.text(this.#outlet, CONTINUE);
   }
 
   /** A 1xx of the origin (RFC 9110 15.2). The go-ahead is given once; HTTP/1.0 knows no 1xx. */
   interim(head: ResponseHead): void {
     if ((head.status === 100 && this.#wentAhead) || this.#writing.minor === 0 || this.started) return;
-    this.#outbox.text(this.#socket, writeResponseHead(head, this.#writing));
+    this.#outbox.text(this.#outlet, writeResponseHead(head, this.#writing));
   }
 
   /** From here on bytes belong to another protocol. */
@@ -70,7 +69,7 @@ export class ResponseWriter {
     const writing = this.#writing;
     this.#framing = responseFraming(head.status, head.body, writing);
     writing.keepAlive = keepAlive && this.#framing !== "close";
-    this.#outbox.text(this.#socket, writeResponseHead(head, writing));
+    this.#outbox.text(this.#outlet, writeResponseHead(head, writing));
     this.started = true;
     return writing.keepAlive;
   }
@@ -79,13 +78,13 @@ export class ResponseWriter {
   body(bytes: Uint8Array): void {
     if (this.#framing === "none" || bytes.length === 0) return;
     this.bytes += bytes.length;
-    if (this.#framing === "chunked") this.#outbox.text(this.#socket, chunkHeader(bytes.length));
-    this.#outbox.bytes(this.#socket, bytes);
-    if (this.#framing === "chunked") this.#outbox.text(this.#socket, CHUNK_END);
+    if (this.#framing === "chunked") this.#outbox.text(this.#outlet, chunkHeader(bytes.length));
+    this.#outbox.bytes(this.#outlet, bytes);
+    if (this.#framing === "chunked") this.#outbox.text(this.#outlet, CHUNK_END);
   }
 
   end(trailers: readonly string[] | undefined): void {
-    if (this.#framing === "chunked") this.#outbox.text(this.#socket, lastChunk(this.#takesTrailers ? trailers : undefined));
+    if (this.#framing === "chunked") this.#outbox.text(this.#outlet, lastChunk(this.#takesTrailers ? trailers : undefined));
     this.done = true;
   }
 }

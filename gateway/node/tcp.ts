@@ -18,7 +18,7 @@ import type { HttpThread } from "./call.ts";
 import { dial } from "./connection-dial.ts";
 import type { Timed } from "./deadlines.ts";
 import { readInto } from "./direct-read.ts";
-import { DirectWriter } from "./direct-write.ts";
+import { SocketWriter } from "./socket-writer.ts";
 import { dialCode } from "./upstream/dial.ts";
 
 /** Once one side was cut off, the other is gone after this at the latest. What a side has ended in order may take as long as a connection may idle. */
@@ -44,9 +44,9 @@ export class Connection implements Timed {
   readonly #thread: HttpThread;
   readonly #incoming: IncomingConnection;
   readonly #exchange: ConnectionExchange;
-  readonly #toClient: DirectWriter;
+  readonly #toClient: SocketWriter;
   #origin: Socket | undefined;
-  #toOrigin: DirectWriter | undefined;
+  #toOrigin: SocketWriter | undefined;
   #state: "dialling" | "open" | "closing" | "closed" = "dialling";
   #outcome: ConnectionEnd["outcome"] = "complete";
   /** Of the client: read, and not yet taken by anybody. */
@@ -85,7 +85,7 @@ export class Connection implements Timed {
     this.#early = early;
     this.#client = readInto(accepted, (bytes) => this.#clientBytes(bytes));
     const client = this.#client;
-    this.#toClient = new DirectWriter(client, () => this.#clientDrained());
+    this.#toClient = new SocketWriter(client, () => this.#clientDrained());
     client.pause();
     client.on("end", () => this.#clientEnds());
     client.on("error", IGNORED);
@@ -169,7 +169,7 @@ export class Connection implements Timed {
     if (!dialled.ok) return this.#exchange.failed("upstream_tls", dialled.error);
     const origin = dialled.value;
     this.#origin = origin;
-    this.#toOrigin = new DirectWriter(origin, () => this.#originDrained());
+    this.#toOrigin = new SocketWriter(origin, () => this.#originDrained());
     origin.on("end", () => this.#originEnds(origin));
     origin.on("error", (error) => {
       this.#dialError = error;
@@ -215,7 +215,7 @@ export class Connection implements Timed {
     }
     this.#receivedBytes += bytes.length;
     this.#active();
-    if (this.#toOrigin.write(bytes)) return;
+    if (this.#passOn(bytes, this.#toOrigin)) return;
     this.#clientPaused = true;
     this.#client.pause();
   }
@@ -225,9 +225,17 @@ export class Connection implements Timed {
     if (this.#state !== "open") return;
     this.#sentBytes += bytes.length;
     this.#active();
-    if (this.#toClient.write(bytes)) return;
+    if (this.#passOn(bytes, this.#toClient)) return;
     this.#originPaused = true;
     this.#origin?.pause();
+  }
+
+  /** @returns whether there is room for more */
+  #passOn(bytes: Uint8Array, writer: SocketWriter): boolean {
+    const { outbox } = this.#thread;
+    outbox.bytes(writer, bytes);
+    outbox.flush();
+    return !writer.isFull;
   }
 
   #originDrained(): void {
@@ -250,14 +258,14 @@ export class Connection implements Timed {
 
   #clientEnds(): void {
     this.#clientEnded = true;
-    if (this.#state === "open") this.#origin?.end();
+    if (this.#state === "open") this.#toOrigin?.end();
     else if (this.#state === "dialling") this.#client.destroy();
   }
 
   #originEnds(origin: Socket): void {
     if (this.#origin !== origin) return;
     this.#originEnded = true;
-    if (this.#state === "open") this.#client.end();
+    if (this.#state === "open") this.#toClient.end();
   }
 
   #clientCloses(hadError: boolean): void {
@@ -268,7 +276,7 @@ export class Connection implements Timed {
       origin?.destroy();
     } else if (this.#state === "open") {
       this.#close(isCut ? "client_gone" : "complete", this.#clientEnded);
-      if (origin !== undefined && !origin.destroyed) part(origin, this.#clientEnded);
+      if (origin !== undefined && !origin.destroyed) part(origin, this.#toOrigin, this.#clientEnded);
     }
     this.#over();
   }
@@ -283,7 +291,7 @@ export class Connection implements Timed {
     if (this.#state === "open") {
       const isCut = hadError || !this.#clientEnded || !this.#originEnded;
       this.#close(isCut ? "upstream_cut" : "complete", this.#originEnded);
-      if (!this.#client.destroyed) part(this.#client, this.#originEnded);
+      if (!this.#client.destroyed) part(this.#client, this.#toClient, this.#originEnded);
     }
     this.#over();
   }
@@ -307,8 +315,8 @@ export class Connection implements Timed {
 }
 
 /** The other side has gone. What it had ended in order is delivered in order; otherwise this side learns that it was cut. */
-function part(socket: Socket, inOrder: boolean): void {
-  if (inOrder) socket.destroySoon();
+function part(socket: Socket, writer: SocketWriter | undefined, inOrder: boolean): void {
+  if (inOrder && writer !== undefined) writer.endAndClose();
   else cut(socket);
 }
 

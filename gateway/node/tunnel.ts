@@ -8,7 +8,9 @@
 import { connect, type Socket } from "node:net";
 import type { ErrorCode, ExchangeEnd, ResponseHead, TunnelStep } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
+import type { ClientSocket } from "./client-socket.ts";
 import type { Timed } from "./deadlines.ts";
+import { SocketWriter } from "./socket-writer.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
 import type { UpstreamFailure } from "./upstream/user.ts";
 
@@ -28,12 +30,13 @@ export class Tunnel implements Timed {
   filedMs = 0;
   place = -1;
 
-  readonly #client: Socket;
+  readonly #client: ClientSocket;
   readonly #thread: UpstreamThread;
   readonly #step: TunnelStep;
   readonly #idleMs: number;
   readonly #owner: TunnelOwner;
   readonly #origin: Socket;
+  readonly #toOrigin: SocketWriter;
   #state: "dialling" | "inspecting" | "open" | "closed" = "dialling";
   /** The client's bytes that were looked at and not yet forwarded. */
   #held: Buffer = Buffer.alloc(0);
@@ -42,7 +45,7 @@ export class Tunnel implements Timed {
   #requestBytes = 0;
   #responseBytes = 0;
 
-  constructor(client: Socket, thread: UpstreamThread, step: TunnelStep, settings: HttpSettings, owner: TunnelOwner) {
+  constructor(client: ClientSocket, thread: UpstreamThread, step: TunnelStep, settings: HttpSettings, owner: TunnelOwner) {
     this.#client = client;
     this.#thread = thread;
     this.#step = step;
@@ -52,7 +55,7 @@ export class Tunnel implements Timed {
     this.#origin = connect({ host: endpoint.address, port: endpoint.port, noDelay: true, allowHalfOpen: true });
     this.#origin.once("connect", () => this.#connected());
     this.#origin.on("data", (bytes: Buffer) => this.#originBytes(bytes));
-    this.#origin.on("drain", () => this.#client.resume());
+    this.#toOrigin = new SocketWriter(this.#origin, () => this.#client.socket.resume());
     this.#origin.on("end", () => this.#originEnded());
     this.#origin.on("error", (error) => {
       this.#error = error;
@@ -64,7 +67,7 @@ export class Tunnel implements Timed {
   /** @param bytes valid during this call */
   clientBytes(bytes: Uint8Array): void {
     if (this.#state === "inspecting") this.#inspect(bytes);
-    else if (this.#state === "open") this.#forward(Buffer.from(bytes));
+    else if (this.#state === "open") this.#forward(bytes);
   }
 
   clientDrained(): void {
@@ -73,7 +76,7 @@ export class Tunnel implements Timed {
 
   clientEnded(): void {
     this.#clientEnded = true;
-    if (this.#state === "open") this.#origin.end();
+    if (this.#state === "open") this.#toOrigin.end();
     else this.#close("client_gone");
   }
 
@@ -119,18 +122,25 @@ export class Tunnel implements Timed {
   #forward(bytes: Uint8Array): void {
     this.#requestBytes += bytes.length;
     this.#active();
-    if (!this.#origin.write(bytes)) this.#client.pause();
+    const { outbox } = this.#thread;
+    outbox.bytes(this.#toOrigin, bytes);
+    outbox.flush();
+    if (this.#toOrigin.isFull) this.#client.socket.pause();
   }
 
-  #originBytes(bytes: Buffer): void {
+  /** @param bytes valid during this call */
+  #originBytes(bytes: Uint8Array): void {
     if (this.#state !== "open") return;
     this.#responseBytes += bytes.length;
     this.#active();
-    if (!this.#client.write(bytes)) this.#origin.pause();
+    const { outbox } = this.#thread;
+    outbox.bytes(this.#client.writer, bytes);
+    outbox.flush();
+    if (this.#client.writer.isFull) this.#origin.pause();
   }
 
   #originEnded(): void {
-    if (this.#state === "open") this.#client.end();
+    if (this.#state === "open") this.#client.writer.end();
     else if (this.#state === "inspecting") this.#close("upstream_cut");
   }
 
@@ -163,11 +173,11 @@ export class Tunnel implements Timed {
     this.#thread.deadlines.remove(this);
     this.#origin.destroy();
     // What was written is still delivered when both sides ended in order.
-    if (outcome === "complete") this.#client.end();
+    if (outcome === "complete") this.#client.writer.end();
     else if (farewell !== undefined) {
-      this.#client.write(farewell);
-      this.#client.destroySoon();
-    } else this.#client.destroy();
+      this.#client.writer.write(farewell);
+      this.#client.writer.endAndClose();
+    } else this.#client.socket.destroy();
     if (dialled) this.#owner.tunnelEnded(outcome, this.#requestBytes, this.#responseBytes);
   }
 }

@@ -1,10 +1,10 @@
 /** Opens connections to origins, plain or TLS. */
-import { connect, type Socket } from "node:net";
+import { connect, type OnReadOpts, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { ErrorCode } from "../../core/index.ts";
 import type { TcpKeepAlive } from "../../core/ir/index.ts";
 
-/** All plain upstream sockets of a thread read into this; nobody keeps a view of it beyond the call it came with. */
+/** All upstream sockets of a thread read into this; nobody keeps a view of it beyond the call it came with. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** Where to, and what to remember for the next time. */
@@ -37,32 +37,34 @@ export function dial(target: DialTarget, user: DialUser): Socket {
 }
 
 function dialPlain({ address, port }: DialTarget, user: DialUser): Socket {
-  const socket = connect({
-    host: address,
-    port,
-    noDelay: true,
-    onread: {
-      buffer: READ_BUFFER,
-      callback: (length, buffer) => {
-        user.read(buffer.subarray(0, length));
-        return true;
-      },
-    },
-  });
+  const socket = connect({ host: address, port, noDelay: true, onread: readFor(user) });
   socket.once("connect", () => user.connected());
   return socket;
 }
 
 function dialTls(target: DialTarget, options: ConnectionOptions, user: DialUser): Socket {
   const { address, port, session } = target;
-  const socket = connectTls({ host: address, port, ...options, ...(session === undefined ? {} : { session }) });
+  const socket = connectTls({
+    ...{ host: address, port, onread: readFor(user) },
+    ...options,
+    ...(session === undefined ? {} : { session }),
+  });
   socket.setNoDelay(true);
   socket.once("secureConnect", () => user.connected());
   socket.on("session", (fresh) => {
     target.session = fresh;
   });
-  socket.on("data", (bytes: Buffer) => user.read(bytes));
   return socket;
+}
+
+function readFor(user: DialUser): OnReadOpts {
+  return {
+    buffer: READ_BUFFER,
+    callback: (length, buffer) => {
+      user.read(buffer.subarray(0, length));
+      return true;
+    },
+  };
 }
 
 /** Why a connection did not come to stand, by the socket's error. */

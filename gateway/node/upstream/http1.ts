@@ -13,6 +13,7 @@ import type { Socket } from "node:net";
 import type { ErrorCode, RequestHead, ResponseHead } from "../../core/index.ts";
 import { CHUNK_END, chunkHeader, type HeadEvent, lastChunk, ResponseParser, writeRequestHead } from "../../wire/index.ts";
 import type { Timed } from "../deadlines.ts";
+import { SocketWriter } from "../socket-writer.ts";
 import { isAccepted, upgradeFields } from "../websocket.ts";
 import { type DialUser, dial, dialCode } from "./dial.ts";
 import type { Http1Pool } from "./http1-pool.ts";
@@ -35,6 +36,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   /** When it was dialled, monotonic ms. */
   readonly openedMs: number;
   readonly #socket: Socket;
+  readonly #writer: SocketWriter;
   readonly #pool: Http1Pool;
   readonly #parser: ResponseParser;
   #state: State = "connecting";
@@ -65,7 +67,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
     });
     this.#socket.on("end", () => this.#ended());
     this.#socket.on("close", () => this.#closed());
-    this.#socket.on("drain", () => this.#user?.requestDrained());
+    this.#writer = new SocketWriter(this.#socket, () => this.#user?.requestDrained());
     pool.thread.deadlines.set(this, this.openedMs + pool.settings.connectTimeoutMs);
   }
 
@@ -87,11 +89,11 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   }
 
   get hasRoom(): boolean {
-    return !this.#socket.writableNeedDrain;
+    return !this.#writer.isFull;
   }
 
   get queuedBytes(): number {
-    return this.#socket.writableLength;
+    return this.#writer.unsentBytes;
   }
 
   start(user: UpstreamUser, head: RequestHead, { switchTo }: StartOptions): void {
@@ -109,23 +111,23 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
       this.#pool.thread.deadlines.set(this, Number.POSITIVE_INFINITY);
     }
     this.#parser.expect(head.method);
-    this.#pool.thread.outbox.text(this.#socket, text);
+    this.#pool.thread.outbox.text(this.#writer, text);
   }
 
   body(bytes: Uint8Array): void {
     const { outbox } = this.#pool.thread;
-    if (this.#chunked) outbox.text(this.#socket, chunkHeader(bytes.length));
-    outbox.bytes(this.#socket, bytes);
-    if (this.#chunked) outbox.text(this.#socket, CHUNK_END);
+    if (this.#chunked) outbox.text(this.#writer, chunkHeader(bytes.length));
+    outbox.bytes(this.#writer, bytes);
+    if (this.#chunked) outbox.text(this.#writer, CHUNK_END);
   }
 
   /** Without this the connection is not used again. */
   end(trailers: readonly string[] | undefined): void {
-    if (this.#chunked) this.#pool.thread.outbox.text(this.#socket, lastChunk(trailers));
+    if (this.#chunked) this.#pool.thread.outbox.text(this.#writer, lastChunk(trailers));
     this.#requestEnded = true;
     if (this.#state !== "switched") return;
     this.#pool.thread.outbox.flush();
-    this.#socket.end();
+    this.#writer.end();
   }
 
   pause(): void {
@@ -157,7 +159,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
   destroy(): void {
     this.#user = undefined;
     // RFC 9112 9.8: over TLS with a closure alert, unless something unsent is in its way.
-    const alerts = this.#pool.tls !== undefined && this.#state !== "connecting" && this.#socket.writableLength === 0;
+    const alerts = this.#pool.tls !== undefined && this.#state !== "connecting" && this.#writer.unsentBytes === 0;
     if (alerts) this.#socket.destroySoon();
     else this.#socket.destroy();
     this.#leave();
