@@ -4,6 +4,7 @@ import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { DialStep, UpstreamEndpoint, UpstreamTarget } from "../core/index.ts";
 import type { ClientTls } from "../core/ir/index.ts";
 import { ok, type Result } from "../core/result.ts";
+import { systemClock } from "./clock.ts";
 import type { OriginContexts, OriginTls } from "./upstream/tls.ts";
 
 /** All plain sockets dialled here read into this; nobody keeps a view of it beyond the call it came with. */
@@ -44,10 +45,11 @@ interface Place {
 }
 
 function dialPlain(place: Place, header: Uint8Array | undefined, events: DialEvents): Socket {
+  const read = (bytes: Uint8Array): void => events.read(bytes);
   const onread: NonNullable<SocketConstructorOpts["onread"]> = {
     buffer: READ_BUFFER,
     callback: (length, buffer) => {
-      events.read(buffer.subarray(0, length));
+      systemClock.during(read, buffer.subarray(0, length));
       return true;
     },
   };

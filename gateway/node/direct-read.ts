@@ -6,6 +6,7 @@
  */
 import { Socket, type SocketConstructorOpts } from "node:net";
 import { TLSSocket } from "node:tls";
+import { systemClock } from "./clock.ts";
 
 /** What is read is valid only during the call that brings it. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
@@ -37,7 +38,7 @@ export function readInto(accepted: Socket, read: (bytes: Uint8Array) => void): S
   const inner = accepted as Socket & Accepted;
   const handle = handleOf(inner);
   const callback: ReadCallback = (length, buffer) => {
-    read(buffer.subarray(0, length));
+    systemClock.during(read, buffer.subarray(0, length));
     return true;
   };
   const how = handle === undefined ? undefined : HOW.get(Object.getPrototypeOf(accepted));

@@ -2,7 +2,7 @@
  * Text of one byte per character, by Node's own methods that skip the checking of arguments where this Node has them: the general ones spend more
  * on that than on a short text. Callers see to it that ranges fit.
  */
-import type { Latin1Decoder } from "../wire/index.ts";
+import type { Latin1Decoder, Latin1Encoder } from "../wire/index.ts";
 
 interface Latin1Methods {
   readonly latin1Slice?: (this: Uint8Array, start: number, end: number) => string;
@@ -16,8 +16,8 @@ export const decodeLatin1: Latin1Decoder =
     ? (bytes, start, end) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1", start, end)
     : (bytes, start, end) => latin1Slice.call(bytes, start, end);
 
-/** Writes all of `text` at `at`. @returns bytes written */
-export const writeLatin1: (into: Buffer, text: string, at: number) => number =
+/** Of a character above U+00FF the low byte. */
+export const writeLatin1: Latin1Encoder =
   latin1Write === undefined
-    ? (into, text, at) => into.write(text, at, "latin1")
+    ? (into, text, at) => Buffer.from(into.buffer, into.byteOffset, into.byteLength).write(text, at, "latin1")
     : (into, text, at) => latin1Write.call(into, text, at, text.length);

@@ -28,6 +28,28 @@ export class Outbox {
     else this.#length += writeLatin1(this.#bytes, text, this.#length);
   }
 
+  /**
+   * Makes room for a head of at most `bytes` bytes, which is then written into `memory` at the answered place and counts once it is committed.
+   *
+   * @returns undefined: it is larger than there can be room for
+   */
+  reserve(outlet: Outlet, bytes: number): number | undefined {
+    if (bytes > CAPACITY) return undefined;
+    this.#aim(outlet);
+    if (this.#length + bytes > CAPACITY) this.#write(outlet);
+    return this.#length;
+  }
+
+  /** What was reserved is written up to `end`. */
+  commit(end: number): void {
+    this.#length = end;
+  }
+
+  /** Valid until something else is asked of the outbox. */
+  get memory(): Uint8Array {
+    return this.#bytes;
+  }
+
   /** Appends bytes; they are copied, so the caller may reuse them. */
   bytes(outlet: Outlet, bytes: Uint8Array): void {
     this.#aim(outlet);

@@ -4,11 +4,15 @@ import {
   CHUNK_END,
   CONTINUE,
   chunkHeader,
+  encodeResponseHead,
+  headBound,
   lastChunk,
+  type ResponseWriteOptions,
   responseFraming,
   type WireFraming,
   writeResponseHead,
 } from "../wire/index.ts";
+import { writeLatin1 } from "./latin1.ts";
 import type { Outbox, Outlet } from "./outbox.ts";
 
 export class ResponseWriter {
@@ -56,7 +60,7 @@ export class ResponseWriter {
   /** A 1xx of the origin (RFC 9110 15.2). The go-ahead is given once; HTTP/1.0 knows no 1xx. */
   interim(head: ResponseHead): void {
     if ((head.status === 100 && this.#wentAhead) || this.#writing.minor === 0 || this.started) return;
-    this.#outbox.text(this.#outlet, writeResponseHead(head, this.#writing));
+    this.#head(head, this.#writing);
   }
 
   /** From here on bytes belong to another protocol. */
@@ -69,9 +73,15 @@ export class ResponseWriter {
     const writing = this.#writing;
     this.#framing = responseFraming(head.status, head.body, writing);
     writing.keepAlive = keepAlive && this.#framing !== "close";
-    this.#outbox.text(this.#outlet, writeResponseHead(head, writing));
+    this.#head(head, writing);
     this.started = true;
     return writing.keepAlive;
+  }
+
+  #head(head: ResponseHead, writing: ResponseWriteOptions): void {
+    const at = this.#outbox.reserve(this.#outlet, headBound(head));
+    if (at === undefined) this.#outbox.text(this.#outlet, writeResponseHead(head, writing));
+    else this.#outbox.commit(encodeResponseHead(head, writing, this.#outbox.memory, at, writeLatin1));
   }
 
   /** Part of the body; dropped where the response has none (HEAD, 304). */

@@ -14,7 +14,7 @@ export {
   ClientHelloReader,
 } from "./client-hello.ts";
 export { GrpcWebResponse, GrpcWebText } from "./grpc.ts";
-export type { Latin1Decoder } from "./http1/chars.ts";
+export type { Latin1Decoder, Latin1Encoder } from "./http1/chars.ts";
 export type { ProtocolErrorCode } from "./http1/errors.ts";
 export type { HeadEvent, ParserEvent, ProtocolError, RequestEvent, ResponseEvent } from "./http1/events.ts";
 export { DEFAULT_HTTP1_LIMITS, type Http1Limits } from "./http1/limits.ts";
@@ -24,6 +24,9 @@ export {
   CHUNK_END,
   CONTINUE,
   chunkHeader,
+  encodeRequestHead,
+  encodeResponseHead,
+  headBound,
   lastChunk,
   type RequestWriteOptions,
   type ResponseWriteOptions,

@@ -3,6 +3,7 @@ import { connect, type OnReadOpts, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { ErrorCode } from "../../core/index.ts";
 import type { TcpKeepAlive } from "../../core/ir/index.ts";
+import { systemClock } from "../clock.ts";
 
 /** All upstream sockets of a thread read into this; nobody keeps a view of it beyond the call it came with. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
@@ -58,10 +59,11 @@ function dialTls(target: DialTarget, options: ConnectionOptions, user: DialUser)
 }
 
 function readFor(user: DialUser): OnReadOpts {
+  const read = (bytes: Uint8Array): void => user.read(bytes);
   return {
     buffer: READ_BUFFER,
     callback: (length, buffer) => {
-      user.read(buffer.subarray(0, length));
+      systemClock.during(read, buffer.subarray(0, length));
       return true;
     },
   };

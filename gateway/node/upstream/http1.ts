@@ -11,8 +11,18 @@
  */
 import type { Socket } from "node:net";
 import type { ErrorCode, RequestHead, ResponseHead } from "../../core/index.ts";
-import { CHUNK_END, chunkHeader, type HeadEvent, lastChunk, ResponseParser, writeRequestHead } from "../../wire/index.ts";
+import {
+  CHUNK_END,
+  chunkHeader,
+  encodeRequestHead,
+  type HeadEvent,
+  headBound,
+  lastChunk,
+  ResponseParser,
+  writeRequestHead,
+} from "../../wire/index.ts";
 import type { Timed } from "../deadlines.ts";
+import { writeLatin1 } from "../latin1.ts";
 import { SocketWriter } from "../socket-writer.ts";
 import { isAccepted, upgradeFields } from "../websocket.ts";
 import { type DialUser, dial, dialCode } from "./dial.ts";
@@ -98,7 +108,7 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
 
   start(user: UpstreamUser, head: RequestHead, { switchTo }: StartOptions): void {
     const upgrade = switchTo === undefined ? undefined : upgradeFields(head.fields);
-    const text = writeRequestHead(upgrade === undefined ? head : { ...head, fields: upgrade.fields }, KEEP);
+    this.#head(upgrade === undefined ? head : { ...head, fields: upgrade.fields });
     this.#user = user;
     this.#requests += 1;
     // Nothing follows a request to switch before it is answered.
@@ -111,7 +121,13 @@ export class Http1UpstreamConnection implements UpstreamStream, DialUser, Timed 
       this.#pool.thread.deadlines.set(this, Number.POSITIVE_INFINITY);
     }
     this.#parser.expect(head.method);
-    this.#pool.thread.outbox.text(this.#writer, text);
+  }
+
+  #head(head: RequestHead): void {
+    const { outbox } = this.#pool.thread;
+    const at = outbox.reserve(this.#writer, headBound(head));
+    if (at === undefined) outbox.text(this.#writer, writeRequestHead(head, KEEP));
+    else outbox.commit(encodeRequestHead(head, KEEP, outbox.memory, at, writeLatin1));
   }
 
   body(bytes: Uint8Array): void {

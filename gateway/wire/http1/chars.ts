@@ -45,6 +45,15 @@ export const decodeLatin1: Latin1Decoder = (bytes, start, end) => {
   return text;
 };
 
+/** Writes all of `text` at `at`, each character as one byte, its low one. @returns bytes written. A runtime hands in its native one. */
+export type Latin1Encoder = (into: Uint8Array, text: string, at: number) => number;
+
+/** The portable encoder. */
+export const encodeLatin1: Latin1Encoder = (into, text, at) => {
+  for (let i = 0; i < text.length; i++) into[at + i] = text.charCodeAt(i);
+  return text.length;
+};
+
 /** A value as the writers may send it: field-vchar, SP and HTAB, and nothing that latin1 would fold onto a control character. */
 export function isFieldValue(value: string): boolean {
   return !/[^\t\x20-\x7e\x80-\xff]/.test(value);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { BodyKind, RequestHead, ResponseHead } from "../../core/http/message.ts";
-import { chunkHeader, lastChunk, responseFraming, writeRequestHead, writeResponseHead } from "./write.ts";
+import { chunkHeader, headBound, lastChunk, responseFraming, writeRequestHead, writeResponseHead } from "./write.ts";
 
 const NONE: BodyKind = { kind: "none" };
 const STREAM: BodyKind = { kind: "stream" };
@@ -92,6 +92,16 @@ describe("response heads", () => {
   ] as const)("framing of %s %o to %s over 1.%s is %s", (status, body, method, minor, framing) => {
     expect(responseFraming(status, body, { method, minor })).toBe(framing);
   });
+});
+
+test("a head never outgrows its bound", () => {
+  const fields = Array.from({ length: 100 }, () => ["te", "", "upgrade", "", "x", ""]).flat();
+  const asked = request({ fields, authority: "a".repeat(300), body: length(Number.MAX_SAFE_INTEGER) });
+  expect(writeRequestHead(asked, { keepAlive: false }).length).toBeLessThanOrEqual(headBound(asked));
+  const said = response(431, length(Number.MAX_SAFE_INTEGER), fields);
+  const text = writeResponseHead(said, { keepAlive: false, method: "GET", minor: 1 });
+  expect(text.endsWith("\r\n\r\n")).toBe(true);
+  expect(text.length).toBeLessThanOrEqual(headBound(said));
 });
 
 test("chunks", () => {

@@ -1,13 +1,14 @@
 /**
- * Messages, from meaning to bytes. Heads are latin1 strings: a runtime writes them as such, one byte a character.
+ * Messages, from meaning to bytes, one byte a character.
  *
  * Framing fields, Host and Connection are written from what the head means and never from its field list, so no list can contradict
  * them. Nothing leaves that could begin a line of its own: what was parsed is known to be clean, what configuration or rewriting
- * put in may not be, and telling them apart would cost more than looking at all of it.
+ * put in may not be, and telling them apart would cost more than looking at all of it. It is looked at where it was written, as the bytes that
+ * leave: so no character can turn into a control character on the way.
  */
 import { MeshError } from "../../core/error.ts";
 import type { BodyKind, ReadonlyFieldList, RequestHead, ResponseHead } from "../../core/http/message.ts";
-import { isFieldValue, isToken } from "./chars.ts";
+import { COLON, CR, decodeLatin1, encodeLatin1, isToken, type Latin1Encoder, LF, SP, TARGET, VALUE } from "./chars.ts";
 import { KNOWN_NAMES } from "./names.ts";
 
 export interface RequestWriteOptions {
@@ -38,43 +39,92 @@ export function responseFraming(
   return body.kind;
 }
 
-/** RFC 9112 3, in origin form (authority form for CONNECT). Always HTTP/1.1; Host comes first (RFC 9110 7.2). */
-export function writeRequestHead(head: RequestHead, options: RequestWriteOptions): string {
-  const { method, authority, body } = head;
-  const target = method === "CONNECT" ? authority : head.target;
-  if (!isWritableTarget(target) || !isWritableTarget(authority) || !(USUAL_METHODS.has(method) || isToken(method)))
-    throw unwritable("the request line");
-  let text = `${method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${fieldLines(head.fields)}`;
-  text += connectionLine(head.fields, options.keepAlive ? "" : "close");
-  if (body.kind === "length") return `${text}content-length: ${body.bytes}\r\n\r\n`;
-  if (body.kind === "stream") return `${text}transfer-encoding: chunked\r\n\r\n`;
-  // RFC 9110 8.6: methods that usually have content say so when there is none.
-  return method === "POST" || method === "PUT" || method === "PATCH" ? `${text}content-length: 0\r\n\r\n` : `${text}\r\n`;
+/** As many bytes as a head can come to. */
+export function headBound(head: RequestHead | ResponseHead): number {
+  const { fields } = head;
+  let bytes = FIXED_BYTES;
+  if ("method" in head) bytes += head.method.length + head.target.length + 2 * head.authority.length;
+  for (let i = 0; i < fields.length; i++) bytes += (fields[i] as string).length + PART_BYTES;
+  return bytes;
 }
 
-/** RFC 9112 4. Always HTTP/1.1, whatever the client speaks (RFC 9110 6.2); framing as `responseFraming` says. */
-export function writeResponseHead(head: ResponseHead, options: ResponseWriteOptions): string {
-  const { status, body } = head;
+/**
+ * RFC 9112 3, in origin form (authority form for CONNECT). Always HTTP/1.1; Host comes first (RFC 9110 7.2).
+ *
+ * @param into has room for `headBound` bytes from `at` on
+ * @returns where the head ends
+ * @throws MeshError when it holds something that must not be sent; what was written until then is of no use
+ */
+export function encodeRequestHead(
+  head: RequestHead,
+  options: RequestWriteOptions,
+  into: Uint8Array,
+  start: number,
+  latin1: Latin1Encoder,
+): number {
+  const { method, authority, body, fields } = head;
+  const target = method === "CONNECT" ? authority : head.target;
+  if (!(USUAL_METHODS.has(method) || isToken(method))) throw unwritable("the request line");
+  let at = start + latin1(into, method, start);
+  into[at++] = SP;
+  const targetAt = at;
+  at += latin1(into, target, at);
+  if (!consistsOf(TARGET, into, targetAt, at)) throw unwritable("the request line");
+  at = put(VERSION_AND_HOST, into, at);
+  const authorityAt = at;
+  at += latin1(into, authority, at);
+  if (!consistsOf(TARGET, into, authorityAt, at)) throw unwritable("the request line");
+  into[at++] = CR;
+  into[at++] = LF;
+  at = putFields(fields, into, at, latin1);
+  at += latin1(into, connectionLine(fields, options.keepAlive ? "" : "close"), at);
+  if (body.kind === "length") at = putLength(body.bytes, into, at, latin1);
+  else if (body.kind === "stream") at = put(CHUNKED_LINE, into, at);
+  // RFC 9110 8.6: methods that usually have content say so when there is none.
+  else if (method === "POST" || method === "PUT" || method === "PATCH") at = put(NO_LENGTH_LINE, into, at);
+  into[at++] = CR;
+  into[at++] = LF;
+  return at;
+}
+
+/** RFC 9112 4. Always HTTP/1.1, whatever the client speaks (RFC 9110 6.2); framing as `responseFraming` says. Otherwise as `encodeRequestHead`. */
+export function encodeResponseHead(
+  head: ResponseHead,
+  options: ResponseWriteOptions,
+  into: Uint8Array,
+  start: number,
+  latin1: Latin1Encoder,
+): number {
+  const { status, body, fields } = head;
   const framing = responseFraming(status, body, options);
-  let text = statusLine(status) + fieldLines(head.fields);
+  let at = putFields(fields, into, put(statusLine(status), into, start), latin1);
   if (status >= 200) {
     // RFC 9112 9.3: 1.1 persists unless told otherwise, 1.0 the other way round.
     const persistence = !options.keepAlive || framing === "close" ? "close" : options.minor === 0 ? "keep-alive" : "";
-    text += connectionLine(head.fields, persistence);
-  } else if (status === 101) text += connectionLine(head.fields, "");
-  if (framing === "chunked") return `${text}transfer-encoding: chunked\r\n\r\n`;
+    at += latin1(into, connectionLine(fields, persistence), at);
+  } else if (status === 101) at += latin1(into, connectionLine(fields, ""), at);
+  if (framing === "chunked") at = put(CHUNKED_LINE, into, at);
   // RFC 9110 8.6: not in 1xx, 204 or a 2xx to CONNECT; for HEAD and 304 the length a GET would have had.
-  if (body.kind === "length" && mayHaveLength(status, options.method)) return `${text}content-length: ${body.bytes}\r\n\r\n`;
-  if (
-    framing === "none" &&
-    body.kind === "none" &&
-    options.method !== "HEAD" &&
-    status !== 304 &&
-    mayHaveLength(status, options.method)
-  ) {
-    return `${text}content-length: 0\r\n\r\n`;
+  else if (mayHaveLength(status, options.method)) {
+    if (body.kind === "length") at = putLength(body.bytes, into, at, latin1);
+    else if (framing === "none" && body.kind === "none" && options.method !== "HEAD" && status !== 304)
+      at = put(NO_LENGTH_LINE, into, at);
   }
-  return `${text}\r\n`;
+  into[at++] = CR;
+  into[at++] = LF;
+  return at;
+}
+
+/** `encodeRequestHead` as text. */
+export function writeRequestHead(head: RequestHead, options: RequestWriteOptions): string {
+  const bytes = new Uint8Array(headBound(head));
+  return decodeLatin1(bytes, 0, encodeRequestHead(head, options, bytes, 0, encodeLatin1));
+}
+
+/** `encodeResponseHead` as text. */
+export function writeResponseHead(head: ResponseHead, options: ResponseWriteOptions): string {
+  const bytes = new Uint8Array(headBound(head));
+  return decodeLatin1(bytes, 0, encodeResponseHead(head, options, bytes, 0, encodeLatin1));
 }
 
 /** RFC 9112 7.1: what goes before a chunk of `bytes` bytes (more than 0); CRLF follows it. */
@@ -94,8 +144,19 @@ export const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 
 const USUAL_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"]);
 
-/** Asking a set costs a third of looking at each byte of a name. */
-const USUAL_NAMES: ReadonlySet<string> = new Set(KNOWN_NAMES);
+/** `name: ` of the usual names. */
+const USUAL_NAMES: ReadonlyMap<string, Uint8Array> = new Map(KNOWN_NAMES.map((name) => [name, ascii(`${name}: `)]));
+
+/** Beside names and values: the first line without what varies, Connection without what fields add to it, Content-Length. */
+const FIXED_BYTES = 256;
+/** Around a name or a value; a name may stand in Connection as well. */
+const PART_BYTES = 8;
+/** Around a name or a value of a trailer. */
+const SEPARATOR_BYTES = 2;
+const VERSION_AND_HOST = ascii(" HTTP/1.1\r\nhost: ");
+const CHUNKED_LINE = ascii("transfer-encoding: chunked\r\n");
+const LENGTH_NAME = ascii("content-length: ");
+const NO_LENGTH_LINE = ascii("content-length: 0\r\n");
 
 function mayHaveLength(status: number, method: string): boolean {
   return status >= 200 && status !== 204 && !(method === "CONNECT" && status < 300);
@@ -111,18 +172,58 @@ function connectionLine(fields: ReadonlyFieldList, persistence: "" | "close" | "
   return options === "" ? "" : `connection: ${options}\r\n`;
 }
 
-function fieldLines(fields: ReadonlyFieldList): string {
-  let text = "";
+/** @returns where they end */
+function putFields(fields: ReadonlyFieldList, into: Uint8Array, start: number, latin1: Latin1Encoder): number {
+  let at = start;
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string;
-    const value = fields[i + 1] as string;
     if (isFraming(name)) continue;
-    if (!isFieldValue(value) || !(USUAL_NAMES.has(name) || isToken(name))) throw unwritable(`field ${JSON.stringify(name)}`);
-    // Measured: joining one by one is cheaper than a template.
-    // biome-ignore lint/style/useTemplate: see above
-    text = text + name + ": " + value + "\r\n";
+    const usual = USUAL_NAMES.get(name);
+    if (usual !== undefined) at = put(usual, into, at);
+    else {
+      if (!isToken(name)) throw unwritable(`field ${JSON.stringify(name)}`);
+      at += latin1(into, name, at);
+      into[at++] = COLON;
+      into[at++] = SP;
+    }
+    const valueAt = at;
+    at += latin1(into, fields[i + 1] as string, at);
+    if (!consistsOf(VALUE, into, valueAt, at)) throw unwritable(`field ${JSON.stringify(name)}`);
+    into[at++] = CR;
+    into[at++] = LF;
   }
-  return text;
+  return at;
+}
+
+function putLength(length: number, into: Uint8Array, at: number, latin1: Latin1Encoder): number {
+  const from = put(LENGTH_NAME, into, at);
+  const end = from + latin1(into, String(length), from);
+  into[end] = CR;
+  into[end + 1] = LF;
+  return end + 2;
+}
+
+/** Short enough that a loop is cheaper than a call. @returns where it ends */
+function put(bytes: Uint8Array, into: Uint8Array, at: number): number {
+  for (let i = 0; i < bytes.length; i++) into[at + i] = bytes[i] as number;
+  return at + bytes.length;
+}
+
+function consistsOf(allowed: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (allowed[bytes[i] as number] === 0) return false;
+  return true;
+}
+
+function ascii(text: string): Uint8Array {
+  return Uint8Array.from(text, (char) => char.charCodeAt(0));
+}
+
+/** Trailers: few, and in no hurry. */
+function fieldLines(fields: ReadonlyFieldList): string {
+  let bytes = 0;
+  for (const part of fields) bytes += part.length + SEPARATOR_BYTES;
+  const into = new Uint8Array(bytes);
+  return decodeLatin1(into, 0, putFields(fields, into, 0, encodeLatin1));
 }
 
 /** Fields that are written from the head's meaning. */
@@ -139,10 +240,6 @@ function isFraming(name: string): boolean {
     default:
       return false;
   }
-}
-
-function isWritableTarget(target: string): boolean {
-  return !/[^\x21-\x7e]|[#\\]/.test(target);
 }
 
 function unwritable(what: string): MeshError {
@@ -208,12 +305,11 @@ const REASONS: Readonly<Record<number, string>> = {
   511: "Network Authentication Required",
 };
 
-const STATUS_LINES: readonly string[] = Array.from(
-  { length: 600 },
-  (_, status) => `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\n`,
+const STATUS_LINES: readonly Uint8Array[] = Array.from({ length: 600 }, (_, status) =>
+  ascii(`HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\n`),
 );
 
-function statusLine(status: number): string {
+function statusLine(status: number): Uint8Array {
   const line = status >= 100 ? STATUS_LINES[status] : undefined;
   if (line === undefined) throw unwritable("the status");
   return line;
