@@ -97,7 +97,7 @@ export type {
   UpstreamTarget,
   WaitStep,
 } from "./step.ts";
-export { accessLogLine, asciiJson, connectionLogLine } from "./telemetry/access-log.ts";
+export { accessLogLine, asciiJson, connectionLogLine, type LogOutput, writeAccessLog } from "./telemetry/access-log.ts";
 export { RESPONSE_FLAGS, type ResponseFlag } from "./telemetry/flags.ts";
 export {
   CONNECTION_METRICS,

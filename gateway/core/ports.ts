@@ -36,6 +36,8 @@ export interface PeerInfo {
   /** The client's, if it has shown one that passes. */
   readonly certificate?: PeerCertificate;
   readonly tls?: { readonly serverName: string | undefined; readonly version: string };
+  /** What the access log says of it: made with its first line, and kept. */
+  logged?: string;
 }
 
 /** One counter store, shared by whoever must agree: threads by shared memory, sites by a lease bank. */

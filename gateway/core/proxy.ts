@@ -48,7 +48,17 @@ import type { CompiledQuota } from "./quota/plan.ts";
 import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
 import { Attempts } from "./retry/attempts.ts";
 import { earlier } from "./retry/deadline.ts";
-import type { AttemptFailure, Established, Exchange, ExchangeEnd, RespondStep, SendStep, Step, Upgrade } from "./step.ts";
+import type {
+  AttemptFailure,
+  Established,
+  Exchange,
+  ExchangeEnd,
+  RespondStep,
+  SendStep,
+  Step,
+  Upgrade,
+  UpstreamEndpoint,
+} from "./step.ts";
 import { type ResponseFlag, responseFlags } from "./telemetry/flags.ts";
 
 /** A request as its codec hands it over. */
@@ -476,7 +486,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
       fields: this.fields,
       routeId: this.route?.source.id,
       clusterName: this.destination?.name,
-      endpoint: endpoint === undefined ? undefined : addressAndPort(endpoint.address, endpoint.port),
+      endpoint: endpoint === undefined ? undefined : labelOf(endpoint),
       // No response: nobody was there to get one.
       status: gone ? 0 : this.status,
       flags: this.flags(end),
@@ -557,6 +567,11 @@ function isWanted(head: ResponseHead, asked: Upgrade | undefined): boolean {
 /** By a passport, or by the trusted hops in front. */
 function clientAddressOf(peer: PeerInfo, fields: ReadonlyFieldList, trustedProxies: number): string {
   return peer.clientAddress ?? clientAddress(fields, peer.address, trustedProxies);
+}
+
+function labelOf(endpoint: UpstreamEndpoint): string {
+  endpoint.label ??= addressAndPort(endpoint.address, endpoint.port);
+  return endpoint.label;
 }
 
 function printable(text: string): string {

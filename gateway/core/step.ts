@@ -150,6 +150,8 @@ export interface UpstreamEndpoint {
   runtime: unknown;
   /** The name that `address` was resolved from: what TLS asks for where nobody says otherwise. Absent: `address` is as configured. */
   readonly hostname?: string | undefined;
+  /** `address:port`, made when it is first told. */
+  label?: string;
   /** Kept by its cluster's health. Absent: nothing is known against it. */
   health?: EndpointHealth | undefined;
 }

@@ -28,6 +28,37 @@ describe("LogFile", () => {
     expect(log.dropped).toBe(0);
   });
 
+  it("writes lines that come in pieces, whatever is in them and however long they are", async () => {
+    const path = join(directory, "pieces.log");
+    const log = new LogFile(() => undefined);
+    log.target(path);
+    const texts = [
+      "plain",
+      '"',
+      "\\",
+      "\n",
+      "\0",
+      "\x7f",
+      "\u00e9\u00ff",
+      "x".repeat(70_000),
+      "y".repeat(200_000),
+      "\n".repeat(40_000),
+      "",
+    ];
+    for (let i = 0; i < 500; i++) texts.push(`${i}${"z".repeat(400)}`);
+    for (const text of texts) {
+      if (!log.begin()) continue;
+      log.json('{"text":');
+      log.string(text);
+      log.json("}\n");
+      log.end();
+    }
+    await log.flush();
+    const lines = readFileSync(path, "latin1").trimEnd().split("\n");
+    expect(lines.map((line) => (JSON.parse(line) as { text: string }).text)).toEqual(texts);
+    expect(lines.every((line) => /^[\x20-\x7e]*$/.test(line))).toBe(true);
+  });
+
   it("drops and counts what is more than it may hold", async () => {
     const path = join(directory, "b.log");
     const log = new LogFile(() => undefined);

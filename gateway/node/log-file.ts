@@ -4,6 +4,7 @@
  * What cannot be written fast enough is dropped and counted rather than held without bound: a slow disk must not slow requests or eat the memory.
  */
 import { close, open, write } from "node:fs";
+import { asciiJson, type LogOutput } from "../core/index.ts";
 import { writeLatin1 } from "./latin1.ts";
 
 /** A batch is written when it has no room for the next line, or this long after its first line. */
@@ -12,8 +13,13 @@ const BATCH_MS = 200;
 /** Lines beyond this much unwritten text are dropped. */
 export const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 const STDOUT = 1;
+const QUOTE = 0x22;
+/** What a JSON string holds as it is: ASCII without control characters, quotes and backslashes. */
+const PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte >= 0x20 && byte <= 0x7e && byte !== QUOTE && byte !== 0x5c ? 1 : 0,
+);
 
-export class LogFile {
+export class LogFile implements LogOutput {
   readonly #problem: (message: string) => void;
   #path: string | undefined;
   #fd: number | undefined;
@@ -23,6 +29,8 @@ export class LogFile {
   #fullBytes = 0;
   #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
   #length = 0;
+  /** Where the line begins that is being written. */
+  #lineAt = 0;
   #writing = false;
   #timer: NodeJS.Timeout | undefined;
   #dropped = 0;
@@ -72,23 +80,52 @@ export class LogFile {
 
   /** @param line of ASCII characters, with its line end */
   add(line: string): void {
-    const { length } = line;
-    if (this.#fullBytes + this.#length + length > MAX_PENDING_BYTES) {
-      this.#dropped += 1;
+    if (!this.begin()) return;
+    this.json(line);
+    this.end();
+  }
+
+  /** Begins a line, whose pieces follow in this very turn. @returns false: too much waits already, and the line is dropped */
+  begin(): boolean {
+    if (this.#fullBytes + this.#length < MAX_PENDING_BYTES) return true;
+    this.#dropped += 1;
+    return false;
+  }
+
+  json(text: string): void {
+    if (this.#length + text.length > this.#batch.length) this.#makeRoom(text.length);
+    this.#length += writeLatin1(this.#batch, text, this.#length);
+  }
+
+  string(text: string): void {
+    if (this.#length + text.length + 2 > this.#batch.length) this.#makeRoom(text.length + 2);
+    const batch = this.#batch;
+    const start = this.#length + 1;
+    const end = start + writeLatin1(batch, text, start);
+    for (let i = start; i < end; i++) {
+      if (PLAIN[batch[i] as number] === 1) continue;
+      this.json(asciiJson(text));
       return;
     }
-    if (this.#length + length > BATCH_BYTES) {
-      this.#seal();
-      this.#write();
-    }
-    if (length > BATCH_BYTES) {
-      this.#full.push(Buffer.from(line, "latin1"));
-      this.#fullBytes += length;
-      this.#write();
-      return;
-    }
-    this.#length += writeLatin1(this.#batch, line, this.#length);
+    batch[start - 1] = QUOTE;
+    batch[end] = QUOTE;
+    this.#length = end + 1;
+  }
+
+  end(): void {
+    this.#lineAt = this.#length;
     if (this.#timer === undefined && !this.#writing) this.#timer = setTimeout(() => this.#due(), BATCH_MS);
+  }
+
+  /** Whole lines are a batch now; the line that is being written goes on in the next one. */
+  #makeRoom(bytes: number): void {
+    const begun = this.#batch.subarray(this.#lineAt, this.#length);
+    const room = Math.max(BATCH_BYTES, 2 * (begun.length + bytes));
+    this.#length = this.#lineAt;
+    this.#seal(room);
+    this.#batch.set(begun);
+    this.#length = begun.length;
+    if (this.#full.length > 0) this.#write();
   }
 
   /** Resolves when everything added so far is written or given up. */
@@ -104,13 +141,15 @@ export class LogFile {
     this.#write();
   }
 
-  /** What has been gathered is a batch now, and the next lines begin another one. */
-  #seal(): void {
-    if (this.#length === 0) return;
-    this.#full.push(this.#batch.subarray(0, this.#length));
-    this.#fullBytes += this.#length;
-    this.#batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  /** What has been gathered is a batch now, and the next lines begin another one, of `room` bytes. */
+  #seal(room = BATCH_BYTES): void {
+    if (this.#length > 0) {
+      this.#full.push(this.#batch.subarray(0, this.#length));
+      this.#fullBytes += this.#length;
+    } else if (room <= this.#batch.length) return;
+    this.#batch = Buffer.allocUnsafeSlow(room);
     this.#length = 0;
+    this.#lineAt = 0;
   }
 
   #write(): void {

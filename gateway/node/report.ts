@@ -1,6 +1,5 @@
 /** What is told about finished requests: a line in the access log, and numbers. One per thread. */
 import {
-  accessLogLine,
   type Clock,
   REQUEST_BYTES,
   REQUEST_DURATION,
@@ -9,6 +8,7 @@ import {
   type Reporter,
   type RequestRecord,
   requestLabels,
+  writeAccessLog,
 } from "../core/index.ts";
 import type { Settings } from "../core/ir/index.ts";
 import type { LogFile } from "./log-file.ts";
@@ -64,8 +64,10 @@ export class RequestReporter implements Reporter {
     series.requestBytes.observe(record.requestBytes);
     series.responseBytes.observe(record.responseBytes);
     if (!this.#logging) return;
-    const startedUnixMs = this.#clock.unixMs() - (this.#clock.now() - record.startedMs);
-    this.#log.add(accessLogLine(record, startedUnixMs));
+    const log = this.#log;
+    if (!log.begin()) return;
+    writeAccessLog(record, this.#clock.unixMs() - (this.#clock.now() - record.startedMs), log);
+    log.end();
   }
 
   #seriesOf(record: RequestRecord): RequestSeries {

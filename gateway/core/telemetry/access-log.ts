@@ -25,95 +25,222 @@
  * tried at in `attempts`.
  */
 import { addressAndPort } from "../http/address.ts";
-import type { ConnectionRecord, RequestRecord } from "../ports.ts";
+import type { ConnectionRecord, PeerInfo, RequestRecord } from "../ports.ts";
 
-/** @param unixMs wall-clock time of the record's start */
-export function accessLogLine(record: RequestRecord, unixMs: number): string {
-  const { peer } = record;
-  const told = toldFields(record);
-  return (
-    `{"time":"${timestamp(unixMs)}","method":${text(record.method)},"scheme":"${record.scheme}","authority":${text(record.authority)}` +
-    `,"path":${text(record.target)},"protocol":"${record.protocol}","status":${record.status},"flags":"${record.flags}"` +
-    `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.upstreamMs === undefined ? "null" : milliseconds(record.upstreamMs)}` +
-    `,"request_bytes":${record.requestBytes},"response_bytes":${record.responseBytes},"attempts":${record.attempts}` +
-    `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${optional(peer.principal)},"sni":${optional(peer.tls?.serverName)}` +
-    `,"tls_version":${known(peer.tls?.version)}` +
-    `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
-    `,"endpoint":${known(record.endpoint)},"rule":${known(record.rule)},"reason":${known(record.reason)}` +
-    `,"snapshot":${known(record.snapshotVersion)},"site":${known(record.passport?.site)},"passport":${optional(record.passport?.id)}` +
-    `,"client":${optional(peer.clientAddress)},"request_id":${optional(told.requestId)},"user_agent":${optional(told.userAgent)}` +
-    `,"forwarded_for":${optional(told.forwardedFor)},"referer":${optional(told.referer)},"grpc_status":${record.grpcStatus ?? "null"}}\n`
-  );
+/** Where the pieces of a line go, one after the other. */
+export interface LogOutput {
+  /** JSON in ASCII. */
+  json(text: string): void;
+  /** A JSON string of this text, none of whose characters is above U+00FF. */
+  string(text: string): void;
 }
+
+/**
+ * Writes a line in pieces: most of them have been written before and are kept.
+ *
+ * @param unixMs wall-clock time of the record's start
+ */
+export function writeAccessLog(record: RequestRecord, unixMs: number, out: LogOutput): void {
+  const { peer } = record;
+  writeTime(unixMs, out);
+  out.json(methodText(record.method, record.scheme));
+  out.string(record.authority);
+  out.json(PATH);
+  out.string(record.target);
+  out.json(outcomeText(record));
+  writeMilliseconds(record.durationMs, out);
+  out.json(UPSTREAM_MS);
+  if (record.upstreamMs === undefined) out.json("null");
+  else writeMilliseconds(record.upstreamMs, out);
+  out.json(REQUEST_BYTES);
+  out.json(String(record.requestBytes));
+  out.json(RESPONSE_BYTES);
+  out.json(String(record.responseBytes));
+  out.json(ATTEMPTS);
+  out.json(String(record.attempts));
+  peer.logged ??= peerText(peer);
+  out.json(peer.logged);
+  out.json(placeText(record));
+  optional(record.endpoint, out);
+  out.json(reasonText(record));
+  writeFields(record, out);
+  out.json(record.grpcStatus === undefined ? NO_GRPC_STATUS : `,"grpc_status":${record.grpcStatus}}\n`);
+}
+
+/** `writeAccessLog` as text. */
+export function accessLogLine(record: RequestRecord, unixMs: number): string {
+  const line = new Line();
+  writeAccessLog(record, unixMs, line);
+  return line.text;
+}
+
+class Line implements LogOutput {
+  text = "";
+
+  json(text: string): void {
+    this.text += text;
+  }
+
+  string(value: string): void {
+    this.text += text(value);
+  }
+}
+
+const PATH = ',"path":';
+const UPSTREAM_MS = ',"upstream_ms":';
+const REQUEST_BYTES = ',"request_bytes":';
+const RESPONSE_BYTES = ',"response_bytes":';
+const ATTEMPTS = ',"attempts":';
+const NO_GRPC_STATUS = ',"grpc_status":null}\n';
 
 /** @param unixMs wall-clock time at which the connection was accepted */
 export function connectionLogLine(record: ConnectionRecord, unixMs: number): string {
   const { peer } = record;
+  const { principal } = peer;
   const sni = peer.tls?.serverName ?? record.serverName;
+  const line = new Line();
+  writeTime(unixMs, line);
+  line.json(
+    `"method":null,"scheme":null,"authority":null,"path":null` +
+      `,"protocol":"${record.serverName === undefined ? "TCP" : "TLS"}","status":null,"flags":"${record.flags}"` +
+      `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.connectMs === undefined ? "null" : milliseconds(record.connectMs)}` +
+      `,"request_bytes":${record.receivedBytes},"response_bytes":${record.sentBytes},"attempts":${record.attempts}` +
+      `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${principal === undefined ? "null" : text(principal)}` +
+      `,"sni":${sni === undefined ? "null" : text(sni)},"tls_version":${known(peer.tls?.version)}` +
+      `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
+      `,"endpoint":${known(record.endpoint)},"rule":null,"reason":${known(record.reason)}` +
+      `,"snapshot":${known(record.snapshotVersion)},"site":null,"passport":null,"client":null` +
+      `,"request_id":null,"user_agent":null,"forwarded_for":null,"referer":null,"grpc_status":null}\n`,
+  );
+  return line.text;
+}
+
+function methodText(method: string, scheme: string): string {
+  const kept = METHODS.get(method)?.[scheme === "https" ? 1 : 0];
+  return kept ?? methodTextOf(text(method), scheme);
+}
+
+function methodTextOf(method: string, scheme: string): string {
+  return `"method":${method},"scheme":"${scheme}","authority":`;
+}
+
+const METHODS: ReadonlyMap<string, readonly [http: string, https: string]> = new Map(
+  ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"].map((method) => [
+    method,
+    [methodTextOf(`"${method}"`, "http"), methodTextOf(`"${method}"`, "https")],
+  ]),
+);
+
+function outcomeText({ protocol, status, flags }: RequestRecord): string {
+  if (flags !== "-") return outcomeTextOf(protocol, status, flags);
+  const byStatus = kept(outcomes, protocol, () => new Map<number, string>());
+  return kept(byStatus, status, () => outcomeTextOf(protocol, status, flags));
+}
+
+function outcomeTextOf(protocol: string, status: number, flags: string): string {
+  return `,"protocol":"${protocol}","status":${status},"flags":"${flags}","duration_ms":`;
+}
+
+const outcomes = new Map<string, Map<number, string>>();
+
+/** Of a connection's other end; it is kept there. */
+function peerText(peer: PeerInfo): string {
+  const { address, port, principal, tls } = peer;
+  const sni = tls?.serverName;
   return (
-    `{"time":"${timestamp(unixMs)}","method":null,"scheme":null,"authority":null,"path":null` +
-    `,"protocol":"${record.serverName === undefined ? "TCP" : "TLS"}","status":null,"flags":"${record.flags}"` +
-    `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.connectMs === undefined ? "null" : milliseconds(record.connectMs)}` +
-    `,"request_bytes":${record.receivedBytes},"response_bytes":${record.sentBytes},"attempts":${record.attempts}` +
-    `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${optional(peer.principal)},"sni":${optional(sni)}` +
-    `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
-    `,"endpoint":${known(record.endpoint)},"rule":null,"reason":${known(record.reason)}` +
-    `,"snapshot":${known(record.snapshotVersion)},"site":null,"passport":null,"client":null` +
-    `,"request_id":null,"user_agent":null,"forwarded_for":null,"referer":null,"grpc_status":null}\n`
+    `,"peer":"${addressAndPort(address, port)}","principal":${principal === undefined ? "null" : text(principal)}` +
+    `,"sni":${sni === undefined ? "null" : text(sni)},"tls_version":${known(tls?.version)}`
   );
 }
 
-/** Fields of the request that the log tells; first value each. One of these serves line after line. */
-const found = {
-  requestId: undefined as string | undefined,
-  userAgent: undefined as string | undefined,
-  forwardedFor: undefined as string | undefined,
-  referer: undefined as string | undefined,
-};
+function placeText({ listener, routeId, clusterName }: RequestRecord): string {
+  const byRoute = kept(places, listener, () => new Map<string | undefined, Map<string | undefined, string>>());
+  const byCluster = kept(byRoute, routeId, () => new Map<string | undefined, string>());
+  return kept(
+    byCluster,
+    clusterName,
+    () => `,"listener":${known(listener)},"route":${known(routeId)},"cluster":${known(clusterName)},"endpoint":`,
+  );
+}
 
-function toldFields(record: RequestRecord): typeof found {
-  found.requestId = undefined;
-  found.userAgent = undefined;
-  found.forwardedFor = undefined;
-  found.referer = undefined;
-  const { fields } = record;
+const places = new Map<string, Map<string | undefined, Map<string | undefined, string>>>();
+
+/** Nearly always nothing was in the way, and the snapshot is the one of the line before. */
+function reasonText({ rule, reason, snapshotVersion, passport, peer }: RequestRecord): string {
+  if (rule === undefined && reason === undefined && passport === undefined && peer.clientAddress === undefined) {
+    if (snapshotVersion !== plainVersion) {
+      plainVersion = snapshotVersion;
+      plainText = `,"rule":null,"reason":null,"snapshot":${known(snapshotVersion)},"site":null,"passport":null,"client":null,"request_id":`;
+    }
+    return plainText;
+  }
+  const client = peer.clientAddress;
+  return (
+    `,"rule":${known(rule)},"reason":${known(reason)},"snapshot":${known(snapshotVersion)},"site":${known(passport?.site)}` +
+    `,"passport":${passport === undefined ? "null" : text(passport.id)},"client":${client === undefined ? "null" : text(client)},"request_id":`
+  );
+}
+
+let plainVersion = "";
+let plainText = "";
+
+/** First value each. */
+function writeFields({ fields }: RequestRecord, out: LogOutput): void {
+  let requestId: string | undefined;
+  let userAgent: string | undefined;
+  let forwardedFor: string | undefined;
+  let referer: string | undefined;
   for (let i = 0; i < fields.length; i += 2) {
     switch (fields[i]) {
       case "x-request-id":
-        found.requestId ??= fields[i + 1];
+        requestId ??= fields[i + 1];
         break;
       case "user-agent":
-        found.userAgent ??= fields[i + 1];
+        userAgent ??= fields[i + 1];
         break;
       case "x-forwarded-for":
-        found.forwardedFor ??= fields[i + 1];
+        forwardedFor ??= fields[i + 1];
         break;
       case "referer":
-        found.referer ??= fields[i + 1];
+        referer ??= fields[i + 1];
         break;
     }
   }
-  return found;
+  optional(requestId, out);
+  out.json(USER_AGENT);
+  optional(userAgent, out);
+  out.json(FORWARDED_FOR);
+  optional(forwardedFor, out);
+  out.json(REFERER);
+  optional(referer, out);
 }
 
-function optional(value: string | undefined): string {
-  return value === undefined ? "null" : text(value);
+const USER_AGENT = ',"user_agent":';
+const FORWARDED_FOR = ',"forwarded_for":';
+const REFERER = ',"referer":';
+
+function optional(value: string | undefined, out: LogOutput): void {
+  if (value === undefined) out.json("null");
+  else out.string(value);
 }
 
 /** What is written in the configuration comes again and again: its JSON form is kept. */
 function known(value: string | undefined): string {
-  if (value === undefined) return "null";
-  const kept = knownTexts.get(value);
-  if (kept !== undefined) return kept;
-  if (knownTexts.size >= MAX_KNOWN_TEXTS) knownTexts.clear();
-  const made = text(value);
-  knownTexts.set(value, made);
-  return made;
+  return value === undefined ? "null" : kept(knownTexts, value, () => text(value));
 }
 
-/** Texts whose JSON form is kept; more than this (reasons that tell numbers, say) and keeping starts over. */
-const MAX_KNOWN_TEXTS = 4096;
+/** What one map keeps; more than this (reasons that tell numbers, say) and keeping starts over. */
+const MAX_KEPT = 4096;
 const knownTexts = new Map<string, string>();
+
+function kept<Key, Value>(texts: Map<Key, Value>, key: Key, make: () => Value): Value {
+  const before = texts.get(key);
+  if (before !== undefined) return before;
+  if (texts.size >= MAX_KEPT) texts.clear();
+  const made = make();
+  texts.set(key, made);
+  return made;
+}
 
 /** A JSON string. Nearly all are plain. */
 function text(value: string): string {
@@ -122,25 +249,41 @@ function text(value: string): string {
 
 /** JSON in ASCII alone (RFC 8259 7: any character may be escaped), so that a line is as many bytes as it has characters. */
 export function asciiJson(value: unknown): string {
-  return JSON.stringify(value).replace(/[^\x00-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return JSON.stringify(value).replace(/[^\x00-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/** With microseconds as its fraction, without zeros at the end. */
+function writeMilliseconds(ms: number, out: LogOutput): void {
+  const micros = Math.round(ms * 1000);
+  const whole = Math.floor(micros / 1000);
+  out.json(String(whole));
+  out.json(FRACTIONS[micros - whole * 1000] as string);
+}
 
 function milliseconds(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }
 
+/** ``, `.001` … `.999`. */
+const FRACTIONS: readonly string[] = Array.from({ length: 1000 }, (_, i) =>
+  i === 0 ? "" : `.${String(i).padStart(3, "0").replace(/0+$/, "")}`,
+);
+
+/** `000Z",` … `999Z",` */
+const MILLISECONDS: readonly string[] = Array.from({ length: 1000 }, (_, i) => `${String(i).padStart(3, "0")}Z",`);
+
 /** The part down to the second is kept for as long as it lasts. */
-function timestamp(unixMs: number): string {
+function writeTime(unixMs: number, out: LogOutput): void {
   const whole = Math.floor(unixMs);
   const second = Math.floor(whole / 1000);
   if (second !== keptSecond) {
     keptSecond = second;
-    keptText = new Date(second * 1000).toISOString().slice(0, 20);
+    keptText = `{"time":"${new Date(second * 1000).toISOString().slice(0, 20)}`;
   }
-  const ms = whole - second * 1000;
-  return `${keptText}${ms < 10 ? "00" : ms < 100 ? "0" : ""}${ms}Z`;
+  out.json(keptText);
+  out.json(MILLISECONDS[whole - second * 1000] as string);
 }
 
 let keptSecond = Number.NaN;
