@@ -121,7 +121,7 @@ function methodText(method: string, scheme: string): string {
 }
 
 function methodTextOf(method: string, scheme: string): string {
-  return `"method":${method},"scheme":"${scheme}","authority":`;
+  return flat('"method":', method, ',"scheme":"', scheme, '","authority":');
 }
 
 const METHODS: ReadonlyMap<string, readonly [http: string, https: string]> = new Map(
@@ -138,7 +138,7 @@ function outcomeText({ protocol, status, flags }: RequestRecord): string {
 }
 
 function outcomeTextOf(protocol: string, status: number, flags: string): string {
-  return `,"protocol":"${protocol}","status":${status},"flags":"${flags}","duration_ms":`;
+  return flat(',"protocol":"', protocol, '","status":', status, ',"flags":"', flags, '","duration_ms":');
 }
 
 const outcomes = new Map<string, Map<number, string>>();
@@ -147,30 +147,46 @@ const outcomes = new Map<string, Map<number, string>>();
 function peerText(peer: PeerInfo): string {
   const { address, port, principal, tls } = peer;
   const sni = tls?.serverName;
-  return (
-    `,"peer":"${addressAndPort(address, port)}","principal":${principal === undefined ? "null" : text(principal)}` +
-    `,"sni":${sni === undefined ? "null" : text(sni)},"tls_version":${known(tls?.version)}`
+  return flat(
+    ...[',"peer":"', addressAndPort(address, port), '","principal":', principal === undefined ? "null" : text(principal)],
+    ...[',"sni":', sni === undefined ? "null" : text(sni), ',"tls_version":', known(tls?.version)],
   );
 }
 
+/** What is kept of a route is where its last request went: nearly always, the next one goes there, too. */
 function placeText({ listener, routeId, clusterName }: RequestRecord): string {
-  const byRoute = kept(places, listener, () => new Map<string | undefined, Map<string | undefined, string>>());
-  const byCluster = kept(byRoute, routeId, () => new Map<string | undefined, string>());
-  return kept(
-    byCluster,
-    clusterName,
-    () => `,"listener":${known(listener)},"route":${known(routeId)},"cluster":${known(clusterName)},"endpoint":`,
+  const before = places.get(routeId);
+  if (before !== undefined && before.clusterName === clusterName && before.listener === listener) return before.text;
+  const text = flat(
+    ',"listener":',
+    known(listener),
+    ',"route":',
+    known(routeId),
+    ',"cluster":',
+    known(clusterName),
+    ',"endpoint":',
   );
+  if (places.size >= MAX_PLACES) places.clear();
+  places.set(routeId, { listener, clusterName, text });
+  return text;
 }
 
-const places = new Map<string, Map<string | undefined, Map<string | undefined, string>>>();
+interface Place {
+  readonly listener: string;
+  readonly clusterName: string | undefined;
+  readonly text: string;
+}
+
+/** More routes than most have: with more of them in use than this, keeping would cost more than it saves. */
+const MAX_PLACES = 65_536;
+const places = new Map<string | undefined, Place>();
 
 /** Nearly always nothing was in the way, and the snapshot is the one of the line before. */
 function reasonText({ rule, reason, snapshotVersion, passport, peer }: RequestRecord): string {
   if (rule === undefined && reason === undefined && passport === undefined && peer.clientAddress === undefined) {
     if (snapshotVersion !== plainVersion) {
       plainVersion = snapshotVersion;
-      plainText = `,"rule":null,"reason":null,"snapshot":${known(snapshotVersion)},"site":null,"passport":null,"client":null,"request_id":`;
+      plainText = flat(',"rule":null,"reason":null,"snapshot":', known(snapshotVersion), NO_PASSPORT);
     }
     return plainText;
   }
@@ -181,6 +197,7 @@ function reasonText({ rule, reason, snapshotVersion, passport, peer }: RequestRe
   );
 }
 
+const NO_PASSPORT = ',"site":null,"passport":null,"client":null,"request_id":';
 let plainVersion = "";
 let plainText = "";
 
@@ -242,9 +259,14 @@ function kept<Key, Value>(texts: Map<Key, Value>, key: Key, make: () => Value): 
   return made;
 }
 
+/** In one piece of memory, which is what writing it again and again asks for: joined by `+` it would stay a tree. */
+function flat(...parts: readonly (string | number)[]): string {
+  return parts.join("");
+}
+
 /** A JSON string. Nearly all are plain. */
 function text(value: string): string {
-  return PLAIN.test(value) ? `"${value}"` : asciiJson(value);
+  return PLAIN.test(value) ? flat('"', value, '"') : asciiJson(value);
 }
 
 /** JSON in ASCII alone (RFC 8259 7: any character may be escaped), so that a line is as many bytes as it has characters. */
@@ -280,7 +302,7 @@ function writeTime(unixMs: number, out: LogOutput): void {
   const second = Math.floor(whole / 1000);
   if (second !== keptSecond) {
     keptSecond = second;
-    keptText = `{"time":"${new Date(second * 1000).toISOString().slice(0, 20)}`;
+    keptText = flat('{"time":"', new Date(second * 1000).toISOString().slice(0, 20));
   }
   out.json(keptText);
   out.json(MILLISECONDS[whole - second * 1000] as string);
