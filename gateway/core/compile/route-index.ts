@@ -11,6 +11,24 @@ export interface Candidate<R> {
   readonly route: R;
   /** Undefined: takes everything. */
   readonly match: MatchTest | undefined;
+  /** What is left to be asked where the path begins as `match` wants it: nothing, whether it ends there, or everything. */
+  readonly asks: "nothing" | "end" | "everything";
+}
+
+export function candidate<R>(order: number, route: R, match: MatchTest | undefined): Candidate<R> {
+  return { order, route, match, asks: match === undefined ? "nothing" : asksOf(match) };
+}
+
+/** Most matches are of a literal path and no more: having come to their place in the tree decides them, and they need not be looked at. */
+function asksOf({ path, method, scheme, authority, headers, query, port }: MatchTest): Candidate<unknown>["asks"] {
+  const isPathAlone =
+    method === undefined &&
+    scheme === undefined &&
+    authority === undefined &&
+    port === undefined &&
+    headers.length + query.length === 0;
+  if (!isPathAlone || path === undefined || path.ignoreCase) return "everything";
+  return path.kind === "prefix" ? "nothing" : path.kind === "exact" ? "end" : "everything";
 }
 
 export interface PathNode<R> {

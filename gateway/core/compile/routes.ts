@@ -22,7 +22,7 @@ import type { ClusterMap } from "./clusters.ts";
 import { compileHeaderOps, type HeaderEdit, joinEdits } from "./headers.ts";
 import { type Made, within } from "./made.ts";
 import { compileMatch } from "./match.ts";
-import { buildPathTree, type Candidate } from "./route-index.ts";
+import { buildPathTree, type Candidate, candidate } from "./route-index.ts";
 import { compileString, type StringCompiler } from "./string.ts";
 import type {
   CompiledAction,
@@ -109,12 +109,12 @@ function addCandidates(
   candidates: Candidate<CompiledRoute>[],
   to: RouteCompiler,
 ): void {
-  if (matches.length === 0) candidates.push({ order: candidates.length, route, match: undefined });
+  if (matches.length === 0) candidates.push(candidate(candidates.length, route, undefined));
   for (let i = 0; i < matches.length; i++) {
     const from = to.issues.length;
     const match = compileMatch(matches[i] as RouteMatch, "", to);
     if (to.issues.length > from) within(to.issues, from, `.matches[${i}]`);
-    candidates.push({ order: candidates.length, route, match });
+    candidates.push(candidate(candidates.length, route, match));
   }
 }
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { Made } from "../compile/made.ts";
 import { compileMatch } from "../compile/match.ts";
-import { buildPathTree, type Candidate } from "../compile/route-index.ts";
+import { buildPathTree, type Candidate, candidate } from "../compile/route-index.ts";
 import { literalPrefix, RegexCache } from "../compile/string.ts";
 import type { RouteMatch, StringMatch } from "../ir/index.ts";
 import type { Issue } from "../result.ts";
@@ -41,11 +41,9 @@ it("the path tree gives the first match of the list, whatever the list", () => {
       fc.array(path, { minLength: 1, maxLength: 10 }),
       fc.boolean(),
       (matches, targets, post) => {
-        const candidates: Candidate<number>[] = matches.map((source, order) => ({
-          order,
-          route: order,
-          match: Object.keys(source).length === 0 ? undefined : compileMatch(source, "m", to),
-        }));
+        const candidates: Candidate<number>[] = matches.map((source, order) =>
+          candidate(order, order, Object.keys(source).length === 0 ? undefined : compileMatch(source, "m", to)),
+        );
         const tree = buildPathTree(candidates);
         for (const target of targets) {
           const view = request(target, post ? "POST" : "GET");
@@ -64,7 +62,8 @@ it("the path tree gives the first match of the list, whatever the list", () => {
 it("ten thousand routes of one host are met through a handful of nodes", () => {
   let tested = 0;
   const candidates: Candidate<number>[] = Array.from({ length: 10_000 }, (_, order) => {
-    const compiled = compileMatch({ path: { kind: "prefix", value: `/svc-${order}/` } }, "m", to);
+    const path = { kind: "prefix", value: `/svc-${order}/` } as const;
+    const compiled = compileMatch({ path, method: { kind: "exact", value: "GET" } }, "m", to);
     const counted = {
       ...compiled,
       get path() {
@@ -72,7 +71,7 @@ it("ten thousand routes of one host are met through a handful of nodes", () => {
         return compiled.path;
       },
     };
-    return { order, route: order, match: counted };
+    return candidate(order, order, counted);
   });
   const tree = buildPathTree(candidates);
   tested = 0;

@@ -4,14 +4,14 @@ import { failedCondition, type RequestView } from "./request.ts";
 /** The first candidate in list order whose conditions all hold: the same answer as trying every one in turn. */
 export function findRoute<R>(root: PathNode<R>, request: RequestView): Candidate<R> | undefined {
   const path = request.path;
-  let best = firstMatching(root.candidates, request, undefined);
   let at = 0;
+  let best = firstMatching(root.candidates, request, at, undefined);
   let children = root.children;
   while (children !== undefined) {
     const child = children.get(path.charCodeAt(at));
     if (child === undefined || !path.startsWith(child.label, at)) break;
     at += child.label.length;
-    best = firstMatching(child.candidates, request, best);
+    best = firstMatching(child.candidates, request, at, best);
     children = child.children;
   }
   return best;
@@ -20,11 +20,19 @@ export function findRoute<R>(root: PathNode<R>, request: RequestView): Candidate
 function firstMatching<R>(
   candidates: readonly Candidate<R>[],
   request: RequestView,
+  at: number,
   best: Candidate<R> | undefined,
 ): Candidate<R> | undefined {
   for (const candidate of candidates) {
     if (best !== undefined && candidate.order > best.order) return best;
-    if (candidate.match === undefined || failedCondition(candidate.match, request) === undefined) return candidate;
+    if (takes(candidate, request, at)) return candidate;
   }
   return best;
+}
+
+/** @param at where the path has come to in the tree */
+function takes({ asks, match }: Candidate<unknown>, request: RequestView, at: number): boolean {
+  if (asks === "nothing") return true;
+  if (asks === "end") return at === request.path.length;
+  return match === undefined || failedCondition(match, request) === undefined;
 }
