@@ -26,6 +26,7 @@ import { GrpcWebResponse, GrpcWebText } from "../wire/index.ts";
 import { type ConnectionTimes, NEVER } from "./connection-times.ts";
 import { type Downstream, plainAnswer } from "./downstream.ts";
 import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
+import type { Seated } from "./roster.ts";
 import { hasBody, RequestSender } from "./sender.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
 import type { UpstreamFailure, UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
@@ -43,7 +44,7 @@ export interface CallListener {
 }
 
 /** A client connection as its listener keeps it. */
-export interface ClientConnection {
+export interface ClientConnection extends Seated {
   /** Ends as soon as that loses nothing: requests in flight are answered first. */
   drain(): void;
   /** Closes at once, whatever is in flight. */

@@ -25,11 +25,18 @@ export class ClientSocket {
     this.writer = new SocketWriter(socket, () => this.#owner?.drained());
     socket.on("end", () => this.#owner?.ended());
     socket.on("error", () => undefined);
-    socket.on("close", () => this.#owner?.closed());
+    socket.on("close", () => this.#closed());
   }
 
   /** From here on `owner` is told. */
   ownedBy(owner: SocketOwner): void {
     this.#owner = owner;
+  }
+
+  /** The library's objects of a closed socket live on until all of the heap is gone through; what belongs to us need not live on with them. */
+  #closed(): void {
+    const owner = this.#owner;
+    this.#owner = undefined;
+    owner?.closed();
   }
 }

@@ -51,6 +51,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   deadlineMs = NEVER;
   filedMs = 0;
   place = -1;
+  seat = -1;
 
   readonly #client: ClientSocket;
   readonly #socket: Socket;

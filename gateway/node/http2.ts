@@ -50,6 +50,7 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
   deadlineMs = NEVER;
   filedMs = 0;
   place = -1;
+  seat = -1;
 
   readonly codec: ServerCodec;
   readonly listener: Http2Listener;

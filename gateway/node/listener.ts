@@ -17,6 +17,7 @@ import { decodeLatin1 } from "./latin1.ts";
 import type { Opening } from "./opening.ts";
 import type { Overload } from "./overload.ts";
 import { closeUnnoticed, descriptorOf, HANDSHAKE_QUIET_MS, SHARES_PORTS } from "./ports.ts";
+import { Roster } from "./roster.ts";
 import { Connection, type ConnectionListener } from "./tcp.ts";
 import type { TlsOptions, TlsProblem } from "./tls.ts";
 import type { ShownCertificate } from "./tls-material.ts";
@@ -49,7 +50,7 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
   readonly thread: HttpThread;
   readonly #opaque: ConnectionFactory;
   readonly #hooks: ListenerHooks;
-  readonly #connections = new Set<Accepted>();
+  readonly #connections = new Roster<Accepted>();
   readonly #front: Front;
   #compiled: CompiledListener;
   #settings: HttpSettings;
@@ -221,7 +222,7 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
   destroy(): void {
     this.stopAccepting();
     this.#front.close();
-    for (const connection of [...this.#connections]) connection.destroy();
+    for (const connection of this.#connections) connection.destroy();
   }
 
   refused(info: ConnectionInfo, status: number, reason: string): void {

@@ -7,6 +7,7 @@
 import type { Socket } from "node:net";
 import { type ClientHello, ClientHelloReader, type ProxyHeader, readProxyHeader } from "../wire/index.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
+import type { Seated } from "./roster.ts";
 
 /** From the accept until a PROXY header is whole. */
 export const PROXY_HEADER_TIMEOUT_MS = 5_000;
@@ -35,10 +36,11 @@ export interface OpeningOwner {
   gone(opening: Opening): void;
 }
 
-export class Opening implements Timed {
+export class Opening implements Timed, Seated {
   deadlineMs = Number.POSITIVE_INFINITY;
   filedMs = 0;
   place = -1;
+  seat = -1;
 
   readonly #socket: Socket;
   readonly #deadlines: Deadlines;

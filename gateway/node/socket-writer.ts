@@ -104,7 +104,8 @@ export class SocketWriter {
   }
 
   #carryOutEnd(): void {
-    if (this.#ending === "half") this.#socket.end();
+    // Ending twice is an error that the library makes and nobody hears of.
+    if (this.#ending === "half" && !this.#socket.writableEnded) this.#socket.end();
     else if (this.#ending === "whole") this.#socket.destroySoon();
   }
 

@@ -18,6 +18,7 @@ import type { HttpThread } from "./call.ts";
 import { dial } from "./connection-dial.ts";
 import type { Timed } from "./deadlines.ts";
 import { readInto } from "./direct-read.ts";
+import type { Seated } from "./roster.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { dialCode } from "./upstream/dial.ts";
 
@@ -34,10 +35,11 @@ export interface ConnectionListener {
   closed(connection: Connection): void;
 }
 
-export class Connection implements Timed {
+export class Connection implements Timed, Seated {
   deadlineMs = NEVER;
   filedMs = 0;
   place = -1;
+  seat = -1;
 
   readonly #client: Socket;
   readonly #listener: ConnectionListener;
