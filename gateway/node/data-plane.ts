@@ -138,7 +138,7 @@ export class DataPlane {
   readonly #shedPorts: ShedPorts;
   readonly #watch: NodeJS.Timeout;
   #clearing: NodeJS.Timeout | undefined;
-  readonly #tls: Omit<TlsOptions, "protocols">;
+  readonly #tls: Omit<TlsOptions, "protocols" | "thread">;
   readonly #names = new NameTable();
   readonly #origins: OriginContexts;
   readonly #expiry: CertificateExpiry;

@@ -37,10 +37,13 @@ export interface FrontOwner {
   tlsProblemsChanged(): void;
 }
 
+type Local = IncomingConnection["local"];
+
 /** Both ends of a connection, as far as they are known before TLS. */
 interface Ends {
   readonly peer: PeerInfo;
-  readonly local: IncomingConnection["local"];
+  /** As a PROXY header has it; undefined: the socket is asked when somebody wants to know. */
+  readonly local: Local | undefined;
 }
 
 export class Front implements OpeningOwner, TlsOwner<Ends> {
@@ -53,10 +56,10 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
   readonly #isMixed: boolean;
   readonly #readsHeader: boolean;
 
-  constructor({ source }: CompiledListener, owner: FrontOwner, tls: TlsOptions) {
+  constructor({ source }: CompiledListener, owner: FrontOwner, tls: Omit<TlsOptions, "thread">) {
     const hasTls = source.protocol === "https" || source.protocol === "tls";
     this.#owner = owner;
-    this.#tls = hasTls ? new TlsTermination(tls, this) : undefined;
+    this.#tls = hasTls ? new TlsTermination({ ...tls, thread: owner.thread }, this) : undefined;
     this.#isMixed = source.protocol === "tls";
     this.#readsHeader = source.proxyProtocol !== undefined;
     this.server = createServer(SERVER_OPTIONS, (socket) => this.#accepted(socket));
@@ -99,7 +102,7 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
   #pass(socket: Socket, { peer, local }: Ends, early?: Buffer): void {
     const server = this.#owner.compiled.servers.any;
     if (server?.connections !== undefined) {
-      this.#owner.opaque(socket, server, { peer, local, serverName: undefined }, early);
+      this.#owner.opaque(socket, server, { peer, local: local ?? localOf(socket), serverName: undefined }, early);
       return;
     }
     if (early !== undefined && early.length > 0) socket.unshift(early);
@@ -117,7 +120,7 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
   }
 
   #passOn(socket: Socket, own: Ends, { header, hello, rest }: OpenedBy): void {
-    const ends: Ends = { peer: header?.source ?? own.peer, local: header?.destination ?? own.local };
+    const ends: Ends = { peer: header?.source ?? own.peer, local: header?.destination };
     if (this.#tls === undefined) this.#pass(socket, ends, rest);
     else if (hello === undefined) {
       if (rest.length > 0) socket.unshift(rest);
@@ -130,7 +133,8 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
     const server = serverFor(this.#owner.compiled, serverName);
     const mode = server?.source.tls?.mode;
     if (server !== undefined && (mode === "passthrough" || mode === "auto-passthrough")) {
-      this.#owner.opaque(socket, server, { ...ends, serverName }, rest);
+      const { peer, local = localOf(socket) } = ends;
+      this.#owner.opaque(socket, server, { peer, local, serverName }, rest);
       return;
     }
     socket.unshift(rest);
@@ -140,7 +144,8 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
   refused(opening: Opening, socket: Socket, reason: string): void {
     const ends = endsOf(socket);
     if (opening.awaits === "hello") this.#owner.handshakeRefused(reason);
-    else if (ends !== undefined) this.#owner.refusedConnection({ ...ends, serverName: undefined }, reason);
+    else if (ends !== undefined)
+      this.#owner.refusedConnection({ peer: ends.peer, local: localOf(socket), serverName: undefined }, reason);
     socket.destroy();
     this.#owner.openingOver(opening);
   }
@@ -155,7 +160,8 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
     const { serverName, version, ...who } = session;
     const client: PeerInfo = { ...peer, ...who, tls: { serverName, version } };
     const server = serverFor(this.#owner.compiled, serverName);
-    if (server?.connections !== undefined) this.#owner.opaque(socket, server, { peer: client, local, serverName });
+    if (server?.connections !== undefined)
+      this.#owner.opaque(socket, server, { peer: client, local: local ?? localOf(socket), serverName });
     else this.#owner.http(socket, client);
   }
 
@@ -174,12 +180,13 @@ function serverFor({ servers }: CompiledListener, serverName: string | undefined
 
 /** Undefined: the client has gone already. */
 function endsOf(socket: Socket): Ends | undefined {
-  const { remoteAddress, remotePort = 0, localAddress = "", localPort = 0 } = socket;
+  const { remoteAddress, remotePort = 0 } = socket;
   if (remoteAddress === undefined) return undefined;
-  return {
-    peer: { address: unmapped(remoteAddress), port: remotePort },
-    local: { address: unmapped(localAddress), port: localPort },
-  };
+  return { peer: { address: unmapped(remoteAddress), port: remotePort }, local: undefined };
+}
+
+function localOf({ localAddress = "", localPort = 0 }: Socket): Local {
+  return { address: unmapped(localAddress), port: localPort };
 }
 
 /** A dual-stack socket shows an IPv4 address as `::ffff:a.b.c.d`. */

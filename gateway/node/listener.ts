@@ -70,7 +70,7 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
     opaque: ConnectionFactory,
     thread: HttpThread,
     hooks: ListenerHooks,
-    tls: Omit<TlsOptions, "protocols">,
+    tls: Omit<TlsOptions, "protocols" | "thread">,
   ) {
     this.name = compiled.source.name;
     this.factory = factory;

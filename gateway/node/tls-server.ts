@@ -6,8 +6,8 @@ import type { ListenerServer, TerminatedTls } from "../core/ir/index.ts";
 import type { ServerMaterial } from "./tls-material.ts";
 import { SESSION_TIMEOUT_S, ticketKeys, ticketPeriod } from "./tls-tickets.ts";
 
-/** A TLS handshake that takes longer is given up. */
-export const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** The library's own timer, which costs each connection a timer of its own: the thread's deadlines look after handshakes. */
+const NO_TIMER = -1;
 
 export interface TlsServerOwner {
   readonly ticketSecret: Uint8Array;
@@ -64,7 +64,7 @@ export class TlsServer {
     const protocols = this.#owner.protocols(this.source);
     const engine = createServer({
       ...this.material.options,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      handshakeTimeout: NO_TIMER,
       ...(protocols.length === 0 ? {} : { ALPNProtocols: [...protocols] }),
       requestCert: mode !== "simple",
       // Only what the library itself would refuse is refused in the handshake, with an alert; the rest is judged afterwards.

@@ -15,6 +15,7 @@ import { FileWatch } from "./file-watch.ts";
 import type { PemFiles } from "./pem-files.ts";
 import { Recent } from "./recent.ts";
 import { type ClientVerdict, judgeClient, shownBy } from "./tls-client.ts";
+import { Handshake, type HandshakeThread, leaveAccepted, takeHandshake } from "./tls-handshake.ts";
 import { readServer, type ShownCertificate, validityProblems } from "./tls-material.ts";
 import { TlsServer, type TlsServerOwner } from "./tls-server.ts";
 
@@ -44,6 +45,7 @@ export interface TlsOwner<Given> {
 
 export interface TlsOptions {
   readonly files: PemFiles;
+  readonly thread: HandshakeThread;
   /** The same in all threads. */
   readonly ticketSecret: Uint8Array;
   readonly unixMs: () => number;
@@ -55,22 +57,10 @@ export const MAX_LIVE_SERVERS = 1_024;
 /** Fatal alert (RFC 8446 6): unrecognized_name (112). */
 const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
 
+const TOO_LATE = "the handshake was not over in time";
 const NO_SERVER = "no server has the name that the client asks for";
 const ANYBODY: ClientVerdict = { kind: "allow" };
 const KEPT = "what was read before stays in force";
-
-/** The library tells of a handshake by another socket than the one that it was given, which stays below. */
-interface Wrapping {
-  readonly _parent?: object;
-}
-
-interface Handshake<Given> {
-  readonly given: Given;
-  /** In lower case, out of the ClientHello. */
-  readonly serverName: string | undefined;
-  /** The ClientHello was read. */
-  readonly isRead: boolean;
-}
 
 export class TlsTermination<Given> implements TlsServerOwner {
   readonly ticketSecret: Uint8Array;
@@ -79,8 +69,7 @@ export class TlsTermination<Given> implements TlsServerOwner {
   readonly #files: PemFiles;
   readonly #owner: TlsOwner<Given>;
   readonly #watch: FileWatch;
-  /** By the socket that was handed in. */
-  readonly #handshakes = new WeakMap<object, Handshake<Given>>();
+  readonly #thread: HandshakeThread;
   readonly #live = new Recent<TlsServer>(MAX_LIVE_SERVERS, (server) => server.rest());
   #servers = new Map<string, TlsServer>();
   /** Of one. */
@@ -88,11 +77,12 @@ export class TlsTermination<Given> implements TlsServerOwner {
   #listener: CompiledListener | undefined;
   #problems: readonly TlsProblem[] = [];
 
-  constructor({ files, ticketSecret, unixMs, protocols }: TlsOptions, owner: TlsOwner<Given>) {
+  constructor({ files, thread, ticketSecret, unixMs, protocols }: TlsOptions, owner: TlsOwner<Given>) {
     this.ticketSecret = ticketSecret;
     this.unixMs = unixMs;
     this.protocols = protocols;
     this.#files = files;
+    this.#thread = thread;
     this.#owner = owner;
     this.#watch = new FileWatch(
       () => this.#reload(),
@@ -153,23 +143,23 @@ export class TlsTermination<Given> implements TlsServerOwner {
       socket.destroySoon();
       return;
     }
-    this.#shake(server, socket, { given, serverName: name, isRead: true });
+    this.#shake(server, socket, new Handshake(socket, given, name, true, this.#thread));
   }
 
   /** The same for a connection of which nothing has been read, where there is one server: the name is looked at when the handshake is over. */
   acceptUnread(socket: Socket, given: Given): void {
     if (this.#only === undefined) socket.destroy();
-    else this.#shake(this.#only, socket, { given, serverName: undefined, isRead: false });
+    else this.#shake(this.#only, socket, new Handshake(socket, given, undefined, false, this.#thread));
   }
 
   #shake(server: TlsServer, socket: Socket, handshake: Handshake<Given>): void {
-    this.#handshakes.set(socket, handshake);
     try {
       server.accept(socket);
       this.#live.use(server);
     } catch (error) {
       const reason = `its certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`;
       this.#tell({ name: server.source.name, reason });
+      this.#thread.deadlines.remove(handshake);
       this.#owner.handshakeRefused(reason, handshake.serverName, handshake.given);
       socket.destroy();
     }
@@ -181,11 +171,12 @@ export class TlsTermination<Given> implements TlsServerOwner {
   }
 
   shaken(server: TlsServer, socket: TLSSocket): void {
-    const handshake = this.#take(socket);
+    const handshake = takeHandshake<Given>(socket, this.#thread);
     if (handshake === undefined) {
       socket.destroy();
       return;
     }
+    leaveAccepted(socket);
     const { given } = handshake;
     const serverName = handshake.isRead ? handshake.serverName : this.#nameOf(server, socket);
     const verdict = this.#judge(server, socket, serverName);
@@ -214,19 +205,12 @@ export class TlsTermination<Given> implements TlsServerOwner {
   }
 
   failed(_server: TlsServer, socket: TLSSocket, error: Error & { readonly code?: unknown }): void {
-    const handshake = this.#take(socket);
-    const code = typeof error.code === "string" ? error.code : error.message;
-    if (handshake !== undefined) this.#owner.handshakeRefused(`handshake: ${code}`, handshake.serverName, handshake.given);
+    const handshake = takeHandshake<Given>(socket, this.#thread);
+    if (handshake !== undefined) {
+      const reason = handshake.isLate ? TOO_LATE : `handshake: ${typeof error.code === "string" ? error.code : error.message}`;
+      this.#owner.handshakeRefused(reason, handshake.serverName, handshake.given);
+    }
     socket.destroy();
-  }
-
-  /** Once for each connection. */
-  #take(socket: TLSSocket): Handshake<Given> | undefined {
-    const { _parent: handedIn } = socket as TLSSocket & Wrapping;
-    if (handedIn === undefined) return undefined;
-    const handshake = this.#handshakes.get(handedIn);
-    this.#handshakes.delete(handedIn);
-    return handshake;
   }
 
   #serverFor(serverName: string | undefined): TlsServer | undefined {
