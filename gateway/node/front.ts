@@ -157,7 +157,7 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
   // --- TLS that has ended here
 
   secured(socket: TLSSocket, session: TlsSession, { peer, local }: Ends): void {
-    const { serverName, version, ...who } = session;
+    const { serverName, version, who } = session;
     const client: PeerInfo = { ...peer, ...who, tls: { serverName, version } };
     const server = serverFor(this.#owner.compiled, serverName);
     if (server?.connections !== undefined)

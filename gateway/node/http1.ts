@@ -8,6 +8,7 @@
  * The plain path has no promise, no timer and no closure in it, and one write each way.
  */
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { ExchangeEnd, PeerInfo, RequestHead, ResponseHead, TunnelStep } from "../core/index.ts";
 import { unreachable } from "../core/result.ts";
 import {
@@ -357,8 +358,8 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
 
   cut(_outcome: ExchangeEnd["outcome"]): void {
     this.#phase = "closed";
-    // Without a length or chunks an orderly close would be the end of the body.
-    if (this.#response.endsByClosing) this.#socket.resetAndDestroy();
+    // Without a length or chunks an orderly close would be the end of the body. TLS says that it is one by an alert, which is not sent.
+    if (this.#response.endsByClosing && !(this.#socket instanceof TLSSocket)) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 

@@ -4,11 +4,17 @@ import type { TLSSocket } from "node:tls";
 import { hasAltName, type PeerCertificate, parseAltNames, principalOf } from "../core/identity/index.ts";
 import type { ClientCertificateRules, MutualTls, OptionalMutualTls } from "../core/ir/index.ts";
 
+export interface ClientFacts {
+  readonly certificate: PeerCertificate;
+  readonly principal?: string;
+}
+
+/** `who` is undefined: the client has proven nothing, and need not. */
 export type ClientVerdict =
-  | { readonly kind: "allow"; readonly certificate?: PeerCertificate; readonly principal?: string }
+  | { readonly kind: "allow"; readonly who: ClientFacts | undefined }
   | { readonly kind: "deny"; readonly reason: string };
 
-const NOBODY: ClientVerdict = { kind: "allow" };
+const NOBODY: ClientVerdict = { kind: "allow", who: undefined };
 
 /** What is known of a client: `authorized` is the library's verdict about the chain. */
 export interface ShownByClient {
@@ -53,7 +59,7 @@ export function judgeClient(tls: MutualTls | OptionalMutualTls, shown: ShownByCl
     hash,
     pem: () => pemChain(certificate),
   };
-  return { kind: "allow", certificate: facts, ...(principal === undefined ? {} : { principal }) };
+  return { kind: "allow", who: principal === undefined ? { certificate: facts } : { certificate: facts, principal } };
 }
 
 /** Undefined: there are no pins. */

@@ -8,13 +8,12 @@
  */
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import type { PeerCertificate } from "../core/identity/index.ts";
 import { type CompiledListener, findHost } from "../core/index.ts";
 import type { ListenerServer, PemFile, TerminatedTls } from "../core/ir/index.ts";
 import { FileWatch } from "./file-watch.ts";
 import type { PemFiles } from "./pem-files.ts";
 import { Recent } from "./recent.ts";
-import { type ClientVerdict, judgeClient, shownBy } from "./tls-client.ts";
+import { type ClientFacts, type ClientVerdict, judgeClient, shownBy } from "./tls-client.ts";
 import { Handshake, type HandshakeThread, leaveAccepted, takeHandshake } from "./tls-handshake.ts";
 import { readServer, type ShownCertificate, validityProblems } from "./tls-material.ts";
 import { TlsServer, type TlsServerOwner } from "./tls-server.ts";
@@ -29,9 +28,8 @@ export interface TlsProblem {
 export interface TlsSession {
   readonly serverName: string | undefined;
   readonly version: string;
-  /** The client's, if it has shown one that passes. */
-  readonly certificate?: PeerCertificate;
-  readonly principal?: string;
+  /** What the client has proven about itself, if anything. */
+  readonly who: ClientFacts | undefined;
 }
 
 /** Whoever handed a connection in, with `given` as its own note about it. */
@@ -59,7 +57,7 @@ const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
 
 const TOO_LATE = "the handshake was not over in time";
 const NO_SERVER = "no server has the name that the client asks for";
-const ANYBODY: ClientVerdict = { kind: "allow" };
+const ANYBODY: ClientVerdict = { kind: "allow", who: undefined };
 const KEPT = "what was read before stays in force";
 
 export class TlsTermination<Given> implements TlsServerOwner {
@@ -185,8 +183,7 @@ export class TlsTermination<Given> implements TlsServerOwner {
       socket.destroy();
       return;
     }
-    const { kind: _allow, ...who } = verdict;
-    this.#owner.secured(socket, { serverName, version: socket.getProtocol() ?? "", ...who }, given);
+    this.#owner.secured(socket, { serverName, version: socket.getProtocol() ?? "", who: verdict.who }, given);
   }
 
   /** The name of a handshake whose ClientHello nobody has read. */

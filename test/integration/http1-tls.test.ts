@@ -17,8 +17,8 @@ const GET = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
 const POOL = { connectTimeoutMs: 1000, idleTimeoutMs: 50, maxConnections: 8, maxPendingRequests: 8, maxRequestsPerConnection: 0 };
 const ALERT = 21;
 
-/** A gateway with TLS on either side, and somebody who listens there. */
-async function start() {
+/** A gateway with TLS on either side, and somebody who listens there. `cut`: the origin closes after what it answers. */
+async function start({ answer = okAnswer("ok"), cut = false } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "tidegate-tls-rules-"));
   opened.push({ stop: () => rmSync(directory, { recursive: true, force: true }) });
   const [privateKeyFile, certificateFile] = [join(directory, "key.pem"), join(directory, "cert.pem")];
@@ -27,7 +27,7 @@ async function start() {
     { key: readFileSync(privateKeyFile), cert: readFileSync(certificateFile), maxVersion: "TLSv1.2" },
     (socket) => {
       socket.on("error", () => undefined);
-      socket.on("data", () => socket.write(okAnswer("ok")));
+      socket.on("data", () => (cut ? socket.end(answer) : socket.write(answer)));
     },
   );
   const toOrigin = await tee(await listening(origin));
@@ -97,6 +97,19 @@ it("connections end with a closure alert, on either side", async () => {
   expect(answer()).toMatch(/\r\n\r\nok$/);
   expect(lastRecord(toGateway.answered)).toBe(ALERT);
   await eventually(() => lastRecord(toOrigin.asked) === ALERT);
+});
+
+it("a response that only the connection's end ends, cut by its origin, has no closure alert", async () => {
+  const { client, toGateway } = await start({
+    answer: "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    cut: true,
+  });
+  const socket = client();
+  const answer = heard(socket);
+  socket.write("GET / HTTP/1.0\r\nhost: a.test\r\n\r\n");
+  await new Promise((resolve) => socket.once("close", resolve));
+  expect(answer()).toMatch(/\r\n\r\nabc$/);
+  expect(lastRecord(toGateway.answered)).not.toBe(ALERT);
 });
 
 it("clients cannot renegotiate", async () => {
