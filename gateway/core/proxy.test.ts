@@ -184,7 +184,7 @@ describe("ends", () => {
 
   it("the request's deadline holds for the body, too", () => {
     const { rig, exchange } = begun();
-    expect(exchange.responded(OK)).toMatchObject({ kind: "relay", deadlineMs: 1100 });
+    expect(exchange.responded(OK)).toMatchObject({ kind: "relay", deadlineMs: 1100, isAwaited: false });
     rig.nowMs = 1100;
     expect(exchange.timer()).toEqual({ kind: "drop", code: "upstream_timeout" });
     expect(rig.end(exchange, "timeout")).toMatchObject({ status: 200, flags: "UT" });
@@ -247,7 +247,7 @@ describe("a quota bank that takes its time", () => {
   it("admits, and what was held is settled in the end", async () => {
     const { rig, exchange, settled, next } = await settledBy(Promise.resolve(answer));
     expect(next.kind).toBe("send");
-    exchange.responded(OK);
+    expect(exchange.responded(OK)).toMatchObject({ kind: "relay", isAwaited: true });
     expect(settled).toEqual([]);
     rig.end(exchange, "complete");
     expect(settled).toEqual([1]);

@@ -428,8 +428,9 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
     const deadlineMs = head.status === SWITCHING_PROTOCOLS ? undefined : this.attempts?.deadlineMs;
     const relayed = { status: head.status, fields, body: head.body };
     if (this.grpc !== undefined) this.grpcStatus = grpcStatusIn(head.fields);
-    if (this.grpcWeb === undefined) return { kind: "relay", head: relayed, deadlineMs };
-    return { kind: "relay", grpcWeb: fromGrpc(relayed, this.grpcWeb), head: relayed, deadlineMs };
+    const isAwaited = this.held !== undefined || this.attempts?.isAwaited === true;
+    if (this.grpcWeb === undefined) return { kind: "relay", head: relayed, deadlineMs, isAwaited };
+    return { kind: "relay", grpcWeb: fromGrpc(relayed, this.grpcWeb), head: relayed, deadlineMs, isAwaited };
   }
 
   /** @param reason for logs and explain headers, where the code says too little */

@@ -83,6 +83,8 @@ export interface RelayStep {
   readonly kind: "relay";
   readonly head: ResponseHead;
   readonly deadlineMs: number | undefined;
+  /** Something is held until the content has ended, or judged by how it ends: `finished` must not be called before. */
+  readonly isAwaited: boolean;
   /** The content is gRPC's and has to become gRPC-Web in this form: with the trailers at its end, which do not travel as such. */
   readonly grpcWeb?: GrpcWebForm | undefined;
 }

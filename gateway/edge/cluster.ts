@@ -9,7 +9,7 @@ import { type Established, field, type RequestHead, type SendStep } from "../cor
 import type { ClusterVia } from "../core/ir/index.ts";
 import { KnownFailure } from "./fetch-failure.ts";
 import { type PassportOffice, passportFor, passportKey } from "./passport.ts";
-import { hasNoContent, headersOf } from "./response.ts";
+import { fieldsInit, hasNoContent } from "./response.ts";
 import type { Secret } from "./secret.ts";
 import { type TunnelAnswer, type TunnelHubs, tunnelFetch } from "./tunnel.ts";
 import { refused, type UpstreamCall, type Upstreams } from "./upstream.ts";
@@ -137,7 +137,7 @@ function tunnelResponse(answer: TunnelAnswer, method: string): Response {
     body?.cancel().catch(() => undefined);
     throw new KnownFailure({ code: "upstream_protocol", reason: "status_out_of_range", neverSent: false });
   }
-  const headers = headersOf(head.fields);
+  const headers = new Headers(fieldsInit(head.fields));
   if (head.body.kind === "length") headers.set("content-length", String(head.body.bytes));
   return new Response(hasNoContent(status, method) ? null : body, { status, headers, encodeBody: "manual" });
 }

@@ -21,13 +21,14 @@ import {
   type Step,
   type WaitStep,
 } from "../core/index.ts";
-import type { HttpSettings } from "../core/ir/index.ts";
+import type { HttpSettings, Settings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
 import { failureOf } from "./fetch-failure.ts";
 import type { ArmTimer } from "./isolate.ts";
-import { PassedBody } from "./passed-body.ts";
+import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
 import { MAX_MIRROR_BODY_BYTES, RequestBody } from "./request-body.ts";
-import { hasNoContent, headersOf, relayedResponse, responseHead, responseOf } from "./response.ts";
+import type { RequestContext } from "./request-context.ts";
+import { contentOf, fieldsInit, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
 export interface DriverPorts {
@@ -37,9 +38,17 @@ export interface DriverPorts {
   readonly call: (send: Pick<SendStep, "target" | "head" | "switchTo">, established: Established | undefined) => UpstreamCall;
 }
 
-/** What of the request's context outlives its response. */
-export interface DriverContext {
-  waitUntil(work: Promise<unknown>): void;
+type PossibleCall = Extract<UpstreamCall, { kind: "call" }>;
+
+/** What of a snapshot's settings a driver goes by. */
+export type DriverSettings = Pick<Settings, "http" | "accessLog">;
+
+/** When the attempt at hand is ended. */
+interface Deadline {
+  /** Monotonic. */
+  readonly atMs: number;
+  isPast: boolean;
+  readonly cancel: () => void;
 }
 
 /** A copy that nobody waits for gets no longer than the platform gives what is left behind after a response. */
@@ -49,89 +58,90 @@ export function drive(
   exchange: Exchange,
   request: Request,
   incoming: IncomingRequest,
-  http: HttpSettings,
+  settings: DriverSettings,
   ports: DriverPorts,
-  context: DriverContext,
+  context: RequestContext,
 ): Promise<Response> {
-  const response = new Drive(exchange, request, incoming, http, ports, context).run();
-  // Where the client leaves, the platform would stop at the next wait, and what the exchange holds would be held for good.
-  context.waitUntil(response.catch(() => undefined));
-  return response;
+  return new Drive(exchange, request, incoming, settings, ports, context).run();
 }
 
 class Drive {
   readonly #exchange: Exchange;
   readonly #request: Request;
   readonly #http: HttpSettings;
+  /** The access log tells how everything ends. */
+  readonly #isTold: boolean;
   readonly #ports: DriverPorts;
-  readonly #context: DriverContext;
+  readonly #context: RequestContext;
   readonly #body: RequestBody;
-  /** Of the attempt at hand; aborting it ends the response's body too. */
+  /** Of the attempt at hand; aborting it ends the response's body too. Undefined: only the client's leaving ends it. */
   #attempt: AbortController | undefined;
-  #response: Response | undefined;
+  /** What the attempt at hand came to. */
+  #origin: OriginResponse | undefined;
+  #deadline: Deadline | undefined;
+  /** The attempt at hand is the platform's own, and so is what its response's body comes from. */
+  #isDirect = true;
+  #passing: PassedBody | undefined;
   #isGone = false;
   #isOver = false;
-  /** Called when the client is gone while nothing is in flight. */
-  #wake: () => void = () => undefined;
+  /** The platform may stop this code at its next wait, so what the exchange holds is given back now. */
   readonly #onGone = (): void => {
     this.#isGone = true;
     this.#attempt?.abort();
-    this.#wake();
+    this.#finish("client_gone", this.#passing?.bytes ?? 0);
   };
 
   constructor(
     exchange: Exchange,
     request: Request,
     { head }: IncomingRequest,
-    http: HttpSettings,
+    { http, accessLog }: DriverSettings,
     ports: DriverPorts,
-    context: DriverContext,
+    context: RequestContext,
   ) {
     this.#exchange = exchange;
     this.#request = request;
     this.#http = http;
+    this.#isTold = accessLog.enabled;
     this.#ports = ports;
     this.#context = context;
-    this.#body = new RequestBody(request.body, head.body, http.maxRequestBodyBytes, () => this.#attempt?.abort());
+    // Asked for its body, the runtime makes a stream even of none.
+    const content = head.body.kind === "none" ? null : request.body;
+    this.#body = new RequestBody(content, head.body, http.maxRequestBodyBytes, () => this.#attempt?.abort());
   }
 
   async run(): Promise<Response> {
     this.#request.signal.addEventListener("abort", this.#onGone);
     try {
-      return await this.#steps();
+      for (let step = this.#exchange.start(); ; ) {
+        if (this.#isGone) return this.#abandoned();
+        switch (step.kind) {
+          case "send":
+            step = await this.#send(step);
+            break;
+          case "sleep":
+            step = await this.#sleep(step);
+            break;
+          case "wait":
+            step = await this.#wait(step);
+            break;
+          case "tunnel":
+            step = this.#exchange.failed(this.#cannot("the runtime opens no tunnels"));
+            break;
+          case "respond":
+            return this.#respond(step);
+          case "relay":
+            return this.#isUnwatched(step) ? this.#handOn(step) : await this.#relay(step);
+          case "drop":
+            this.#finish("timeout", 0);
+            throw new MeshError(step.code, "local", "the connection is to be closed without an answer");
+          default:
+            return unreachable(step);
+        }
+      }
     } catch (error) {
       this.#finish("protocol_error", 0);
       throw error;
-    }
-  }
-
-  async #steps(): Promise<Response> {
-    const exchange = this.#exchange;
-    for (let step = exchange.start(); ; ) {
-      if (this.#isGone) return this.#abandoned();
-      switch (step.kind) {
-        case "send":
-          step = await this.#send(step);
-          break;
-        case "sleep":
-          step = await this.#sleep(step);
-          break;
-        case "wait":
-          step = await this.#wait(step);
-          break;
-        case "tunnel":
-          step = exchange.failed(this.#cannot("the runtime opens no tunnels"));
-          break;
-        case "respond":
-          return this.#respond(step);
-        case "relay":
-          return await this.#relay(step);
-        case "drop":
-          this.#finish("timeout", 0);
-          throw new MeshError(step.code, "local", "the connection is to be closed without an answer");
-        default:
-          return unreachable(step);
-      }
     }
   }
 
@@ -141,46 +151,46 @@ class Drive {
     this.#release();
     const call = this.#ports.call(step, step.established);
     if (call.kind === "refused") return this.#exchange.failed(this.#cannot(call.reason));
-    const attempt = new AbortController();
-    this.#attempt = attempt;
-    let isLate = false;
-    const cancel = this.#at(step.deadlineMs, () => {
-      isLate = true;
-      attempt.abort();
-    });
+    this.#isDirect = step.target.via === undefined;
+    let response: Response;
     try {
-      const response = await this.#fetch(step, call, attempt.signal);
-      this.#response = response;
+      response = await this.#fetch(step, call);
     } catch (error) {
-      // Where the client is gone the next step is not carried out any more.
+      const isLate = this.#deadline?.isPast === true;
+      this.#limit(undefined);
       this.#isGone ||= this.#body.isBroken;
+      // Where the client is gone the next step is not carried out any more.
       if (this.#isGone) return step;
       return isLate ? this.#exchange.timer() : this.#exchange.failed(this.#failure(error));
-    } finally {
-      cancel();
     }
-    const head = responseHead(this.#response, this.#request.method);
-    if (head === undefined) {
-      return this.#exchange.failed({
-        code: "upstream_protocol",
-        reason: "status_out_of_range",
-        neverSent: false,
-        replayable: false,
-      });
-    }
-    return this.#exchange.responded(head);
+    if (this.#isGone) return step;
+    this.#origin = readResponse(response, this.#request.method);
+    if (this.#origin !== undefined) return this.#exchange.responded(this.#origin.head);
+    return this.#exchange.failed({
+      code: "upstream_protocol",
+      reason: "status_out_of_range",
+      neverSent: false,
+      replayable: false,
+    });
   }
 
-  async #fetch(step: SendStep, call: Extract<UpstreamCall, { kind: "call" }>, signal: AbortSignal): Promise<Response> {
-    const { head } = step;
-    const headers = headersOf(head.fields);
-    // RFC 9110 10.1.1: the platform has given the go-ahead itself.
-    headers.delete("expect");
-    // RFC 9110 6.5.1: `fetch` has no trailer fields to pass on.
-    headers.delete("te");
-    if (step.switchTo !== undefined) headers.set("upgrade", step.switchTo);
-    const init: RequestInit = { method: head.method, headers, redirect: "manual", signal, encodeResponseBody: "manual" };
-    if (!this.#body.isEmpty && takesNoContent(head.method)) {
+  #fetch(step: SendStep, call: PossibleCall): Promise<Response> {
+    const { head, deadlineMs, switchTo } = step;
+    const fields = switchTo === undefined ? head.fields : [...head.fields, "upgrade", switchTo];
+    const headers = fieldsInit(fields, NOT_SENT);
+    const init: RequestInit = { method: head.method, headers, redirect: "manual", encodeResponseBody: "manual" };
+    if (this.#body.isEmpty) {
+      this.#mirror(step);
+      // A request that nothing else keeps alive is ended by the platform when its client leaves.
+      if (deadlineMs !== undefined || this.#context.isKept) init.signal = this.#begin(deadlineMs);
+      return call.fetcher.fetch(call.url, init);
+    }
+    init.signal = this.#begin(deadlineMs);
+    return this.#fetchWithBody(step, call, init, init.signal);
+  }
+
+  async #fetchWithBody(step: SendStep, call: PossibleCall, init: RequestInit, signal: AbortSignal): Promise<Response> {
+    if (takesNoContent(step.head.method)) {
       // `fetch` refuses to give such a method content, but passes on what a request has.
       this.#mirror(step);
       this.#body.handOver();
@@ -191,10 +201,32 @@ class Drive {
       step.keepBody ? this.#http.maxReplayBytes : 0,
       step.mirrors.length > 0 ? MAX_MIRROR_BODY_BYTES : 0,
     );
-    const body = this.#body.isEmpty ? null : await Promise.race([this.#body.content(keepBytes), aborted(signal)]);
+    const body = await Promise.race([this.#body.content(keepBytes), aborted(signal)]);
     this.#mirror(step);
     if (body !== null) init.body = body;
     return await call.fetcher.fetch(call.url, init);
+  }
+
+  /** An attempt that this code may have to end. */
+  #begin(deadlineMs: number | undefined): AbortSignal {
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    this.#limit(deadlineMs);
+    return attempt.signal;
+  }
+
+  /** Ends the attempt at hand when it is time; a deadline that stays the same keeps its timer. */
+  #limit(atMs: number | undefined): void {
+    if (this.#deadline?.atMs === atMs) return;
+    this.#deadline?.cancel();
+    this.#deadline = undefined;
+    if (atMs === undefined) return;
+    const expire = (): void => {
+      deadline.isPast = true;
+      this.#attempt?.abort();
+    };
+    const deadline: Deadline = { atMs, isPast: false, cancel: this.#at(atMs, expire) };
+    this.#deadline = deadline;
   }
 
   #failure(error: unknown): AttemptFailure {
@@ -211,13 +243,18 @@ class Drive {
 
   /** The response of an attempt that is to be repeated. */
   #release(): void {
-    if (this.#response === undefined) return;
-    this.#response = undefined;
-    this.#attempt?.abort();
+    this.#limit(undefined);
+    const attempt = this.#attempt;
+    const origin = this.#origin;
+    this.#attempt = undefined;
+    this.#origin = undefined;
+    if (attempt !== undefined) attempt.abort();
+    else origin?.response.body?.cancel().catch(() => undefined);
   }
 
   /** Copies go their own way. A body that could not be kept leaves them out. */
   #mirror({ mirrors, established }: SendStep): void {
+    if (mirrors.length === 0) return;
     const content = this.#body.isEmpty ? null : this.#body.kept;
     if (content === undefined) return;
     for (const mirror of mirrors) this.#context.waitUntil(this.#copy(mirror, established, content));
@@ -230,7 +267,7 @@ class Drive {
     const attempt = new AbortController();
     const cancel = this.#ports.arm(MIRROR_TIMEOUT_MS, () => attempt.abort());
     try {
-      const headers = headersOf(head.fields);
+      const headers = fieldsInit(head.fields, NOT_SENT);
       const { signal } = attempt;
       const response = await call.fetcher.fetch(call.url, { method: head.method, headers, body, redirect: "manual", signal });
       await response.body?.cancel();
@@ -243,18 +280,15 @@ class Drive {
 
   // ── waiting ────────────────────────────────────────────────────────────────
 
-  async #sleep({ deadlineMs }: SleepStep): Promise<Step> {
-    await new Promise<void>((resolve) => {
-      const cancel = this.#at(deadlineMs, resolve);
-      this.#wake = () => {
-        cancel();
-        resolve();
-      };
-    });
-    return this.#exchange.timer();
+  async #sleep(step: SleepStep): Promise<Step> {
+    await new Promise<void>((resolve) => void this.#at(step.deadlineMs, resolve));
+    return this.#isGone ? step : this.#exchange.timer();
   }
 
-  async #wait({ until, deadlineMs }: WaitStep): Promise<Step> {
+  async #wait(step: WaitStep): Promise<Step> {
+    const { until, deadlineMs } = step;
+    // What is asked for may be taken although nobody is left to use it: the exchange gives it back then.
+    this.#context.waitUntil(until);
     let isLate = false;
     await new Promise<void>((resolve) => {
       const cancel = this.#at(deadlineMs, () => {
@@ -265,9 +299,9 @@ class Drive {
         cancel();
         resolve();
       };
-      this.#wake = settled;
       until.then(settled, settled);
     });
+    if (this.#isGone) return step;
     return isLate ? this.#exchange.timer() : this.#exchange.resumed();
   }
 
@@ -286,37 +320,58 @@ class Drive {
     return response;
   }
 
+  /**
+   * Nobody asks how the content ends. It has to be small, because until it has gone its endpoint looks less busy than it is, and of declared length, so
+   * that less of it never looks whole to the client.
+   */
+  #isUnwatched({ head, deadlineMs, isAwaited }: RelayStep): boolean {
+    if (isAwaited || this.#isTold || deadlineMs !== undefined || !this.#isDirect || this.#attempt !== undefined) return false;
+    return head.body.kind === "length" && head.body.bytes <= MAX_WHOLE_BODY_BYTES;
+  }
+
+  /** The origin's body moves without this code, which would cost as much again as all that was done for the request so far. It counts as complete. */
+  #handOn({ head }: RelayStep): Response {
+    const origin = this.#relayed();
+    const body = contentOf(origin, this.#request.method);
+    const response = relayedResponse(origin, head, body);
+    this.#finish("complete", body === null || head.body.kind !== "length" ? 0 : head.body.bytes);
+    return response;
+  }
+
   async #relay({ head, deadlineMs }: RelayStep): Promise<Response> {
-    const response = this.#response;
-    if (response === undefined) throw new Error("core relays a response that never came");
-    const body = hasNoContent(head.status, this.#request.method) ? null : response.body;
+    const origin = this.#relayed();
+    const body = contentOf(origin, this.#request.method);
     if (body === null) {
       this.#finish("complete", 0);
-      return relayedResponse(head, null, response.webSocket);
+      return relayedResponse(origin, head, null);
     }
-    let isLate = false;
-    const cancel = this.#at(deadlineMs, () => {
-      isLate = true;
-      this.#attempt?.abort();
-    });
+    this.#limit(deadlineMs);
     const passing = new PassedBody(body, head.body.kind === "length" ? head.body.bytes : undefined);
-    const ended = (outcome: ExchangeEnd["outcome"]): void => {
-      cancel();
-      this.#finish(outcome, passing.bytes);
-    };
+    this.#passing = passing;
     const whole = await passing.whole();
     if (whole !== undefined) {
-      ended("complete");
-      return relayedResponse(head, whole, null);
+      this.#finish("complete", passing.bytes);
+      return relayedResponse(origin, head, whole);
     }
-    const [readable, moved] = passing.stream();
+    this.#attempt ??= new AbortController();
+    const [readable, moved] = passing.stream(this.#attempt.signal);
     this.#context.waitUntil(
       moved.then(
-        () => ended("complete"),
-        () => ended(this.#isGone ? "client_gone" : isLate ? "timeout" : "upstream_cut"),
+        () => this.#finish("complete", passing.bytes),
+        () => this.#finish(this.#cutBy(), passing.bytes),
       ),
     );
-    return relayedResponse(head, readable, null);
+    return relayedResponse(origin, head, readable);
+  }
+
+  #relayed(): OriginResponse {
+    if (this.#origin === undefined) throw new Error("core relays a response that never came");
+    return this.#origin;
+  }
+
+  #cutBy(): ExchangeEnd["outcome"] {
+    if (this.#isGone) return "client_gone";
+    return this.#deadline?.isPast === true ? "timeout" : "upstream_cut";
   }
 
   /** Nobody is there to hear it. */
@@ -328,10 +383,16 @@ class Drive {
   #finish(outcome: ExchangeEnd["outcome"], responseBytes: number): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#limit(undefined);
     this.#request.signal.removeEventListener("abort", this.#onGone);
     this.#exchange.finished({ outcome, requestBytes: this.#body.bytes, responseBytes });
   }
 }
+
+/**
+ * RFC 9110 10.1.1: the platform has given the go-ahead itself. 6.5.1: `fetch` has no trailer fields to pass on.
+ */
+const NOT_SENT: readonly string[] = ["expect", "te"];
 
 /** Methods to which `fetch` gives no content. */
 function takesNoContent(method: string): boolean {

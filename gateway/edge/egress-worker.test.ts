@@ -6,6 +6,7 @@ import { DEFAULT_SETTINGS, type EgressConfig, type QuotaPolicy } from "../core/i
 import { EgressWorker, PROXY_CREDENTIALS, type WayIn } from "./egress-worker.ts";
 import type { InForce } from "./isolate.ts";
 import { IsolateQuotas } from "./quotas.ts";
+import { RequestContext } from "./request-context.ts";
 import { readRequest } from "./request-head.ts";
 
 const ORIGIN = { kind: "EgressPolicy", namespace: "shop", name: "p" };
@@ -125,7 +126,7 @@ function ask(
   const request = new Request(url, { headers });
   const read = readRequest(request, "x-forwarded-for");
   if (read === undefined) throw new TypeError(url);
-  const context = { waitUntil: (work: Promise<unknown>) => void waiting.push(work) };
+  const context = new RequestContext({ waitUntil: (work: Promise<unknown>) => void waiting.push(work) });
   return worker.serve({ request, read, way }, read.head, held ?? undefined, context);
 }
 

@@ -23,11 +23,12 @@ import {
   type Upgrade,
 } from "../core/index.ts";
 import { DEFAULT_SETTINGS } from "../core/ir/index.ts";
-import { type DriverContext, type DriverPorts, drive } from "./driver.ts";
+import { type DriverPorts, drive } from "./driver.ts";
 import { BoundSecrets, BoundTokens } from "./egress-secrets.ts";
 import { type UrlParts, urlOf } from "./egress-target.ts";
 import type { ArmTimer, EdgeLog, InForce } from "./isolate.ts";
 import type { IsolateQuotas } from "./quotas.ts";
+import type { RequestContext } from "./request-context.ts";
 import type { EdgeRequest } from "./request-head.ts";
 import { responseOf } from "./response.ts";
 import type { UpstreamCall, UpstreamFetcher } from "./upstream.ts";
@@ -83,7 +84,7 @@ export class EgressWorker {
   }
 
   /** @param inForce undefined: the site has no snapshot */
-  serve(came: CameRequest, asked: UrlParts, inForce: InForce | undefined, context: DriverContext): Promise<Response> {
+  serve(came: CameRequest, asked: UrlParts, inForce: InForce | undefined, context: RequestContext): Promise<Response> {
     const { request, read, way } = came;
     const { method, fields, body } = read.head;
     const head: RequestHead = { ...asked, method, fields: way.kind === "proxy" ? proxyFields(fields) : fields, body };
@@ -101,8 +102,8 @@ export class EgressWorker {
     };
     const ports = { ...this.#ports, quotas: this.#quotas.filter(inForce, (work) => context.waitUntil(work)) };
     const exchange = new EgressExchange(snapshotOf(inForce), ports, this.#endpoints, proxied);
-    const { http } = inForce?.tables.settings ?? DEFAULT_SETTINGS;
-    return drive(exchange, request, { ...read, head }, http, this.#driver, context);
+    const settings = inForce?.tables.settings ?? DEFAULT_SETTINGS;
+    return drive(exchange, request, { ...read, head }, settings, this.#driver, context);
   }
 }
 

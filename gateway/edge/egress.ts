@@ -10,7 +10,6 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Issue } from "../core/result.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
-import type { DriverContext } from "./driver.ts";
 import { splitProxyTarget, type UrlParts } from "./egress-target.ts";
 import { type CameRequest, EgressWorker, refused } from "./egress-worker.ts";
 import { type EgressSettings, readEgress } from "./env.ts";
@@ -18,6 +17,7 @@ import { Isolate } from "./isolate.ts";
 import { workerLog } from "./log.ts";
 import { IsolateQuotas } from "./quotas.ts";
 import { relayOf } from "./relay-rpc.ts";
+import { RequestContext, type WaitingContext } from "./request-context.ts";
 import { readRequest } from "./request-head.ts";
 
 /** What a binding says of the Worker that has it. */
@@ -74,7 +74,7 @@ async function serve(
   came: CameRequest,
   askedOn: (siteHost: string) => UrlParts | Response,
   env: object,
-  ctx: DriverContext,
+  waiting: WaitingContext,
 ): Promise<Response> {
   const site = siteOf(env);
   if (!("settings" in site)) return notConfigured(site, came.request);
@@ -82,8 +82,9 @@ async function serve(
   const asked = askedOn(settings.siteHost);
   if (asked instanceof Response) return asked;
   try {
-    const inForce = await isolate.inForce(relayOf(settings.relay, settings.site), (work) => ctx.waitUntil(work));
-    return await worker.serve(came, asked, inForce, ctx);
+    const context = new RequestContext(waiting);
+    const inForce = await isolate.inForce(relayOf(settings.relay, settings.site), (work) => context.waitUntil(work));
+    return await worker.serve(came, asked, inForce, context);
   } catch (error) {
     workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });
     return refused("internal", "the gateway failed; its log says how", came.request);

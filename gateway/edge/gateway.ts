@@ -14,6 +14,7 @@ import { workerLog } from "./log.ts";
 import { IsolateQuotas } from "./quotas.ts";
 import { type RelayRpc, relayOf } from "./relay-rpc.ts";
 import { EdgeReporter } from "./report.ts";
+import { RequestContext, type WaitingContext } from "./request-context.ts";
 import { type EdgeRequest, readRequest } from "./request-head.ts";
 import { responseOf } from "./response.ts";
 import { Upstreams } from "./upstream.ts";
@@ -59,10 +60,11 @@ export class IngressGateway {
     this.#admin = adminRoutes(settings);
   }
 
-  fetch(request: Request, context: ExecutionContext): Response | Promise<Response> {
+  fetch(request: Request, waiting: WaitingContext): Response | Promise<Response> {
     const read = readRequest(request, this.#settings.clientAddress);
     if (read === undefined) return refusal("bad_request", request, []);
     const { authority, target } = read.head;
+    const context = new RequestContext(waiting);
     if (authority === this.#settings.siteHost && target.startsWith(ADMIN_PREFIX)) return this.#administer(request, context);
     const inForce = this.#inForce(context);
     return inForce instanceof Promise
@@ -70,18 +72,18 @@ export class IngressGateway {
       : this.#serve(request, read, inForce, context);
   }
 
-  #inForce(context: ExecutionContext): InForce | undefined | Promise<InForce | undefined> {
+  #inForce(context: RequestContext): InForce | undefined | Promise<InForce | undefined> {
     return this.#isolate.inForce(this.#relay, (work) => context.waitUntil(work));
   }
 
-  async #serve(request: Request, read: EdgeRequest, inForce: InForce | undefined, context: ExecutionContext): Promise<Response> {
+  async #serve(request: Request, read: EdgeRequest, inForce: InForce | undefined, context: RequestContext): Promise<Response> {
     const { fields, body } = read.head;
     if (inForce === undefined) return refusal("no_snapshot", request, fields);
     const { tables } = inForce;
     const entrance = this.#entrances.find(tables.listeners, read.head);
     if (entrance === undefined) return refusal("misdirected_request", request, fields);
-    const { http } = tables.settings;
-    if (body.kind === "length" && http.maxRequestBodyBytes > 0 && body.bytes > http.maxRequestBodyBytes) {
+    const { maxRequestBodyBytes } = tables.settings.http;
+    if (body.kind === "length" && maxRequestBodyBytes > 0 && body.bytes > maxRequestBodyBytes) {
       return refusal("body_too_large", request, fields);
     }
     this.#reporter.configure(tables.settings);
@@ -90,14 +92,14 @@ export class IngressGateway {
     const { listener, server } = entrance;
     const exchange = createExchange(tables, listener, server, read, read.peer, ports);
     try {
-      return await drive(exchange, request, read, http, this.#driverPorts, context);
+      return await drive(exchange, request, read, tables.settings, this.#driverPorts, context);
     } catch (error) {
       workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });
       return refusal("internal", request, fields);
     }
   }
 
-  async #administer(request: Request, context: ExecutionContext): Promise<Response> {
+  async #administer(request: Request, context: RequestContext): Promise<Response> {
     const status = async () => {
       await this.#inForce(context);
       return this.#isolate.status();

@@ -40,29 +40,36 @@ export class PassedBody {
     return this.#first ?? EMPTY;
   }
 
-  /** What is left as a stream, and a promise that settles with it. A body that breaks off breaks the stream off. */
-  stream(): readonly [ReadableStream<Uint8Array>, Promise<void>] {
+  /**
+   * What is left as a stream, and a promise that settles with it. A body that breaks off breaks the stream off.
+   *
+   * @param signal breaks both off
+   */
+  stream(signal: AbortSignal): readonly [ReadableStream<Uint8Array>, Promise<void>] {
     const length = this.#length;
     const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
     // Large and of known length: the runtime moves it without this code.
-    const moved = length !== undefined && this.#reader === undefined ? this.#piped(writable, length) : this.#moved(writable);
+    const moved =
+      length !== undefined && this.#reader === undefined ? this.#piped(writable, length, signal) : this.#moved(writable, signal);
     return [readable, moved];
   }
 
-  async #piped(writable: WritableStream<Uint8Array>, length: number): Promise<void> {
-    await this.#body.pipeTo(writable);
+  async #piped(writable: WritableStream<Uint8Array>, length: number, signal: AbortSignal): Promise<void> {
+    await this.#body.pipeTo(writable, { signal });
     this.bytes = length;
   }
 
-  async #moved(writable: WritableStream<Uint8Array>): Promise<void> {
+  async #moved(writable: WritableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
     const writer = writable.getWriter();
     const reader = this.#reader ?? this.#body.getReader();
+    signal.addEventListener("abort", () => reader.cancel(signal.reason).catch(() => undefined));
     try {
       if (this.#failure !== undefined) throw this.#failure;
       for (let part = this.#first ?? (await reader.read()).value; part !== undefined; part = (await reader.read()).value) {
         await writer.write(part);
         this.bytes += part.byteLength;
       }
+      signal.throwIfAborted();
       await writer.close();
     } catch (error) {
       await Promise.allSettled([writer.abort(error), reader.cancel(error)]);

@@ -108,7 +108,7 @@ function bodyOf(request: Request, framing: ReadFields["framing"], facts: Platfor
   if (typeof framing === "number") return Number.isSafeInteger(framing) ? { kind: "length", bytes: framing } : STREAM_BODY;
   if (framing === "chunked") return STREAM_BODY;
   const isSelfHosted = facts.clientIp !== undefined;
-  return request.body === null || isSelfHosted ? NO_BODY : STREAM_BODY;
+  return isSelfHosted || request.body === null ? NO_BODY : STREAM_BODY;
 }
 
 function peerOf(fields: FieldList, facts: PlatformFacts, scheme: Scheme, from: ClientAddressField): PlacedPeer {

@@ -9,9 +9,29 @@ import {
   STREAM_BODY,
 } from "../core/index.ts";
 
-export function headersOf(fields: ReadonlyFieldList): Headers {
+/** Field lines as `fetch` and `Response` take them. A record costs them least, and has one line for each name. */
+export type FieldsInit = Record<string, string> | Headers;
+
+/** @param leaveOut names that do not go along */
+export function fieldsInit(fields: ReadonlyFieldList, leaveOut: readonly string[] = []): FieldsInit {
+  // No name that a peer may choose means anything to it.
+  const record = Object.create(null) as Record<string, string>;
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string;
+    if (leaveOut.includes(name)) continue;
+    if (record[name] !== undefined) return linesOf(fields, leaveOut);
+    record[name] = fields[i + 1] as string;
+  }
+  return record;
+}
+
+/** Where a name comes several times. */
+function linesOf(fields: ReadonlyFieldList, leaveOut: readonly string[]): Headers {
   const headers = new Headers();
-  for (let i = 0; i < fields.length; i += 2) headers.append(fields[i] ?? "", fields[i + 1] ?? "");
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string;
+    if (!leaveOut.includes(name)) headers.append(name, fields[i + 1] as string);
+  }
   return headers;
 }
 
@@ -22,18 +42,30 @@ export function hasNoContent(status: number, method: string): boolean {
 
 const SWITCHING_PROTOCOLS = 101;
 
-/** An origin's response in core's words; undefined: its status is none that can be passed on. */
-export function responseHead(response: Response, method: string): ResponseHead | undefined {
+/** An origin's response, and its head in core's words. */
+export interface OriginResponse {
+  readonly response: Response;
+  readonly head: ResponseHead;
+  /** Its fields that are no part of the head: the platform writes its own. */
+  readonly framing: readonly string[];
+}
+
+/** @returns undefined: its status is none that can be passed on */
+export function readResponse(response: Response, method: string): OriginResponse | undefined {
   const { status } = response;
   if (status > 599 || (status < 200 && status !== SWITCHING_PROTOCOLS)) return undefined;
   const fields: FieldList = [];
+  let framing = NO_FRAMING;
   let length: number | undefined;
   for (const [name, value] of response.headers) {
     if (name === "content-length") length = Number(value);
-    else if (name !== "transfer-encoding" && name !== "connection") fields.push(name, value);
+    else if (name === "transfer-encoding" || name === "connection") framing = [...framing, name];
+    else fields.push(name, value);
   }
-  return { status, fields, body: bodyOf(response, length, method) };
+  return { response, head: { status, fields, body: bodyOf(response, length, method) }, framing };
 }
+
+const NO_FRAMING: readonly string[] = [];
 
 function bodyOf({ status, body }: Response, length: number | undefined, method: string): BodyKind {
   // The length that a GET would have had is worth telling.
@@ -45,11 +77,12 @@ function bodyOf({ status, body }: Response, length: number | undefined, method: 
 /** An answer made here. */
 export function responseOf({ head, body }: RespondStep, method: string): { readonly response: Response; readonly bytes: number } {
   const { status } = head;
-  const headers = headersOf(head.fields);
   if (hasNoContent(status, method)) {
-    if (method === "HEAD" && head.body.kind === "length") headers.set("content-length", String(head.body.bytes));
+    const length = method === "HEAD" && head.body.kind === "length" ? ["content-length", String(head.body.bytes)] : [];
+    const headers = fieldsInit([...head.fields, ...length]);
     return { response: new Response(null, { status, headers, encodeBody: "manual" }), bytes: 0 };
   }
+  const headers = fieldsInit(head.fields);
   // Bytes, because the runtime gives texts a content type of their own.
   const bytes = typeof body === "string" ? ENCODER.encode(body) : body;
   const content = bytes.byteLength === 0 ? null : bytes;
@@ -58,15 +91,40 @@ export function responseOf({ head, body }: RespondStep, method: string): { reado
 
 const ENCODER = new TextEncoder();
 
-/** An origin's response, passed on as it is encoded. */
+/** The content of an origin's response; null: it has none. */
+export function contentOf({ response, head }: OriginResponse, method: string): ReadableStream<Uint8Array> | null {
+  return hasNoContent(head.status, method) ? null : response.body;
+}
+
+/**
+ * An origin's response, passed on as it is encoded. The runtime copies it as a whole, which costs far less than to take it apart and to make another
+ * one; what core has changed of its fields is changed then.
+ *
+ * @param head what core made of the origin's
+ */
 export function relayedResponse(
+  { response, head: came, framing }: OriginResponse,
   head: ResponseHead,
   body: ReadableStream<Uint8Array> | Uint8Array | null,
-  webSocket: WebSocket | null,
 ): Response {
   const { status } = head;
-  const headers = headersOf(head.fields);
-  if (body === null && head.body.kind === "length") headers.set("content-length", String(head.body.bytes));
-  if (status === SWITCHING_PROTOCOLS) return new Response(null, { status, headers, webSocket });
-  return new Response(body, { status, headers, encodeBody: "manual" });
+  if (status === SWITCHING_PROTOCOLS) {
+    return new Response(null, { status, headers: fieldsInit(head.fields), webSocket: response.webSocket });
+  }
+  const relayed = new Response(body, response);
+  const { headers } = relayed;
+  for (const name of framing) headers.delete(name);
+  changeFields(headers, came.fields, head.fields);
+  return relayed;
+}
+
+/** Core takes a field out with all its lines, leaves the others in their order, and adds its own behind them. */
+function changeFields(headers: Headers, before: ReadonlyFieldList, after: ReadonlyFieldList): void {
+  let kept = 0;
+  for (let i = 0; i < before.length; i += 2) {
+    const name = before[i] as string;
+    if (after[kept] === name && after[kept + 1] === before[i + 1]) kept += 2;
+    else headers.delete(name);
+  }
+  for (; kept < after.length; kept += 2) headers.append(after[kept] as string, after[kept + 1] as string);
 }

@@ -427,6 +427,73 @@ describe("bytes", () => {
     await eventually(() => (workerd.output().match(/"flags":"UC"/g) ?? []).length >= 2);
   });
 
+  it.each(["fin", "rst"] as const)("breaks off without an access log, too, whoever moves the body: %s", async (end) => {
+    const settings = { accessLog: { ...DEFAULT_SETTINGS.accessLog, enabled: false } };
+    await inForce(await publish(snapshot([virtualHost(["*"], [route("r")])], { settings })));
+    play = (message, response) => {
+      const [, framing, when] = message.url?.split("/") ?? [];
+      response.writeHead(200, framing === "length" ? { "content-length": 10 } : {});
+      const cut = () => (end === "rst" ? response.socket?.resetAndDestroy() : response.destroy());
+      response.write("abc", () =>
+        when === "at-once" ? cut() : setTimeout(() => response.write("de", () => setTimeout(cut, 20)), 20),
+      );
+    };
+    for (const path of ["/length/at-once", "/length/later", "/chunked/at-once", "/chunked/later"]) {
+      const client = new RawClient(port).send(`GET ${path} HTTP/1.1\r\nhost: a.test\r\n\r\n`);
+      const text = await client.end();
+      // Closed by the gateway, without the chunk that would make it whole.
+      expect([path, text.includes("\r\n0\r\n")]).toEqual([path, false]);
+      if (path.startsWith("/length") && text !== "")
+        expect([path, text.length]).not.toEqual([path, text.indexOf("\r\n\r\n") + 14]);
+    }
+  });
+
+  it("a small answer that nobody waits for the end of comes as it is, part by part, and ends with its client", async () => {
+    const settings = { accessLog: { ...DEFAULT_SETTINGS.accessLog, enabled: false } };
+    await inForce(await publish(snapshot([virtualHost(["*"], [route("r")])], { settings })));
+    let goOn = () => undefined as unknown;
+    let closed = false;
+    play = (_, response) => {
+      response.on("close", () => {
+        closed = true;
+      });
+      response.writeHead(200, { "content-length": 6, "x-a": "b" }).write("abc");
+      goOn = () => response.end("def");
+    };
+    const begun = () => new RawClient(port).send("GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n");
+    const whole = begun();
+    await whole.until((text) => text.endsWith("abc"));
+    goOn();
+    expect(await whole.end()).toMatch(/\r\nx-a: b\r\n.*\r\n\r\nabcdef$/is);
+    closed = false;
+    const leaving = begun();
+    await leaving.until((text) => text.endsWith("abc"));
+    leaving.socket.resetAndDestroy();
+    await eventually(() => closed);
+  });
+
+  it("what a response brings besides its fields goes on: its reason, lines of one name, an encoding that nobody asked for", async () => {
+    await serve(route("r", [], { responseHeaders: { set: [["x-two", "3"]], remove: ["server"] } }));
+    play = (_, response) => {
+      response.setHeader("x-two", ["1", "2"]).setHeader("set-cookie", ["a=1", "b=2"]).setHeader("server", "origin");
+      response
+        .writeHead(203, "Fine By Me", { "content-encoding": "br", "content-length": 3, "keep-alive": "timeout=7" })
+        .end("abc");
+    };
+    const client = new RawClient(port).send("GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n");
+    const lines = (await client.end()).split("\r\n");
+    expect(lines[0]).toBe("HTTP/1.1 203 Fine By Me");
+    const named = (name: string) =>
+      lines.filter((line) => line.toLowerCase().startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
+    expect(named("set-cookie")).toEqual(["a=1", "b=2"]);
+    expect(named("x-two")).toEqual(["3"]);
+    expect(named("content-encoding")).toEqual(["br"]);
+    expect(named("content-length")).toEqual(["3"]);
+    expect(named("via")).toEqual(["1.1 tidegate"]);
+    for (const name of ["server", "keep-alive"]) expect([name, named(name)]).toEqual([name, []]);
+    expect(lines.at(-1)).toBe("abc");
+  });
+
   it("a request's time includes the answer's body", async () => {
     await serve(route("r", [], { action: forward("a", { timeoutMs: 300 }) }));
     play = (_, response) => void response.writeHead(200).write("abc");

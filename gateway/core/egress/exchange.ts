@@ -182,6 +182,8 @@ export class EgressExchange implements Exchange {
       kind: "relay",
       head: { status: head.status, fields, body: head.body },
       deadlineMs: undefined,
+      // What went through is told, and how it ended.
+      isAwaited: true,
     };
   }
 

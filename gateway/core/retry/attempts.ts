@@ -172,6 +172,11 @@ export class Attempts {
     return may ? this.again(policy) : undefined;
   }
 
+  /** How the response ends says something about its endpoint, or makes room for another request. */
+  get isAwaited(): boolean {
+    return this.cluster.watched || this.cluster.circuit?.maxRequests !== undefined;
+  }
+
   /** Which deadline it was that passed. */
   get timeoutReason(): string {
     return this.isPerTry ? "per_try_timeout" : "request_timeout";

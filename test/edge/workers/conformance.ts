@@ -17,6 +17,7 @@ import { armWorkerTimer, workerClock } from "../../../gateway/edge/clock.ts";
 import { type DriverPorts, drive } from "../../../gateway/edge/driver.ts";
 import { Entrances } from "../../../gateway/edge/entrance.ts";
 import type { ArmTimer } from "../../../gateway/edge/isolate.ts";
+import { RequestContext } from "../../../gateway/edge/request-context.ts";
 import { readRequest } from "../../../gateway/edge/request-head.ts";
 import { type UpstreamFetcher, Upstreams } from "../../../gateway/edge/upstream.ts";
 import type { PostedCase, Told, ToldAttempt } from "../../conformance/posted.ts";
@@ -114,6 +115,6 @@ export default {
     const entrance = new Entrances().find(tables.listeners, read.head);
     if (entrance === undefined) return new Response("no listener", { status: 421 });
     const exchange = createExchange(tables, entrance.listener, entrance.server, read, read.peer, ports);
-    return await drive(exchange, request, read, tables.settings.http, driverPorts, context);
+    return await drive(exchange, request, read, tables.settings, driverPorts, new RequestContext(context));
   },
 };
