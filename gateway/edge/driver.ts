@@ -8,13 +8,12 @@
 import {
   type AttemptFailure,
   type Clock,
-  type Established,
   type Exchange,
   type ExchangeEnd,
   type IncomingRequest,
   MeshError,
-  type MirrorSend,
   type RelayStep,
+  type RequestHead,
   type RespondStep,
   type SendStep,
   type SleepStep,
@@ -23,19 +22,18 @@ import {
 } from "../core/index.ts";
 import type { HttpSettings, Settings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
-import { failureOf } from "./fetch-failure.ts";
-import type { ArmTimer } from "./isolate.ts";
+import { failureOf, KnownFailure } from "./fetch-failure.ts";
+import { type CallPorts, NOT_SENT, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
 import { MAX_MIRROR_BODY_BYTES, RequestBody } from "./request-body.ts";
 import type { RequestContext } from "./request-context.ts";
-import { contentOf, fieldsInit, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
+import { fieldsInit, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
-export interface DriverPorts {
+export interface DriverPorts extends CallPorts {
   readonly clock: Clock;
-  readonly arm: ArmTimer;
-  /** Where an attempt or a mirror's copy goes, and how. */
-  readonly call: (send: Pick<SendStep, "target" | "head" | "switchTo">, established: Established | undefined) => UpstreamCall;
+  /** The answer to a request that something was thrown at, which only a bug does. */
+  readonly failed: (error: unknown, head: RequestHead) => Response;
 }
 
 type PossibleCall = Extract<UpstreamCall, { kind: "call" }>;
@@ -51,9 +49,7 @@ interface Deadline {
   readonly cancel: () => void;
 }
 
-/** A copy that nobody waits for gets no longer than the platform gives what is left behind after a response. */
-const MIRROR_TIMEOUT_MS = 25_000;
-
+/** Carries out all steps of a request. Never rejects, unless `failed` throws. */
 export function drive(
   exchange: Exchange,
   request: Request,
@@ -68,6 +64,9 @@ export function drive(
 class Drive {
   readonly #exchange: Exchange;
   readonly #request: Request;
+  readonly #head: RequestHead;
+  /** Given when the client leaves. */
+  readonly #leaving: AbortSignal;
   readonly #http: HttpSettings;
   /** The access log tells how everything ends. */
   readonly #isTold: boolean;
@@ -101,6 +100,8 @@ class Drive {
   ) {
     this.#exchange = exchange;
     this.#request = request;
+    this.#head = head;
+    this.#leaving = request.signal;
     this.#http = http;
     this.#isTold = accessLog.enabled;
     this.#ports = ports;
@@ -111,14 +112,24 @@ class Drive {
   }
 
   async run(): Promise<Response> {
-    this.#request.signal.addEventListener("abort", this.#onGone);
+    this.#leaving.addEventListener("abort", this.#onGone);
     try {
       for (let step = this.#exchange.start(); ; ) {
         if (this.#isGone) return this.#abandoned();
         switch (step.kind) {
-          case "send":
-            step = await this.#send(step);
+          case "send": {
+            let response: Response | undefined;
+            let failure: unknown;
+            try {
+              response = await this.#fetch(step);
+            } catch (error) {
+              failure = error;
+            }
+            if (response === undefined) step = this.#lost(step, failure);
+            // Where the client is gone no other step is carried out, so none is asked for.
+            else if (!this.#isGone) step = this.#came(response);
             break;
+          }
           case "sleep":
             step = await this.#sleep(step);
             break;
@@ -126,7 +137,7 @@ class Drive {
             step = await this.#wait(step);
             break;
           case "tunnel":
-            step = this.#exchange.failed(this.#cannot("the runtime opens no tunnels"));
+            step = this.#exchange.failed(this.#failure(NO_TUNNELS));
             break;
           case "respond":
             return this.#respond(step);
@@ -141,30 +152,14 @@ class Drive {
       }
     } catch (error) {
       this.#finish("protocol_error", 0);
-      throw error;
+      return this.#ports.failed(error, this.#head);
     }
   }
 
   // ── attempts ───────────────────────────────────────────────────────────────
 
-  async #send(step: SendStep): Promise<Step> {
-    this.#release();
-    const call = this.#ports.call(step, step.established);
-    if (call.kind === "refused") return this.#exchange.failed(this.#cannot(call.reason));
-    this.#isDirect = step.target.via === undefined;
-    let response: Response;
-    try {
-      response = await this.#fetch(step, call);
-    } catch (error) {
-      const isLate = this.#deadline?.isPast === true;
-      this.#limit(undefined);
-      this.#isGone ||= this.#body.isBroken;
-      // Where the client is gone the next step is not carried out any more.
-      if (this.#isGone) return step;
-      return isLate ? this.#exchange.timer() : this.#exchange.failed(this.#failure(error));
-    }
-    if (this.#isGone) return step;
-    this.#origin = readResponse(response, this.#request.method);
+  #came(response: Response): Step {
+    this.#origin = readResponse(response, this.#head.method);
     if (this.#origin !== undefined) return this.#exchange.responded(this.#origin.head);
     return this.#exchange.failed({
       code: "upstream_protocol",
@@ -174,8 +169,21 @@ class Drive {
     });
   }
 
-  #fetch(step: SendStep, call: PossibleCall): Promise<Response> {
+  #lost(step: SendStep, error: unknown): Step {
+    const isLate = this.#deadline?.isPast === true;
+    this.#limit(undefined);
+    this.#isGone ||= this.#body.isBroken;
+    if (this.#isGone) return step;
+    return isLate ? this.#exchange.timer() : this.#exchange.failed(this.#failure(error));
+  }
+
+  /** @throws KnownFailure at once, or what `fetch` rejects with */
+  #fetch(step: SendStep): Promise<Response> {
+    this.#release();
     const { head, deadlineMs, switchTo } = step;
+    const call = this.#ports.call(step, step.established);
+    if (call.kind === "refused") throw new KnownFailure({ code: "not_supported", reason: call.reason, neverSent: true });
+    this.#isDirect = step.target.via === undefined;
     const fields = switchTo === undefined ? head.fields : [...head.fields, "upgrade", switchTo];
     const headers = fieldsInit(fields, NOT_SENT);
     const init: RequestInit = { method: head.method, headers, redirect: "manual", encodeResponseBody: "manual" };
@@ -237,10 +245,6 @@ class Drive {
     return { ...failure, replayable: this.#body.isReplayable };
   }
 
-  #cannot(reason: string): AttemptFailure {
-    return { code: "not_supported", reason, neverSent: true, replayable: this.#body.isReplayable };
-  }
-
   /** The response of an attempt that is to be repeated. */
   #release(): void {
     this.#limit(undefined);
@@ -257,25 +261,7 @@ class Drive {
     if (mirrors.length === 0) return;
     const content = this.#body.isEmpty ? null : this.#body.kept;
     if (content === undefined) return;
-    for (const mirror of mirrors) this.#context.waitUntil(this.#copy(mirror, established, content));
-  }
-
-  async #copy(mirror: MirrorSend, established: Established | undefined, body: Uint8Array | null): Promise<void> {
-    const call = this.#ports.call(mirror, established);
-    if (call.kind === "refused") return;
-    const { head } = mirror;
-    const attempt = new AbortController();
-    const cancel = this.#ports.arm(MIRROR_TIMEOUT_MS, () => attempt.abort());
-    try {
-      const headers = fieldsInit(head.fields, NOT_SENT);
-      const { signal } = attempt;
-      const response = await call.fetcher.fetch(call.url, { method: head.method, headers, body, redirect: "manual", signal });
-      await response.body?.cancel();
-    } catch {
-      // Nobody hears how a copy fared.
-    } finally {
-      cancel();
-    }
+    for (const mirror of mirrors) this.#context.waitUntil(sendCopy(mirror, established, content, this.#ports));
   }
 
   // ── waiting ────────────────────────────────────────────────────────────────
@@ -315,7 +301,7 @@ class Drive {
 
   #respond(step: RespondStep): Response {
     this.#release();
-    const { response, bytes } = responseOf(step, this.#request.method);
+    const { response, bytes } = responseOf(step, this.#head.method);
     this.#finish("complete", bytes);
     return response;
   }
@@ -332,7 +318,7 @@ class Drive {
   /** The origin's body moves without this code, which would cost as much again as all that was done for the request so far. It counts as complete. */
   #handOn({ head }: RelayStep): Response {
     const origin = this.#relayed();
-    const body = contentOf(origin, this.#request.method);
+    const body = origin.content;
     const response = relayedResponse(origin, head, body);
     this.#finish("complete", body === null || head.body.kind !== "length" ? 0 : head.body.bytes);
     return response;
@@ -340,7 +326,7 @@ class Drive {
 
   async #relay({ head, deadlineMs }: RelayStep): Promise<Response> {
     const origin = this.#relayed();
-    const body = contentOf(origin, this.#request.method);
+    const body = origin.content;
     if (body === null) {
       this.#finish("complete", 0);
       return relayedResponse(origin, head, null);
@@ -384,15 +370,12 @@ class Drive {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#limit(undefined);
-    this.#request.signal.removeEventListener("abort", this.#onGone);
+    this.#leaving.removeEventListener("abort", this.#onGone);
     this.#exchange.finished({ outcome, requestBytes: this.#body.bytes, responseBytes });
   }
 }
 
-/**
- * RFC 9110 10.1.1: the platform has given the go-ahead itself. 6.5.1: `fetch` has no trailer fields to pass on.
- */
-const NOT_SENT: readonly string[] = ["expect", "te"];
+const NO_TUNNELS = new KnownFailure({ code: "not_supported", reason: "the runtime opens no tunnels", neverSent: true });
 
 /** Methods to which `fetch` gives no content. */
 function takesNoContent(method: string): boolean {

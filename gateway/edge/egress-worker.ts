@@ -80,7 +80,10 @@ export class EgressWorker {
       limits: DEFAULT_EGRESS_LIMITS,
     };
     const internet = told(options.internet, options.log);
-    this.#driver = { clock, arm, call: ({ head }) => callFor(head, internet) };
+    const failed = (error: unknown): never => {
+      throw error;
+    };
+    this.#driver = { clock, arm, call: ({ head }) => callFor(head, internet), failed };
   }
 
   /** @param inForce undefined: the site has no snapshot */

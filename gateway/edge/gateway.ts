@@ -56,6 +56,10 @@ export class IngressGateway {
         const { target, head } = send;
         return target.via === undefined ? upstreams.call(target, head) : clusters.call(send, target.via, established);
       },
+      failed: (error, { method, fields }) => {
+        workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });
+        return responseOf(respondError("internal", fields), method).response;
+      },
     };
     this.#admin = adminRoutes(settings);
   }
@@ -76,7 +80,12 @@ export class IngressGateway {
     return this.#isolate.inForce(this.#relay, (work) => context.waitUntil(work));
   }
 
-  async #serve(request: Request, read: EdgeRequest, inForce: InForce | undefined, context: RequestContext): Promise<Response> {
+  #serve(
+    request: Request,
+    read: EdgeRequest,
+    inForce: InForce | undefined,
+    context: RequestContext,
+  ): Response | Promise<Response> {
     const { fields, body } = read.head;
     if (inForce === undefined) return refusal("no_snapshot", request, fields);
     const { tables } = inForce;
@@ -91,12 +100,7 @@ export class IngressGateway {
     const ports: Ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
     const { listener, server } = entrance;
     const exchange = createExchange(tables, listener, server, read, read.peer, ports);
-    try {
-      return await drive(exchange, request, read, tables.settings, this.#driverPorts, context);
-    } catch (error) {
-      workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });
-      return refusal("internal", request, fields);
-    }
+    return drive(exchange, request, read, tables.settings, this.#driverPorts, context);
   }
 
   async #administer(request: Request, context: RequestContext): Promise<Response> {

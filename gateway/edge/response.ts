@@ -45,6 +45,8 @@ const SWITCHING_PROTOCOLS = 101;
 /** An origin's response, and its head in core's words. */
 export interface OriginResponse {
   readonly response: Response;
+  /** Null: it has none, whatever its head says. */
+  readonly content: ReadableStream<Uint8Array> | null;
   readonly head: ResponseHead;
   /** Its fields that are no part of the head: the platform writes its own. */
   readonly framing: readonly string[];
@@ -62,15 +64,16 @@ export function readResponse(response: Response, method: string): OriginResponse
     else if (name === "transfer-encoding" || name === "connection") framing = [...framing, name];
     else fields.push(name, value);
   }
-  return { response, head: { status, fields, body: bodyOf(response, length, method) }, framing };
+  const content = hasNoContent(status, method) ? null : response.body;
+  return { response, content, head: { status, fields, body: bodyOf(content, length, method) }, framing };
 }
 
 const NO_FRAMING: readonly string[] = [];
 
-function bodyOf({ status, body }: Response, length: number | undefined, method: string): BodyKind {
+function bodyOf(content: unknown, length: number | undefined, method: string): BodyKind {
   // The length that a GET would have had is worth telling.
   if (method === "HEAD" && length !== undefined) return { kind: "length", bytes: length };
-  if (body === null || hasNoContent(status, method)) return NO_BODY;
+  if (content === null) return NO_BODY;
   return length === undefined || !Number.isSafeInteger(length) ? STREAM_BODY : { kind: "length", bytes: length };
 }
 
@@ -90,11 +93,6 @@ export function responseOf({ head, body }: RespondStep, method: string): { reado
 }
 
 const ENCODER = new TextEncoder();
-
-/** The content of an origin's response; null: it has none. */
-export function contentOf({ response, head }: OriginResponse, method: string): ReadableStream<Uint8Array> | null {
-  return hasNoContent(head.status, method) ? null : response.body;
-}
 
 /**
  * An origin's response, passed on as it is encoded. The runtime copies it as a whole, which costs far less than to take it apart and to make another

@@ -69,6 +69,9 @@ class Play {
         const fetcher: UpstreamFetcher = { fetch: () => Promise.reject(new Error(failure)) };
         return { ...call, fetcher };
       },
+      failed: (error) => {
+        throw error;
+      },
     };
   }
 
