@@ -159,8 +159,9 @@ class Drive {
   // ── attempts ───────────────────────────────────────────────────────────────
 
   #came(response: Response): Step {
-    this.#origin = readResponse(response, this.#head.method);
-    if (this.#origin !== undefined) return this.#exchange.responded(this.#origin.head);
+    const origin = readResponse(response, this.#head.method);
+    this.#origin = origin;
+    if (origin !== undefined) return this.#exchange.responded(origin.head, origin.connectionOptions);
     return this.#exchange.failed({
       code: "upstream_protocol",
       reason: "status_out_of_range",

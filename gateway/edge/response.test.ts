@@ -28,8 +28,15 @@ test("the platform's own framing is no part of the head, and does not come back 
   const origin = readResponse(new Response("abc", { headers }), "GET");
   if (origin === undefined) throw new Error("not read");
   expect(origin.head.fields).toEqual(["content-type", "text/plain;charset=UTF-8", "x-a", "1"]);
+  expect(origin.connectionOptions).toEqual(["keep-alive"]);
   const relayed = relayedResponse(origin, origin.head, origin.response.body);
   expect([...relayed.headers.keys()]).toEqual(["content-type", "x-a"]);
+});
+
+test("what Connection names is told in lower case, for the fields that end here", () => {
+  const headers = { connection: "Close, X-Hop" };
+  expect(readResponse(new Response(null, { headers }), "GET")?.connectionOptions).toEqual(["close", "x-hop"]);
+  expect(readResponse(new Response(null), "GET")?.connectionOptions).toBeUndefined();
 });
 
 test.each([

@@ -48,8 +48,8 @@ export interface OriginResponse {
   /** Null: it has none, whatever its head says. */
   readonly content: ReadableStream<Uint8Array> | null;
   readonly head: ResponseHead;
-  /** Its fields that are no part of the head: the platform writes its own. */
-  readonly framing: readonly string[];
+  /** What its Connection names, in lower case. */
+  readonly connectionOptions: readonly string[] | undefined;
 }
 
 /** @returns undefined: its status is none that can be passed on */
@@ -57,18 +57,23 @@ export function readResponse(response: Response, method: string): OriginResponse
   const { status } = response;
   if (status > 599 || (status < 200 && status !== SWITCHING_PROTOCOLS)) return undefined;
   const fields: FieldList = [];
-  let framing = NO_FRAMING;
+  let connectionOptions: readonly string[] | undefined;
   let length: number | undefined;
   for (const [name, value] of response.headers) {
     if (name === "content-length") length = Number(value);
-    else if (name === "transfer-encoding" || name === "connection") framing = [...framing, name];
-    else fields.push(name, value);
+    else if (name === "connection") connectionOptions = optionsOf(value);
+    else if (name !== "transfer-encoding") fields.push(name, value);
   }
   const content = hasNoContent(status, method) ? null : response.body;
-  return { response, content, head: { status, fields, body: bodyOf(content, length, method) }, framing };
+  return { response, content, head: { status, fields, body: bodyOf(content, length, method) }, connectionOptions };
 }
 
-const NO_FRAMING: readonly string[] = [];
+/** RFC 9110 7.6.1. What most origins say is not taken apart each time. */
+function optionsOf(connection: string): readonly string[] {
+  return connection === "keep-alive" ? KEEP_ALIVE : connection.split(",").map((option) => option.trim().toLowerCase());
+}
+
+const KEEP_ALIVE: readonly string[] = ["keep-alive"];
 
 function bodyOf(content: unknown, length: number | undefined, method: string): BodyKind {
   // The length that a GET would have had is worth telling.
@@ -101,7 +106,7 @@ const ENCODER = new TextEncoder();
  * @param head what core made of the origin's
  */
 export function relayedResponse(
-  { response, head: came, framing }: OriginResponse,
+  { response, head: came }: OriginResponse,
   head: ResponseHead,
   body: ReadableStream<Uint8Array> | Uint8Array | null,
 ): Response {
@@ -111,10 +116,13 @@ export function relayedResponse(
   }
   const relayed = new Response(body, response);
   const { headers } = relayed;
-  for (const name of framing) headers.delete(name);
+  // The platform writes its own.
+  for (const name of FRAMING) headers.delete(name);
   changeFields(headers, came.fields, head.fields);
   return relayed;
 }
+
+const FRAMING: readonly string[] = ["connection", "transfer-encoding"];
 
 /** Core takes a field out with all its lines, leaves the others in their order, and adds its own behind them. */
 function changeFields(headers: Headers, before: ReadonlyFieldList, after: ReadonlyFieldList): void {

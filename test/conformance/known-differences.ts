@@ -77,13 +77,6 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   },
   {
     runtimes: ["workerd"],
-    cases: ["forwarding: the origin's hop-by-hop fields end here"],
-    kind: "answered",
-    reason: "the platform keeps a response's Connection field to itself, and with it the names of other hop-by-hop fields",
-    status: "A response field that the origin's Connection names is passed on.",
-  },
-  {
-    runtimes: ["workerd"],
     cases: ["forwarding: trailers are asked for where the client asked"],
     kind: "answered",
     reason: "fetch has no trailer fields to pass on, so none are asked for",

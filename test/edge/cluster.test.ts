@@ -41,6 +41,19 @@ beforeAll(async () => {
     received.push(message);
     play(message, response);
   });
+  origin.on("upgrade", (message, socket) => {
+    received.push(message);
+    const accept = createHash("sha1").update(`${message.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
+    const lines = ["upgrade: websocket", "connection: upgrade", `sec-websocket-accept: ${accept.digest("base64")}`];
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("\r\n")}\r\n\r\n`);
+    // Unmasked text frames of what comes masked.
+    socket.on("data", (frame: Buffer) => {
+      const mask = frame.subarray(2, 6);
+      const payload = Buffer.from(frame.subarray(6)).map((byte, i) => byte ^ (mask[i % 4] ?? 0));
+      socket.write(Buffer.concat([Buffer.from([0x81, payload.length]), payload]));
+    });
+    socket.on("error", () => undefined);
+  });
   recorder = createProxy((socket) => {
     const onward = connect({ port: ports.plain, host: "127.0.0.1" });
     socket.on("data", (bytes) => {
@@ -303,10 +316,26 @@ it("a quota that the edge has charged is not charged again", async () => {
   expect(received).toHaveLength(3);
 });
 
+const HANDSHAKE =
+  "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+
+it("a WebSocket goes by passport, its messages both ways", async () => {
+  const client = new RawClient(ports.ingress).send(`GET /chat HTTP/1.1\r\nhost: tls.test\r\n${HANDSHAKE}\r\n\r\n`);
+  const head = await client.until((text) => text.includes("\r\n\r\n"));
+  expect(head).toMatch(/^HTTP\/1.1 101 /);
+  expect(head).toMatch(/\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n/i);
+  client.send("\x81\x85\x01\x02\x03\x04\x69\x67\x6f\x68\x6e");
+  await client.until((text) => text.endsWith("\x81\x05hello"));
+  client.close();
+  // Handed on by the cluster's gateway, which has taken the passport out.
+  expect(received.map(({ url, headers }) => [url, headers.via, headers[PASSPORT_FIELD]])).toEqual([
+    ["/chat", "1.1 tidegate, 1.1 tidegate", undefined],
+  ]);
+  await eventually(() => atEdge("/chat").some(({ status }) => status === 101));
+});
+
 it("a WebSocket is not sent through a tunnel, and the log says why", async () => {
-  const shake =
-    "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
-  const client = new RawClient(ports.ingress).send(`GET /chat HTTP/1.1\r\nhost: tunnel.test\r\n${shake}\r\n\r\n`);
+  const client = new RawClient(ports.ingress).send(`GET /chat HTTP/1.1\r\nhost: tunnel.test\r\n${HANDSHAKE}\r\n\r\n`);
   expect(await client.until((text) => text.includes("\r\n\r\n"))).toMatch(/^HTTP\/1.1 501 /);
   expect(received).toEqual([]);
   await eventually(() => atEdge("/chat").some(({ reason }) => String(reason).includes("carries no websocket")));
