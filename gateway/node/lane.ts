@@ -6,6 +6,7 @@ import type { EndpointView } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
 import { DataPlane, type DataPlaneOptions, type ListenerState, type NamedProblem } from "./data-plane.ts";
 import type { EjectionNews, EndpointNews } from "./endpoint-news.ts";
+import { entryUrl } from "./entries.ts";
 import type { SeriesNotice } from "./metrics.ts";
 
 export interface Lane {
@@ -120,7 +121,7 @@ export class WorkerLane implements Lane {
   ) {
     const workerData: WorkerInput = input;
     const resourceLimits = heapMb === undefined ? {} : { maxOldGenerationSizeMb: heapMb };
-    this.#worker = new Worker(new URL("./worker-main.ts", import.meta.url), { workerData, resourceLimits });
+    this.#worker = new Worker(entryUrl("worker-main"), { workerData, resourceLimits });
     this.#worker.on("message", (message: FromWorker) => {
       switch (message.kind) {
         case "answer":

@@ -27,6 +27,8 @@ export interface MeshOptions {
   readonly settings?: string;
   /** Worker threads of each gateway; default 1. */
   readonly threads?: number;
+  /** The gateways' program; default: its sources. */
+  readonly gateway?: string;
 }
 
 export class TestMesh {
@@ -35,18 +37,23 @@ export class TestMesh {
   readonly config: string;
   readonly #directory: string;
   readonly #threads: number;
+  readonly #gateway: string;
   readonly #running = new Map<string, Running>();
   #api: ApiClient | undefined;
 
-  private constructor(directory: string, ports: MeshPorts, threads: number) {
+  private constructor(
+    { directory, threads = 1, gateway = "gateway/node/main.ts" }: Pick<MeshOptions, "directory" | "threads" | "gateway">,
+    ports: MeshPorts,
+  ) {
     this.#directory = directory;
     this.#threads = threads;
+    this.#gateway = gateway;
     this.ports = ports;
     this.config = join(directory, "config");
   }
 
   /** Ports chosen and MeshConfig written; nothing runs yet. */
-  static async prepare({ directory, declared, settings = "", threads = 1 }: MeshOptions): Promise<TestMesh> {
+  static async prepare({ declared, settings = "", ...options }: MeshOptions): Promise<TestMesh> {
     const ingress: Record<string, number> = {};
     for (const port of declared) ingress[port] = await freePort();
     const ports = {
@@ -56,7 +63,7 @@ export class TestMesh {
       egress: await freePort(),
       admin: { ingress: await freePort(), egress: await freePort() },
     };
-    const mesh = new TestMesh(directory, ports, threads);
+    const mesh = new TestMesh(options, ports);
     mkdirSync(mesh.config, { recursive: true });
     writeFileSync(join(mesh.config, "mesh.yaml"), meshConfig(ports, settings));
     return mesh;
@@ -84,7 +91,7 @@ export class TestMesh {
     const tokenFile = join(this.#directory, `${pool}.join-token`);
     writeFileSync(tokenFile, token, { mode: 0o600 });
     return this.#start(pool, [
-      "gateway/node/main.ts",
+      this.#gateway,
       ...["--pool", pool, "--gateway-id", `${pool}-1`, "--control", `127.0.0.1:${this.ports.grpc}`],
       ...["--state", join(this.#directory, pool), "--join-token-file", tokenFile],
       ...[

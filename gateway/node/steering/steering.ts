@@ -3,6 +3,8 @@
  * on its way to it has come, and none is lost. Without steering the kernel spreads connections over both, and may have just made one that a closing socket resets.
  */
 import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { entryUrl } from "../entries.ts";
 
 /** One of our listening sockets of a port that is shared with the gateway before. */
 export interface SharedSocket {
@@ -13,7 +15,7 @@ export interface SharedSocket {
   readonly own: number;
 }
 
-const MAIN = new URL("./main.ts", import.meta.url).pathname;
+const MAIN = fileURLToPath(entryUrl("steering/main"));
 /** Node starts, makes a few calls and ends. */
 const STEERING_MS = 10_000;
 
