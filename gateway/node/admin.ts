@@ -3,7 +3,7 @@
  *
  * Nothing here shows key material or passwords: a snapshot names secrets, and the password hashes in its egress section are left out.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import type { EndpointView } from "../core/index.ts";
 import type { Snapshot } from "../core/ir/index.ts";
@@ -83,8 +83,11 @@ export function readinessServer(options: AdminOptions): Server {
 
 type Handler = (path: string, request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
+/** An `import` of it would read everything that it exports, `WebSocket` too, and Node then loads its fetch and WebSocket clients: 16 MB. */
+const http = process.getBuiltinModule("node:http");
+
 function serve(handle: Handler): Server {
-  const server = createServer({ headersTimeout: 5_000, requestTimeout: 10_000 }, (request, response) => {
+  const server = http.createServer({ headersTimeout: 5_000, requestTimeout: 10_000 }, (request, response) => {
     // A name that somebody points at this machine must not lead a browser here.
     if (!isLocalName(request.headers.host ?? "")) {
       text(response, 421, "ask by IP address or as localhost\n");

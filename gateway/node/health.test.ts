@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { HealthCheck } from "../core/ir/index.ts";
 import { type CheckedEndpoint, HealthChecker, type HealthVerdict, MAX_PROBING, type ProbeTarget } from "./health.ts";
-import { healthRequest, healthStatus } from "./health-probe.ts";
+import { healthRequest, healthStatus } from "./health-probe-grpc.ts";
 
 const check: HealthCheck = {
   probe: { kind: "tcp" },

@@ -16,7 +16,6 @@ import { fail, type Result } from "../core/result.ts";
 import { armSystemTimer } from "./clock.ts";
 import type { ControlClient as Control } from "./control.ts";
 import { ControlStore } from "./control-store.ts";
-import { EndpointReporter } from "./endpoint-report.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { Gateway } from "./gateway.ts";
 import { Predecessor } from "./handover.ts";
@@ -101,14 +100,14 @@ async function run(settings: GatewaySettings): Promise<void> {
     await gateway.awaitSuccessor();
     return;
   }
+  // Not before they are known to be needed: gRPC alone takes 12 MB.
+  const [{ ControlClient }, { EndpointReporter }] = await Promise.all([import("./control.ts"), import("./endpoint-report.ts")]);
   const reporter = new EndpointReporter({
     endpoints: () => engine.endpoints(),
     send: (report) => following?.report(report) === true,
     arm: armSystemTimer,
   });
   engine.watchEndpoints(() => reporter.changed());
-  // Not before it is known to be needed: gRPC alone takes 20 MB.
-  const { ControlClient } = await import("./control.ts");
   const control = new ControlClient({
     opened: () => reporter.connected(),
     address: settings.control,
