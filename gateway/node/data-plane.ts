@@ -51,7 +51,7 @@ import { createHttpThread } from "./thread.ts";
 import type { TlsOptions } from "./tls.ts";
 import { closeIdle } from "./upstream/pools.ts";
 import { OriginContexts } from "./upstream/tls.ts";
-import { collectGarbage, shrinkHeap, vitals } from "./vitals.ts";
+import { collectGarbage, HeapClearing, vitals } from "./vitals.ts";
 
 export interface NamedProblem {
   readonly name: string;
@@ -110,9 +110,6 @@ export const LETTING_GO_MS = MAX_LAST_ACCEPT_MS + 2000;
 const POLL_MS = 20;
 /** How often a thread looks at its memory and at how late it is. */
 const LOOK_MS = 250;
-/** A snapshot leaves several times its size in garbage behind: it is cleared away this long after it, and no later than so often later, in a moment without requests. */
-const CLEAR_MS = 2000;
-const MAX_CLEAR_TRIES = 15;
 
 export class DataPlane {
   readonly #options: DataPlaneOptions;
@@ -137,7 +134,7 @@ export class DataPlane {
   readonly #overload: Overload;
   readonly #shedPorts: ShedPorts;
   readonly #watch: NodeJS.Timeout;
-  #clearing: NodeJS.Timeout | undefined;
+  readonly #clearing = new HeapClearing(() => this.#overload.requests === 0);
   readonly #tls: Omit<TlsOptions, "protocols" | "thread">;
   readonly #names = new NameTable();
   readonly #origins: OriginContexts;
@@ -270,8 +267,7 @@ export class DataPlane {
       if (revived !== undefined) revived.update(compiled, tables.settings.http);
       else failures.push(...(await this.#open(compiled, tables)));
     }
-    clearTimeout(this.#clearing);
-    this.#clearSoon(MAX_CLEAR_TRIES);
+    this.#clearing.soon();
     this.#failures = failures;
     this.#lookAtExpiry();
     return this.#problems();
@@ -365,16 +361,7 @@ export class DataPlane {
     await this.#log.flush();
     this.#thread.deadlines.close();
     clearInterval(this.#watch);
-    clearTimeout(this.#clearing);
-  }
-
-  /** Whoever is served all the time is not held up for it: V8 collects in passing what it comes upon. */
-  #clearSoon(tries: number): void {
-    const clear = (): void => {
-      if (this.#overload.requests === 0) shrinkHeap();
-      else if (tries > 1) this.#clearSoon(tries - 1);
-    };
-    this.#clearing = setTimeout(clear, CLEAR_MS).unref();
+    this.#clearing.stop();
   }
 
   #watchOverload(): NodeJS.Timeout {

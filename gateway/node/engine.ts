@@ -28,6 +28,7 @@ import { createReplayMemory, type ReplayMemory } from "./replay.ts";
 import { TICKET_SECRET_BYTES } from "./tls-tickets.ts";
 import { nodeParts, systemAsk } from "./upstream/dns-system.ts";
 import { OriginContexts } from "./upstream/tls.ts";
+import { HeapClearing } from "./vitals.ts";
 
 export interface EngineOptions {
   readonly threads: number;
@@ -82,6 +83,8 @@ export class Engine implements Installer {
   readonly #lanes: Lanes;
   readonly #origins: OriginContexts;
   readonly #watch: EndpointWatch;
+  /** Of this thread, when others serve: one that serves does it itself. */
+  readonly #clearing = new HeapClearing(() => true);
   /** Somebody wants to know when endpoints' states may have changed. */
   #onEndpoints: (() => void) | undefined;
   #turn: Promise<unknown> = Promise.resolve();
@@ -225,6 +228,7 @@ export class Engine implements Installer {
     await Promise.allSettled(this.#lanes.living.map((lane) => lane.drain(withinMs)));
     this.#watch.close();
     this.#origins.close();
+    this.#clearing.stop();
   }
 
   async #install(snapshot: Snapshot, version: SnapshotVersion, persist: () => Promise<void>): Promise<InstallOutcome> {
@@ -249,6 +253,7 @@ export class Engine implements Installer {
     const problems = committed.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
     this.#busy = busy;
     this.#problems = distinct([...problems, ...busy]);
+    if (this.#options.threads > 1) this.#clearing.soon();
     return { kind: "in-force", problems: this.#problems };
   }
 

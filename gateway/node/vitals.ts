@@ -17,8 +17,40 @@ export function collectGarbage(): void {
 }
 
 /** Gives back to the system what the heap has room for beyond what lives in it: after much was made once, and before little is. */
-export function shrinkHeap(): void {
+function shrinkHeap(): void {
   exposed()({ type: "major", flavor: "last-resort" });
+}
+
+/** A heap is cleared this long after a snapshot, or so often later, in a moment in which nobody is held up. */
+const CLEAR_MS = 2000;
+const MAX_CLEAR_TRIES = 15;
+
+/** Clears a thread's heap of what a snapshot leaves behind: garbage of several times its size. Whoever is busy all the time is not held up for it: V8 collects in passing what it comes upon. */
+export class HeapClearing {
+  readonly #isIdle: () => boolean;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param isIdle nobody waits for this thread now */
+  constructor(isIdle: () => boolean) {
+    this.#isIdle = isIdle;
+  }
+
+  soon(): void {
+    this.stop();
+    this.#tryLater(MAX_CLEAR_TRIES);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #tryLater(tries: number): void {
+    const clear = (): void => {
+      if (this.#isIdle()) shrinkHeap();
+      else if (tries > 1) this.#tryLater(tries - 1);
+    };
+    this.#timer = setTimeout(clear, CLEAR_MS).unref();
+  }
 }
 
 /** V8 shows its collector to contexts that are made after the flag, and to no other code. */
