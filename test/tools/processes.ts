@@ -88,7 +88,7 @@ export function accepts(port: number): Promise<boolean> {
 
 /** User and system time of a process and its descendants, in microseconds. Source: proc(5), fields 14 and 15 of stat. */
 export function cpuMicros(pid: number): number {
-  const ticks = tree(pid).reduce((sum, id) => {
+  const ticks = processTree(pid).reduce((sum, id) => {
     const fields = statOf(id);
     return sum + Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
   }, 0);
@@ -97,7 +97,7 @@ export function cpuMicros(pid: number): number {
 
 /** Resident memory of a process and its descendants, in MiB. */
 export function rssMb(pid: number): number {
-  return tree(pid).reduce((sum, id) => {
+  return processTree(pid).reduce((sum, id) => {
     const kb = /VmRSS:\s+(\d+)/.exec(readQuietly(`/proc/${id}/status`))?.[1] ?? "0";
     return sum + Number(kb) / 1024;
   }, 0);
@@ -106,7 +106,8 @@ export function rssMb(pid: number): number {
 /** USER_HZ, which Linux fixes at 100 for user space. */
 const CLOCK_TICKS = 100;
 
-function tree(pid: number): number[] {
+/** A process and its descendants. */
+export function processTree(pid: number): readonly number[] {
   const children = new Map<number, number[]>();
   for (const path of globSync("/proc/[0-9]*/stat")) {
     const id = Number(path.split("/")[2]);

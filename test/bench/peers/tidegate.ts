@@ -1,11 +1,12 @@
-/** Our own gateway as a user runs it: configuration translated, signed, and put in force by the gateway process. */
-import { mkdirSync, writeFileSync } from "node:fs";
+/** Our own gateway as it is released: built, configuration translated and signed, and put in force by the gateway process. */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { diskFiles } from "../../../controlplane/disk-files.ts";
 import { statePaths } from "../../../controlplane/layout.ts";
 import { buildSnapshots } from "../../../controlplane/offline.ts";
 import { DEFAULT_KEY_PLAN, initKeys, writeSnapshotFile } from "../../../controlplane/snapshot/index.ts";
 import { start, untilPort } from "../../tools/processes.ts";
+import { buildGateway } from "../../tools/release.ts";
 import { hostName, QUOTA_PER_SECOND, type Routes, type Workload } from "../workload.ts";
 import { idleAccessLog } from "./features.ts";
 import type { Peer, PeerOptions, TlsFiles } from "./peer.ts";
@@ -24,7 +25,7 @@ export const tidegate: Peer = {
     await writeSnapshot(snapshot, home, configuration(options, log));
     const command = [
       process.execPath,
-      "gateway/node/main.ts",
+      await builtGateway(directory),
       ...["--snapshot", snapshot, "--state", join(home, "gateway"), "--threads", String(workload.threads ?? 1)],
       ...["--admin-port", "0", "--metrics-port", "0", "--readiness-port", "0"],
     ];
@@ -38,6 +39,14 @@ export const tidegate: Peer = {
     return { port, process: running, idleFeature: async () => idleAccessLog(workload, log) };
   },
 };
+
+/** Once for all rows of a run. */
+async function builtGateway(directory: string): Promise<string> {
+  const home = join(directory, "gateway");
+  const main = join(home, "main.js");
+  if (!existsSync(main)) await buildGateway(home);
+  return main;
+}
 
 /** @throws Error that tells what translation did not take: a row about it then says so. */
 async function writeSnapshot(file: string, home: string, text: string): Promise<void> {

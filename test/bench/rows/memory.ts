@@ -1,9 +1,9 @@
 /**
- * Memory: at rest with 5,000 routes, and what an idle connection costs. A process is started afresh for each round, because what a process has once
- * taken it seldom gives back. It has served a little before connections are counted, and each idle connection has had one request.
+ * Memory: at rest with 5,000 routes, and what an idle connection costs. A process is started afresh for each figure, because what it has once taken it
+ * seldom gives back: what compiling many routes has left free would hold the connections, and they would seem to cost nothing. What the first requests and
+ * connections bring with them is nobody's, so a connection's cost is what more of them add to a process that has served and has some. Each has had one request.
  */
 import { connect, type Socket } from "node:net";
-import { rssMb } from "../../tools/processes.ts";
 import type { Bar } from "../bars.ts";
 import type { Bench } from "../interleave.ts";
 import { messageLength } from "../load/http1-message.ts";
@@ -16,35 +16,31 @@ import { nginx } from "../peers/nginx.ts";
 import type { Peer, RunningPeer } from "../peers/peer.ts";
 import { OWN, tidegate } from "../peers/tidegate.ts";
 import { reasonOf } from "../reason.ts";
+import { settledBytes } from "../resident.ts";
 import type { MemoryResult } from "../results.ts";
 import { median } from "../statistics.ts";
-import { BODY_BYTES, CONNECTIONS, hostName, type Workload } from "../workload.ts";
+import { BODY_BYTES, CONNECTIONS, FULL_CHAIN, FULL_CHAIN_PATH, type Workload } from "../workload.ts";
 
 export interface MemoryFigures {
-  /** Resident, of all its processes, right after the start; 10^6 bytes. */
+  /** Resident, of all its processes, after the start; 10^6 bytes. */
   readonly restMb: number;
-  /** What resident memory grew by, divided by the connections. */
+  /** What resident memory grew by over the counted connections, divided by them. */
   readonly idleBytes: number;
   readonly rounds: number;
 }
 
 export const MEMORY = "memory";
 const PEERS = [tidegate, nginx, haproxy, envoy];
-const WORKLOAD: Workload = { downstream: "http1", upstream: "http1", policies: true, routes: { hosts: 500, perHost: 10 } };
-const IDLE_CONNECTIONS = 5_000;
+const MANY_ROUTES: Workload = { downstream: "http1", upstream: "http1", policies: true, routes: { hosts: 500, perHost: 10 } };
+const FEW_ROUTES: Workload = { downstream: "http1", upstream: "http1", ...FULL_CHAIN };
+/** Open before those that are counted. */
+const FIRST_CONNECTIONS = 1_000;
+const COUNTED_CONNECTIONS = 5_000;
 /** Opened at a time: below every backlog. */
 const BATCH = 250;
-/** For a process to put its house in order after work. */
-const SETTLE_MS = 1_000;
 const TIMEOUT_MS = 10_000;
 const BYTES_PER_MB = 1_000_000;
-const BYTES_PER_MIB = 1_048_576;
-const GENERATOR = wrk({
-  path: "/r0/item",
-  connections: CONNECTIONS,
-  expect: { bytes: BODY_BYTES },
-  headers: { Host: hostName(0) },
-});
+const GENERATOR = wrk({ path: FULL_CHAIN_PATH, connections: CONNECTIONS, expect: { bytes: BODY_BYTES } });
 
 export async function measureMemory(bench: Bench): Promise<MemoryResult> {
   const all = new Map<Peer, MemoryFigures[]>();
@@ -72,33 +68,50 @@ function mediansOf(rounds: readonly MemoryFigures[]): MemoryFigures {
 async function once(bench: Bench, peer: Peer): Promise<MemoryFigures> {
   const missing = peer.missing();
   if (missing !== undefined) throw new Error(missing);
-  const proxy = await bench.start({ name: peer.name, peer, workload: WORKLOAD, cpus: PROXY_CPU }, "http");
-  const sockets: Socket[] = [];
+  const rest = await withPeer(bench, peer, MANY_ROUTES, ({ process }) => settledBytes(process.pid));
+  const idleBytes = await withPeer(bench, peer, FEW_ROUTES, (proxy) => idleCost(bench, proxy));
+  return { restMb: rest / BYTES_PER_MB, idleBytes, rounds: 1 };
+}
+
+async function withPeer(
+  bench: Bench,
+  peer: Peer,
+  workload: Workload,
+  look: (proxy: RunningPeer) => Promise<number>,
+): Promise<number> {
+  const proxy = await bench.start({ name: peer.name, peer, workload, cpus: PROXY_CPU }, "http");
   try {
-    const rest = await settledMib(proxy);
-    await measure({ ...proxy, generator: GENERATOR, seconds: 1, directory: bench.directory, warmUp: false });
-    const before = await settledMib(proxy);
-    for (let opened = 0; opened < IDLE_CONNECTIONS; opened += BATCH) {
-      sockets.push(...(await Promise.all(Array.from({ length: BATCH }, () => idleConnection(proxy.port)))));
-    }
-    const after = await settledMib(proxy);
-    const open = sockets.filter((socket) => !socket.closed).length;
-    if (open < IDLE_CONNECTIONS)
-      throw new Error(`${IDLE_CONNECTIONS - open} of ${IDLE_CONNECTIONS} idle connections were closed`);
-    return {
-      restMb: (rest * BYTES_PER_MIB) / BYTES_PER_MB,
-      idleBytes: ((after - before) * BYTES_PER_MIB) / IDLE_CONNECTIONS,
-      rounds: 1,
-    };
+    return await look(proxy);
   } finally {
-    for (const socket of sockets) socket.destroy();
     await proxy.process.stop();
   }
 }
 
-async function settledMib({ process }: RunningPeer): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-  return rssMb(process.pid);
+/** Bytes. */
+async function idleCost(bench: Bench, proxy: RunningPeer): Promise<number> {
+  const { port, process } = proxy;
+  const sockets: Socket[] = [];
+  try {
+    await measure({ ...proxy, generator: GENERATOR, seconds: 1, directory: bench.directory, warmUp: false });
+    sockets.push(...(await idleConnections(port, FIRST_CONNECTIONS)));
+    const before = await settledBytes(process.pid);
+    sockets.push(...(await idleConnections(port, COUNTED_CONNECTIONS)));
+    const after = await settledBytes(process.pid);
+    const closed = sockets.filter((socket) => socket.closed).length;
+    if (closed > 0) throw new Error(`${closed} of ${sockets.length} idle connections were closed`);
+    return (after - before) / COUNTED_CONNECTIONS;
+  } finally {
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+async function idleConnections(port: number, count: number): Promise<readonly Socket[]> {
+  const sockets: Socket[] = [];
+  while (sockets.length < count) {
+    const some = Array.from({ length: Math.min(BATCH, count - sockets.length) }, () => idleConnection(port));
+    sockets.push(...(await Promise.all(some)));
+  }
+  return sockets;
 }
 
 /** Resolves when its one request is answered. */
@@ -116,7 +129,7 @@ function idleConnection(port: number): Promise<Socket> {
       if (bytes.toString("latin1", 9, 12) === "200") resolve(socket);
       else reject(new Error(`answered ${bytes.toString("latin1", 0, 32)}`));
     });
-    socket.write(`GET /r0/item HTTP/1.1\r\nHost: ${hostName(0)}\r\n\r\n`);
+    socket.write(`GET ${FULL_CHAIN_PATH} HTTP/1.1\r\nHost: bench.local\r\n\r\n`);
   });
 }
 
