@@ -77,8 +77,6 @@ function sourceRules(match: string): readonly UnsupportedRule[] {
   );
 }
 
-const UNKNOWN_RETRY_CONDITIONS = ["retriable-headers"];
-
 function virtualServiceRules(): readonly UnsupportedRule[] {
   const mesh = "the gateway mesh (sidecars)";
   return [
@@ -96,14 +94,12 @@ function virtualServiceRules(): readonly UnsupportedRule[] {
     {
       field: "spec.http[].retries.retryOn",
       when: (value) =>
-        UNKNOWN_RETRY_CONDITIONS.some((condition) =>
-          text(value)
-            .split(/\s*,\s*/)
-            .includes(condition),
-        ),
-      effect: "field",
-      what: (value) => `${UNKNOWN_RETRY_CONDITIONS.filter((condition) => text(value).includes(condition)).join(", ")} in retryOn`,
-      instead: "the default conditions hold",
+        text(value)
+          .split(/\s*,\s*/)
+          .includes("retriable-headers"),
+      effect: "nothing",
+      what: () => "retriable-headers in retryOn",
+      instead: "there is no field that lists the headers, and the other conditions hold",
     },
     { field: "spec.http[].fault.delay.exponentialDelay", effect: { drop: "spec.http[].fault.delay", name: "the delay" } },
     { field: "spec.http[].fault.abort.http2Error", effect: { drop: "spec.http[].fault.abort", name: "the abort" } },

@@ -31,6 +31,11 @@ describe("retries", () => {
     });
   });
 
+  test("a condition that never comes to pass takes nothing from the others, and alone it is no reason to retry", () => {
+    expect(retryPolicy({ attempts: 1, retryOn: ["5xx", "retriable-headers"] }).on).toEqual(["5xx"]);
+    expect(retryPolicy({ attempts: 1, retryOn: ["retriable-headers"] }).on).toEqual([]);
+  });
+
   test("attempts: 0 is off", () => {
     expect(retryPolicy({ attempts: 0 }).attempts).toBe(0);
   });

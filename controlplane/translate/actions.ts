@@ -49,11 +49,11 @@ export function retryPolicy(retries: HttpRetries | undefined): RetryPolicy {
   };
 }
 
-/** Config takes out `retryOn` with the first; the second never comes to pass, because no origin is spoken to in HTTP/3. */
-const UNKNOWN_CONDITIONS: readonly RetryOn[] = ["retriable-headers", "http3-post-connect-failure"];
+/** What never comes to pass: no field lists the headers of the first, and no origin is spoken to in HTTP/3. */
+const IDLE_CONDITIONS: readonly RetryOn[] = ["retriable-headers", "http3-post-connect-failure"];
 
 function isCondition(item: RetryOn): item is RetryCondition {
-  return typeof item === "string" && !UNKNOWN_CONDITIONS.includes(item);
+  return typeof item === "string" && !IDLE_CONDITIONS.includes(item);
 }
 
 /** Delay and abort; a share of 0 % is as good as none. */

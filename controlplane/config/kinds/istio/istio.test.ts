@@ -195,7 +195,7 @@ test.each([
     vs(`${to}, fault: { abort: { http2Error: CANCEL } }, retries: { retryOn: "5xx,retriable-headers" }`),
     [
       "unsupported spec.http[0].fault.abort.http2Error: http2Error is not supported yet, so the abort is left out",
-      "unsupported spec.http[0].retries.retryOn: retriable-headers in retryOn is not supported yet and is left out; the default conditions hold",
+      "unsupported spec.http[0].retries.retryOn: retriable-headers in retryOn is not supported yet and has no effect; there is no field that lists the headers, and the other conditions hold",
     ],
   ],
   [
