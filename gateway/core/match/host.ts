@@ -9,8 +9,11 @@ export interface HostTable<T> {
 
 /** Exact before wildcard, longer wildcard before shorter. `*.example.com` takes any depth below and not the apex. */
 export function findHost<T>(table: HostTable<T>, host: string): T | undefined {
-  const exact = table.exact.get(host);
-  if (exact !== undefined) return exact;
+  // A text out of a request has to be hashed before it can be looked up.
+  if (table.exact.size > 0) {
+    const exact = table.exact.get(host);
+    if (exact !== undefined) return exact;
+  }
   if (table.suffix.size > 0) {
     // From the left, so that the longest suffix is met first. A dot in front leaves no label for the `*`.
     for (let dot = host.indexOf(".", 1); dot !== -1; dot = host.indexOf(".", dot + 1)) {

@@ -9,16 +9,8 @@ import { CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRAD
 
 const KEEP_ALIVE: readonly string[] = ["keep-alive"];
 const CLOSE: readonly string[] = ["close"];
-/** The spellings nearly everybody uses, parsed once. */
-const USUAL_CONNECTION: ReadonlyMap<string, readonly string[]> = new Map([
-  ["keep-alive", KEEP_ALIVE],
-  ["Keep-Alive", KEEP_ALIVE],
-  ["close", CLOSE],
-  ["Close", CLOSE],
-  ["Upgrade", ["upgrade"]],
-  ["upgrade", ["upgrade"]],
-  ["keep-alive, Upgrade", ["keep-alive", "upgrade"]],
-]);
+const UPGRADE_ALONE: readonly string[] = ["upgrade"];
+const KEEP_ALIVE_UPGRADE: readonly string[] = ["keep-alive", "upgrade"];
 
 export class Framing {
   host: string | undefined;
@@ -101,7 +93,7 @@ export class Framing {
   /** Connection options in lower case (RFC 9110 7.6.1); undefined when there is no Connection, a code when it is malformed. */
   options(): readonly string[] | undefined | "bad_connection" {
     if (this.connection === undefined) return undefined;
-    const usual = USUAL_CONNECTION.get(this.connection);
+    const usual = usualOptions(this.connection);
     if (usual !== undefined) return usual;
     const options: string[] = [];
     for (const part of this.connection.split(",")) {
@@ -121,6 +113,25 @@ export class Framing {
     return protocols.every((protocol) => protocol.split("/").length <= 2 && protocol.split("/").every(isToken))
       ? protocols
       : "bad_upgrade";
+  }
+}
+
+/** The spellings nearly everybody uses. Comparing is cheaper than hashing a text to look it up. */
+function usualOptions(connection: string): readonly string[] | undefined {
+  switch (connection) {
+    case "keep-alive":
+    case "Keep-Alive":
+      return KEEP_ALIVE;
+    case "close":
+    case "Close":
+      return CLOSE;
+    case "Upgrade":
+    case "upgrade":
+      return UPGRADE_ALONE;
+    case "keep-alive, Upgrade":
+      return KEEP_ALIVE_UPGRADE;
+    default:
+      return undefined;
   }
 }
 
