@@ -5,7 +5,6 @@
  * one outcome and returns the next step (see step.ts).
  */
 import { hashRequest } from "./balance/hash-source.ts";
-import type { HeaderEdit } from "./compile/headers.ts";
 import type { MatchTest } from "./compile/match.ts";
 import type {
   CompiledDestination,
@@ -24,9 +23,8 @@ import { fromGrpc, type GrpcWeb, grpcWebOf, toGrpc } from "./filter/grpc-web.ts"
 import { editFields } from "./filter/headers.ts";
 import type { HeldQuota, QuotaVerdict } from "./filter/quota.ts";
 import type { HandedOn } from "./handed-on.ts";
-import { addressAndPort } from "./http/address.ts";
 import { clientAddress } from "./http/forwarded.ts";
-import { type GrpcKind, GrpcStatus, grpcKind, grpcStatusIn, grpcStatusOfHttp, grpcTimeoutMs } from "./http/grpc-status.ts";
+import { type GrpcKind, grpcKind, grpcStatusIn, grpcTimeoutAt, grpcTimeoutOf } from "./http/grpc-status.ts";
 import {
   type FieldList,
   field,
@@ -43,23 +41,15 @@ import { findHost, hostOf } from "./match/host.ts";
 import { normalizePath } from "./match/path.ts";
 import { findRoute } from "./match/route.ts";
 import { pickDestination } from "./match/weighted.ts";
-import type { PeerInfo, Ports, Random, RequestRecord } from "./ports.ts";
+import type { PeerInfo, Ports, Random } from "./ports.ts";
 import type { CompiledQuota } from "./quota/plan.ts";
 import { ERROR_FACES, respondError, respondRefusal } from "./respond.ts";
 import { Attempts } from "./retry/attempts.ts";
 import { earlier } from "./retry/deadline.ts";
-import type {
-  AttemptFailure,
-  Established,
-  Exchange,
-  ExchangeEnd,
-  RespondStep,
-  SendStep,
-  Step,
-  Upgrade,
-  UpstreamEndpoint,
-} from "./step.ts";
-import { type ResponseFlag, responseFlags } from "./telemetry/flags.ts";
+import type { AttemptFailure, Established, Exchange, ExchangeEnd, RespondStep, SendStep, Step, Upgrade } from "./step.ts";
+import { addExplainFields } from "./telemetry/explain-fields.ts";
+import type { ResponseFlag } from "./telemetry/flags.ts";
+import { PROTOCOLS, recordOf, type Told } from "./telemetry/record.ts";
 
 /** A request as its codec hands it over. */
 export interface IncomingRequest {
@@ -91,7 +81,7 @@ export function createExchange(
 /** Where an exchange stands: what it is waiting for. */
 type Phase = "new" | "held" | "attempt" | "backoff" | "answered" | "relaying" | "over";
 
-class HttpExchange implements Exchange, FilterContext, ForwardContext {
+class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
   // The request as conditions see it.
   readonly method: string;
   readonly scheme: string;
@@ -110,18 +100,18 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   match: MatchTest | undefined = undefined;
 
   readonly random: Random;
-  private readonly tables: Tables;
-  private readonly listener: CompiledListener;
+  readonly tables: Tables;
+  readonly listener: CompiledListener;
   private readonly server: CompiledServer;
   readonly head: RequestHead;
   readonly peer: PeerInfo;
-  private readonly ports: Ports;
-  private readonly handedOn: HandedOn | undefined;
+  readonly ports: Ports;
+  readonly handedOn: HandedOn | undefined;
 
   private phase: Phase = "new";
   private resumeAt: Stage = STAGE.https;
-  private isDelayed = false;
-  private startedMs = 0;
+  isDelayed = false;
+  startedMs = 0;
 
   /** What a bank that took its time has said. */
   private verdict: QuotaVerdict | undefined = undefined;
@@ -130,21 +120,21 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   /** Ids of what was charged, where somebody behind this gateway wants to know. */
   private chargedIds: string[] | undefined = undefined;
 
-  private readonly grpc: GrpcKind | undefined;
+  readonly grpc: GrpcKind | undefined;
   private grpcWeb: GrpcWeb | undefined = undefined;
-  private grpcStatus: number | undefined = undefined;
+  grpcStatus: number | undefined = undefined;
 
-  private destination: CompiledDestination | undefined = undefined;
-  private attempts: Attempts | undefined = undefined;
+  destination: CompiledDestination | undefined = undefined;
+  attempts: Attempts | undefined = undefined;
   /** Makes the client come back to the endpoint that this request goes to. */
   private setCookie: string | undefined = undefined;
 
   // What is told in the end.
-  private status = 0;
-  private upstreamMs: number | undefined = undefined;
-  private flag: ResponseFlag | undefined = undefined;
-  private rule: string | undefined = undefined;
-  private reason: string | undefined = undefined;
+  status = 0;
+  upstreamMs: number | undefined = undefined;
+  flag: ResponseFlag | undefined = undefined;
+  rule: string | undefined = undefined;
+  reason: string | undefined = undefined;
 
   constructor(
     tables: Tables,
@@ -235,7 +225,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   finished(end: ExchangeEnd): void {
     this.attempts?.finish(end);
     this.held?.settle(end.requestBytes, end.responseBytes);
-    this.ports.reporter.request(this.record(end));
+    this.ports.reporter.request(recordOf(this, end));
     this.phase = "over";
   }
 
@@ -465,76 +455,19 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext {
   }
 
   private explain(fields: FieldList): void {
-    editFields(fields, EXPLAIN_EDIT);
-    fields.push("x-tidegate-snapshot", this.tables.version);
-    const rule = this.rule ?? this.route?.source.id;
-    if (rule !== undefined) fields.push("x-tidegate-rule", printable(rule));
-    if (this.reason !== undefined) fields.push("x-tidegate-reason", printable(this.reason));
+    addExplainFields(fields, this.tables.version, this.rule ?? this.route?.source.id, this.reason);
   }
 
-  private record(end: ExchangeEnd): RequestRecord {
-    const endpoint = this.attempts?.endpoint;
-    const gone = end.outcome === "client_gone" && this.phase !== "answered" && this.phase !== "relaying";
-    return {
-      snapshotVersion: this.tables.version,
-      listener: this.listener.source.name,
-      method: this.method,
-      authority: this.authority,
-      target: this.head.target,
-      scheme: this.scheme,
-      protocol: PROTOCOLS[this.version],
-      peer: this.peer,
-      fields: this.fields,
-      routeId: this.route?.source.id,
-      clusterName: this.destination?.name,
-      endpoint: endpoint === undefined ? undefined : labelOf(endpoint),
-      // No response: nobody was there to get one.
-      status: gone ? 0 : this.status,
-      flags: this.flags(end),
-      rule: this.rule,
-      passport: this.handedOn?.passport,
-      reason: this.reason ?? (end.outcome === "complete" ? undefined : end.outcome),
-      attempts: this.attempts?.count ?? 0,
-      startedMs: this.startedMs,
-      requestBytes: end.requestBytes,
-      responseBytes: end.responseBytes,
-      durationMs: this.ports.clock.now() - this.startedMs,
-      upstreamMs: this.upstreamMs,
-      grpcStatus: this.grpc === undefined ? undefined : this.grpcEnd(end),
-    };
-  }
+  // What is told in the end.
 
-  /** As its client sees it: by what was said, or by how it was cut short. */
-  private grpcEnd({ outcome, trailers }: ExchangeEnd): number {
-    const said = (trailers === undefined ? undefined : grpcStatusIn(trailers)) ?? this.grpcStatus;
-    if (said !== undefined) return said;
-    switch (outcome) {
-      case "complete":
-        return grpcStatusOfHttp(this.status);
-      case "client_gone":
-        return GrpcStatus.cancelled;
-      case "timeout":
-        return GrpcStatus.deadlineExceeded;
-      default:
-        return GrpcStatus.unavailable;
-    }
+  get isAnswered(): boolean {
+    return this.phase === "answered" || this.phase === "relaying";
   }
-
-  private flags(end: ExchangeEnd): string {
-    const usedUp = this.attempts?.usedUp === true;
-    if (this.flag === undefined && end.outcome === "complete" && !this.isDelayed && !usedUp) return "-";
-    return responseFlags(end.outcome, {
-      decided: this.flag,
-      isDelayed: this.isDelayed,
-      usedUp,
-      isRelaying: this.phase === "relaying",
-      isLate: this.ports.clock.now() >= (this.attempts?.deadlineMs ?? Number.POSITIVE_INFINITY),
-    });
+  get isRelaying(): boolean {
+    return this.phase === "relaying";
   }
 }
 
-/** The origin's own say about snapshots would be somebody else's. */
-const EXPLAIN_EDIT: HeaderEdit = { drop: new Set(["x-tidegate-snapshot", "x-tidegate-rule", "x-tidegate-reason"]), append: [] };
 /** An unread request body longer than this costs the connection instead. */
 const MAX_DISCARD_BYTES = 64 * 1024;
 const SWITCHING_PROTOCOLS = 101;
@@ -545,20 +478,7 @@ const UNASKED_SWITCH: AttemptFailure = {
   neverSent: false,
   replayable: false,
 };
-const PROTOCOLS: { readonly [version in HttpVersion]: string } = { "1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2" };
 const NO_FIELDS: ReadonlyFieldList = [];
-
-/** Milliseconds of the client's own deadline; undefined: it has none, NaN: nobody can tell. */
-function grpcTimeoutOf(fields: ReadonlyFieldList): number | undefined {
-  const text = field(fields, "grpc-timeout");
-  return text === undefined ? undefined : grpcTimeoutMs(text);
-}
-
-/** Names are at even places. */
-function grpcTimeoutAt(fields: ReadonlyFieldList): number | undefined {
-  for (let i = 0; i < fields.length; i += 2) if (fields[i] === "grpc-timeout") return i;
-  return undefined;
-}
 
 /** A 101 to what was asked for; one that does not say to what is taken for that. */
 function isWanted(head: ResponseHead, asked: Upgrade | undefined): boolean {
@@ -568,13 +488,4 @@ function isWanted(head: ResponseHead, asked: Upgrade | undefined): boolean {
 /** By a passport, or by the trusted hops in front. */
 function clientAddressOf(peer: PeerInfo, fields: ReadonlyFieldList, trustedProxies: number): string {
   return peer.clientAddress ?? clientAddress(fields, peer.address, trustedProxies);
-}
-
-function labelOf(endpoint: UpstreamEndpoint): string {
-  endpoint.label ??= addressAndPort(endpoint.address, endpoint.port);
-  return endpoint.label;
-}
-
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, "?");
 }

@@ -103,3 +103,15 @@ export function grpcTimeout(ms: number): string {
   if (micros <= MOST) return `${micros}u`;
   return ms <= MOST ? `${Math.floor(ms)}m` : `${Math.min(MOST, Math.floor(ms / 1000))}S`;
 }
+
+/** Milliseconds of the client's own deadline; undefined: it has none, NaN: nobody can tell. */
+export function grpcTimeoutOf(fields: ReadonlyFieldList): number | undefined {
+  const text = field(fields, "grpc-timeout");
+  return text === undefined ? undefined : grpcTimeoutMs(text);
+}
+
+/** Names are at even places. */
+export function grpcTimeoutAt(fields: ReadonlyFieldList): number | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === "grpc-timeout") return i;
+  return undefined;
+}
