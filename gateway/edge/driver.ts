@@ -25,7 +25,7 @@ import { unreachable } from "../core/result.ts";
 import { failureOf, KnownFailure } from "./fetch-failure.ts";
 import { type CallPorts, NOT_SENT, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
-import { MAX_MIRROR_BODY_BYTES, RequestBody } from "./request-body.ts";
+import { MAX_MIRROR_BODY_BYTES, NO_REQUEST_BODY, RequestBody } from "./request-body.ts";
 import type { RequestContext } from "./request-context.ts";
 import { fieldsInit, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
 import type { UpstreamCall } from "./upstream.ts";
@@ -106,9 +106,13 @@ class Drive {
     this.#isTold = accessLog.enabled;
     this.#ports = ports;
     this.#context = context;
+    this.#body = this.#bodyOf(request);
+  }
+
+  #bodyOf(request: Request): RequestBody {
     // Asked for its body, the runtime makes a stream even of none.
-    const content = head.body.kind === "none" ? null : request.body;
-    this.#body = new RequestBody(content, head.body, http.maxRequestBodyBytes, () => this.#attempt?.abort());
+    if (this.#head.body.kind === "none") return NO_REQUEST_BODY;
+    return new RequestBody(request.body, this.#head.body, this.#http.maxRequestBodyBytes, () => this.#attempt?.abort());
   }
 
   async run(): Promise<Response> {

@@ -1,7 +1,7 @@
 /**
  * The client's body on its way to one attempt after the other: streamed, kept as far as it may be needed again, counted, and bounded.
  */
-import type { BodyKind } from "../core/index.ts";
+import { type BodyKind, NO_BODY } from "../core/index.ts";
 
 /** Bodies that are longer are not copied to mirrors, which are then left out. */
 export const MAX_MIRROR_BODY_BYTES = 1_048_576;
@@ -149,6 +149,9 @@ export class RequestBody {
     if (this.#maxBytes > 0 && this.#bytes > this.#maxBytes) this.#isTooLarge = true;
   }
 }
+
+/** Of all requests that have none. */
+export const NO_REQUEST_BODY = new RequestBody(null, NO_BODY, 0, () => undefined);
 
 function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
   const whole = new Uint8Array(bytes);

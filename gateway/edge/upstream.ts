@@ -6,7 +6,7 @@
  * on Cloudflare that is how it is, and the route's status says so; where a binding could have kept the client's, its absence is an error.
  * Addresses instead of names work only self-hosted. Translation refuses routes that need more.
  */
-import { parseAddress, type RequestHead, sameAuthority, type UpstreamTarget } from "../core/index.ts";
+import { parseAddress, type RequestHead, sameAuthority, type UpstreamEndpoint, type UpstreamTarget } from "../core/index.ts";
 import { upstreamBinding } from "../core/ir/index.ts";
 
 export type UpstreamCall =
@@ -28,8 +28,8 @@ export interface UpstreamOptions {
 export class Upstreams {
   readonly #env: Readonly<Record<string, unknown>>;
   readonly #options: UpstreamOptions;
-  /** By endpoint: its binding's name is made once. */
-  readonly #bindings = new Map<string, UpstreamFetcher | undefined>();
+  /** What an endpoint's address says is read once. */
+  readonly #places = new WeakMap<UpstreamEndpoint, Place>();
 
   constructor(env: object, options: UpstreamOptions) {
     this.#env = env as Readonly<Record<string, unknown>>;
@@ -42,39 +42,50 @@ export class Upstreams {
     head: Pick<RequestHead, "authority" | "target">,
     ownHost: boolean = this.#options.ownHost,
   ): UpstreamCall {
-    const { address, port } = target.endpoint;
+    const { bound, own, isAddress, binding } = this.#place(target.endpoint);
     const scheme = target.tls === undefined ? "http" : "https";
     if (head.target === "*") return refused("the runtime cannot ask an origin for `*`");
-    const bound = this.#bound(address, port);
     if (bound !== undefined) return { kind: "call", url: `${scheme}://${head.authority}${head.target}`, fetcher: bound };
-    if (!this.#options.allowAddresses && parseAddress(address) !== undefined) {
-      return refused(
-        `${address} is an IP address, and this runtime reaches names only: name the endpoint, or bind ${upstreamBinding(address, port)}`,
-      );
+    if (isAddress && !this.#options.allowAddresses) {
+      const { address } = target.endpoint;
+      return refused(`${address} is an IP address, and this runtime reaches names only: name the endpoint, or bind ${binding}`);
     }
-    const own = `${address.includes(":") ? `[${address}]` : address}:${port}`;
     if (ownHost) return { kind: "call", url: `${scheme}://${own}${head.target}`, fetcher: INTERNET };
     if (!sameAuthority(own, head.authority, scheme)) {
       return refused(
-        `the origin would be told ${own} for its Host instead of ${head.authority}: set the route's authority to the endpoint's name, or bind ${upstreamBinding(address, port)}`,
+        `the origin would be told ${own} for its Host instead of ${head.authority}: set the route's authority to the endpoint's name, or bind ${binding}`,
       );
     }
     return { kind: "call", url: `${scheme}://${head.authority}${head.target}`, fetcher: INTERNET };
   }
 
-  #bound(address: string, port: number): UpstreamFetcher | undefined {
-    const key = `${address}|${port}`;
-    if (this.#bindings.has(key)) return this.#bindings.get(key);
-    const value = this.#env[upstreamBinding(address, port)];
-    const fetcher = isFetcher(value) ? value : undefined;
-    if (this.#bindings.size >= MAX_KNOWN_ENDPOINTS) this.#bindings.clear();
-    this.#bindings.set(key, fetcher);
-    return fetcher;
+  #place(endpoint: UpstreamEndpoint): Place {
+    const known = this.#places.get(endpoint);
+    if (known !== undefined) return known;
+    const { address, port } = endpoint;
+    const binding = upstreamBinding(address, port);
+    const value = this.#env[binding];
+    const place: Place = {
+      binding,
+      bound: isFetcher(value) ? value : undefined,
+      own: `${address.includes(":") ? `[${address}]` : address}:${port}`,
+      isAddress: parseAddress(address) !== undefined,
+    };
+    this.#places.set(endpoint, place);
+    return place;
   }
 }
 
-/** Endpoints whose binding is remembered; more, and remembering starts over. */
-const MAX_KNOWN_ENDPOINTS = 4_096;
+/** Where an endpoint is. */
+interface Place {
+  /** Name of the binding that would lead to it. */
+  readonly binding: string;
+  readonly bound: UpstreamFetcher | undefined;
+  /** Its own authority. */
+  readonly own: string;
+  readonly isAddress: boolean;
+}
+
 const INTERNET: UpstreamFetcher = { fetch: (input, init) => fetch(input, init) };
 
 export function refused(reason: string): UpstreamCall {
