@@ -53,12 +53,14 @@ export class HeapClearing {
   }
 }
 
-/** V8 shows its collector to contexts that are made after the flag, and to no other code. */
+/**
+ * V8 shows its collector to contexts that are made after the flag. Flags are the process's: this one stays, for between setting it and using it another
+ * thread might take it back.
+ */
 function exposed(): Collector {
   if (collector === undefined) {
     setFlagsFromString("--expose-gc");
     collector = runInNewContext("gc") as Collector;
-    setFlagsFromString("--no-expose-gc");
   }
   return collector;
 }
