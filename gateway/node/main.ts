@@ -100,7 +100,7 @@ async function run(settings: GatewaySettings): Promise<void> {
     await gateway.awaitSuccessor();
     return;
   }
-  // Not before they are known to be needed: gRPC alone takes 12 MB.
+  // Not before they are known to be needed: gRPC alone takes 6 MB.
   const [{ ControlClient }, { EndpointReporter }] = await Promise.all([import("./control.ts"), import("./endpoint-report.ts")]);
   const reporter = new EndpointReporter({
     endpoints: () => engine.endpoints(),

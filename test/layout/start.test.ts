@@ -1,4 +1,4 @@
-/** What a gateway's threads load before they serve: what only some gateways need is loaded when it is needed, for it is a third of the memory. */
+/** What a gateway's threads load before they serve: what only some gateways need is loaded when it is needed, for a gateway may be one of many on a machine. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,7 +30,7 @@ function loadedWith(entry: string): readonly string[] {
   return [...loaded];
 }
 
-/** gRPC, with what it brings along, takes 12 MB; Node's HTTP/2 5 MB; its HTTP, imported by name, 16 MB. */
+/** gRPC takes 6 MB with what it brings along; Node's HTTP, imported by name, 16 MB with its fetch and WebSocket clients. */
 const LATER = /^node_modules\/(@grpc|protobufjs|@bufbuild|yaml|koffi)\/|^koffi$|^node:http2?$|^https?2?$/;
 
 test.each(["gateway/node/main.ts", "gateway/node/worker-main.ts"])("%s starts without what not every gateway needs", (entry) => {
