@@ -33,7 +33,7 @@ export function balancing(
 ): Balancing {
   const settings = policy.loadBalancer?.value;
   const outlier = policy.outlierDetection?.value;
-  const check = checks.find(({ hosts }) => hosts.some((pattern) => covers(pattern, host)));
+  const check = neverAsked(policy, host, checks) === undefined ? checkFor(host, checks) : undefined;
   const panicPercent = outlier?.minHealthPercent ?? check?.panicThreshold;
   const isJudged = outlier !== undefined || check !== undefined;
   const locality = localityPolicy(settings?.localityLbSetting, isJudged, port, pool);
@@ -51,6 +51,10 @@ export function balancing(
     ...(check === undefined ? {} : { healthCheck: healthCheck(check) }),
     ...(circuit === undefined ? {} : { circuit }),
   };
+}
+
+function checkFor(host: string, checks: readonly HealthCheckSpec[]): HealthCheckSpec | undefined {
+  return checks.find(({ hosts }) => hosts.some((pattern) => covers(pattern, host)));
 }
 
 function choice(settings: LoadBalancerSettings | undefined): Pick<LoadBalancer, "policy" | "hash"> {
@@ -148,6 +152,19 @@ const UNREACHABLE = 1_000_000_000;
 export function neverEjects({ maxEjectionPercent }: OutlierSettings, endpoints: number): string | undefined {
   if (endpoints === 0 || maxEjectionPercent * endpoints >= 100) return undefined;
   return `maxEjectionPercent ${maxEjectionPercent} of ${endpoints} endpoint${endpoints === 1 ? "" : "s"} is less than one, so none is ever ejected; write ${Math.ceil(100 / endpoints)} or more`;
+}
+
+/** Why a service is not asked how it is, though MeshConfig says so: whoever asks in gRPC writes nothing before that. */
+export function neverAsked(
+  { proxyProtocol }: PolicyBlocks,
+  host: string,
+  checks: readonly HealthCheckSpec[],
+): (PolicyBlocks["proxyProtocol"] & { readonly message: string }) | undefined {
+  if (proxyProtocol === undefined || checkFor(host, checks)?.grpc === undefined) return undefined;
+  return {
+    ...proxyProtocol,
+    message: "its gRPC health check cannot begin with a PROXY header and is left out; check by http or tcp in MeshConfig",
+  };
 }
 
 /** Why failover is left out, if it was asked for. */

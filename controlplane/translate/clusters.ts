@@ -12,7 +12,7 @@ import {
   type Service,
   type ServicePort,
 } from "../registry/index.ts";
-import { type Balancing, balancing, labelsToCarry, neverEjects, neverFailsOver } from "./balancing.ts";
+import { type Balancing, balancing, labelsToCarry, neverAsked, neverEjects, neverFailsOver } from "./balancing.ts";
 import { type DestinationRules, effectivePolicy, type MergedRule, type PolicyBlocks } from "./destination-rules.ts";
 import { edgeCluster, hostAtEdge, type MadeCluster, tellIgnoredPolicy } from "./edge.ts";
 import type { VirtualServiceResource } from "./objects.ts";
@@ -97,10 +97,7 @@ export class Clusters {
     if (missing !== undefined) this.#status.report(missing.severity, owner, path, `${missing.message}; ${answered}`);
     const name = clusterName("outbound", { host, port, subset: destination.subset });
     if (asker.carries !== "tls") this.#tellPlain(name);
-    const cluster =
-      this.#keepsHost(name, asker) && this.#mayShare(name, asker)
-        ? name
-        : clusterName("refused", { host, port, subset: destination.subset });
+    const cluster = this.#keepsHost(name, asker) ? name : clusterName("refused", { host, port, subset: destination.subset });
     return { cluster, host };
   }
 
@@ -147,15 +144,6 @@ export class Clusters {
     if (verdict.kind === "replaced") this.#status.report("warning", owner, path, verdict.message);
     if (verdict.kind === "refused") this.#status.report("unsupported", owner, path, `${verdict.message}; ${ANSWERED}`);
     return verdict.kind !== "refused";
-  }
-
-  /** A connection whose header tells one client must not carry requests of others, and requests share connections. */
-  #mayShare(name: string, { owner, path, carries }: Asker): boolean {
-    const cluster = this.#made.get(name)?.cluster;
-    if (carries !== undefined || cluster?.proxyProtocol === undefined) return true;
-    const message = `${cluster.host} wants the PROXY protocol, which is sent on opaque connections only; use tcp routes, or remove proxyProtocol from its DestinationRule`;
-    this.#status.report("unsupported", owner, path, `${message}; ${ANSWERED}`);
-    return false;
   }
 
   list(): readonly Cluster[] {
@@ -244,6 +232,9 @@ export class Clusters {
     const unmoved = balancer && neverFailsOver(balancer.value, made.cluster);
     if (balancer && unmoved !== undefined)
       this.#status.report("warning", balancer.rule, balancer.path, `${service.host}: ${unmoved}`);
+    const unasked = neverAsked(policy, service.host, this.#checks);
+    if (unasked !== undefined)
+      this.#status.report("unsupported", unasked.rule, unasked.path, `${service.host}: ${unasked.message}`);
     const outlier = policy.outlierDetection;
     const idle = outlier && neverEjects(outlier.value, made.cluster.discovery === "dns" ? 0 : made.endpoints.endpoints.length);
     if (outlier && idle !== undefined) this.#status.report("warning", outlier.rule, outlier.path, `${service.host}: ${idle}`);

@@ -74,7 +74,7 @@ function throughCluster(site: EdgeSiteResource, { cluster }: MadeCluster): MadeC
   }
   const { endpoint, tls } = ingressOf(through);
   // Which endpoint takes it, and how they are, is the other gateway's to know.
-  const { tls: _theService, outlier: _o, healthCheck: _h, circuit: _c, ...rest } = cluster;
+  const { tls: _theService, outlier: _o, healthCheck: _h, circuit: _c, proxyProtocol: _p, ...rest } = cluster;
   const { policy, hash } = cluster.loadBalancer;
   const loadBalancer = { policy: hash === undefined ? policy : "least-request" };
   const via = { kind: through.via, cluster: through.name, destination: cluster.name };
@@ -106,6 +106,11 @@ function whyNotFetched(site: EdgeSiteResource, { cluster, endpoints }: MadeClust
   const literal = addresses.find(isIpLiteral);
   if (site.spec.runtime === "cloudflare" && literal !== undefined) {
     return `${cluster.host} has the endpoint ${literal}, and fetch on Cloudflare goes to names, not to IP addresses; use resolution DNS with a name, or runtime: workerd in ${describe(site)}`;
+  }
+  const { proxyProtocol } = policy;
+  if (proxyProtocol !== undefined) {
+    const place = `${describe(proxyProtocol.rule)} ${proxyProtocol.path}`;
+    return `${cluster.host}: ${place}: fetch writes requests, and nothing before them; remove the field, or reach the service through a cluster (location: MESH_INTERNAL)`;
   }
   const { tls } = cluster;
   if (tls === undefined || policy.tls === undefined) return undefined;

@@ -221,7 +221,12 @@ describe("dialling", () => {
     const pool = { ...cluster("a").pool, tcpIdleTimeoutMs: 5, maxConnectionMs: 9 };
     const rig = new Rig({ clusters: [cluster("a", { pool, proxyProtocol: "v2" })], endpoints: 1 });
     const exchange = rig.connect();
-    expect(exchange.start()).toMatchObject({ kind: "dial", idleTimeoutMs: 5, maxConnectionMs: 9, proxyProtocol: "v2" });
+    expect(exchange.start()).toMatchObject({
+      kind: "dial",
+      idleTimeoutMs: 5,
+      maxConnectionMs: 9,
+      target: { proxyProtocol: "v2" },
+    });
     rig.nowMs += 4;
     exchange.opened();
     expect(rig.counts()).toEqual({ connections: 1, active: [1] });

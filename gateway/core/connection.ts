@@ -59,8 +59,6 @@ export type ConnectionStep = DialStep | RefuseStep;
 export interface DialStep {
   readonly kind: "dial";
   readonly target: UpstreamTarget;
-  /** The first bytes on it are a PROXY protocol header of this version. */
-  readonly proxyProtocol: "v1" | "v2" | undefined;
   /** Once open it is closed after this time without a byte either way. */
   readonly idleTimeoutMs: number;
   /** Once open it is closed after this time, whatever moves. Undefined: never. */
@@ -228,11 +226,9 @@ class OpaqueConnection implements ConnectionExchange {
     target.endpoint.active++;
     this.isActive = true;
     const { pool } = target;
-    const { proxyProtocol } = cluster.source;
     return {
       kind: "dial",
       target,
-      proxyProtocol,
       idleTimeoutMs: pool.tcpIdleTimeoutMs ?? pool.idleTimeoutMs,
       maxConnectionMs: pool.maxConnectionMs,
     };

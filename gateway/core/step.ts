@@ -136,6 +136,8 @@ export interface UpstreamTarget {
   /** Absent: `http1`. A runtime that leaves the choice to its platform does not look. */
   readonly protocol?: ClusterProtocol | undefined;
   readonly http2?: ClusterHttp2 | undefined;
+  /** Connections begin with a PROXY protocol header of this version that tells their client's addresses, and carry nothing of other clients. */
+  readonly proxyProtocol?: "v1" | "v2" | undefined;
 }
 
 /** One address of one cluster as the data plane keeps it: outlives snapshots as long as its key stays. */

@@ -98,7 +98,7 @@ export class Call implements UpstreamUser {
     this.#info = info;
     this.#downstream = downstream;
     this.#times = times;
-    this.#sender = new RequestSender(thread, this);
+    this.#sender = new RequestSender(thread, this, info);
   }
 
   /** The request's message is whole. */

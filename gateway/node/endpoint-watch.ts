@@ -110,14 +110,23 @@ export class EndpointWatch {
   }
 
   #targets(cluster: Cluster, endpoints: readonly Endpoint[]): readonly CheckedEndpoint[] {
-    const { healthCheck: check, name, tls, host, protocol } = cluster;
+    const { healthCheck: check, name, tls, host, protocol, proxyProtocol } = cluster;
     const isHttp2 = protocol === "http2";
     if (check === undefined) return [];
     return endpoints.flatMap(({ address: configured, port }) =>
       this.#addresses(cluster, configured).map((address) => ({
         cluster: name,
         key: `${name}|${address}|${port}`,
-        target: { address, port, hostname: address === configured ? undefined : configured, check, tls, host, isHttp2 },
+        target: {
+          address,
+          port,
+          hostname: address === configured ? undefined : configured,
+          check,
+          tls,
+          host,
+          isHttp2,
+          proxyProtocol,
+        },
       })),
     );
   }

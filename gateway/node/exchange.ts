@@ -13,6 +13,8 @@ export interface ConnectionInfo {
   /** Name of the listener that accepted it. */
   readonly listener: string;
   readonly peer: PeerInfo;
+  /** Where the client has connected to. */
+  readonly local: IncomingConnection["local"];
   readonly scheme: "http" | "https";
   /** One more than requests are taken from: those that come are refused. */
   readonly surplus?: boolean;

@@ -17,13 +17,22 @@ import type { ShownCertificate } from "./tls-material.ts";
 
 const SERVER_OPTIONS = { noDelay: true, allowHalfOpen: true };
 
+type Local = IncomingConnection["local"];
+
+/** Both ends of a connection, as far as they are known. */
+export interface Ends {
+  readonly peer: PeerInfo;
+  /** As a PROXY header has it; undefined: the socket is asked when somebody wants to know. */
+  readonly local: Local | undefined;
+}
+
 /** Whoever serves what has come through the door. */
 export interface FrontOwner {
   /** As it is in force. */
   readonly compiled: CompiledListener;
   readonly thread: HttpThread;
   /** A connection that speaks HTTP. */
-  http(socket: Socket, peer: PeerInfo): void;
+  http(socket: Socket, ends: Ends): void;
   /** A connection that nobody looks into. `early`: what was read of it already. */
   opaque(socket: Socket, server: CompiledServer, incoming: IncomingConnection, early?: Uint8Array): void;
   /** Counts a connection of which nobody knows yet what it is. */
@@ -35,15 +44,6 @@ export interface FrontOwner {
   /** Its ClientHello or its handshake came to nothing. */
   handshakeRefused(reason: string): void;
   tlsProblemsChanged(): void;
-}
-
-type Local = IncomingConnection["local"];
-
-/** Both ends of a connection, as far as they are known before TLS. */
-interface Ends {
-  readonly peer: PeerInfo;
-  /** As a PROXY header has it; undefined: the socket is asked when somebody wants to know. */
-  readonly local: Local | undefined;
 }
 
 export class Front implements OpeningOwner, TlsOwner<Ends> {
@@ -99,14 +99,15 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
   }
 
   /** Without TLS. */
-  #pass(socket: Socket, { peer, local }: Ends, early?: Buffer): void {
+  #pass(socket: Socket, ends: Ends, early?: Buffer): void {
     const server = this.#owner.compiled.servers.any;
     if (server?.connections !== undefined) {
-      this.#owner.opaque(socket, server, { peer, local: local ?? localOf(socket), serverName: undefined }, early);
+      const { peer, local = localOf(socket) } = ends;
+      this.#owner.opaque(socket, server, { peer, local, serverName: undefined }, early);
       return;
     }
     if (early !== undefined && early.length > 0) socket.unshift(early);
-    this.#owner.http(socket, peer);
+    this.#owner.http(socket, ends);
   }
 
   // --- after an opening
@@ -162,7 +163,7 @@ export class Front implements OpeningOwner, TlsOwner<Ends> {
     const server = serverFor(this.#owner.compiled, serverName);
     if (server?.connections !== undefined)
       this.#owner.opaque(socket, server, { peer: client, local: local ?? localOf(socket), serverName });
-    else this.#owner.http(socket, client);
+    else this.#owner.http(socket, { peer: client, local });
   }
 
   handshakeRefused(reason: string): void {
@@ -185,7 +186,8 @@ function endsOf(socket: Socket): Ends | undefined {
   return { peer: { address: unmapped(remoteAddress), port: remotePort }, local: undefined };
 }
 
-function localOf({ localAddress = "", localPort = 0 }: Socket): Local {
+/** Where the client has connected to. */
+export function localOf({ localAddress = "", localPort = 0 }: Socket): Local {
   return { address: unmapped(localAddress), port: localPort };
 }
 

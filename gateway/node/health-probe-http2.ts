@@ -1,16 +1,17 @@
 /** The HTTP question of a health check to an endpoint that speaks HTTP/2. */
 import { connect as connectHttp2 } from "node:http2";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { HealthProbe } from "../core/ir/index.ts";
 import type { ProbedEndpoint } from "./health-probe.ts";
+import { proxyHeader } from "./upstream/proxy-header.ts";
 
 /** Over TLS it has to agree, without it is taken to know (RFC 9113 3.3). */
 export function askHttp2(
   target: ProbedEndpoint,
   { path, host, statuses }: Extract<HealthProbe, { kind: "http" }>,
 ): Promise<string | undefined> {
-  const { address, check, options } = target;
+  const { check, options } = target;
   const port = check.port ?? target.port;
   const authority = host ?? target.host;
   return new Promise((resolve) => {
@@ -21,8 +22,7 @@ export function askHttp2(
     };
     const timer = setTimeout(() => finish(`no answer within ${check.timeoutMs} ms`), check.timeoutMs);
     const session = connectHttp2(`${options === undefined ? "http" : "https"}://${authority}`, {
-      createConnection: () =>
-        options === undefined ? connect({ host: address, port }) : connectTls({ host: address, port, ...options }),
+      createConnection: () => connection(target, port),
     });
     session.on("error", (error) => finish(error.message));
     session.on("close", () => finish("the connection was closed"));
@@ -35,4 +35,12 @@ export function askHttp2(
       finish(statuses.some(([from, to]) => status >= from && status <= to) ? undefined : `status ${status}`);
     });
   });
+}
+
+/** For a library that reads and writes itself. */
+function connection({ address, options, proxyProtocol }: ProbedEndpoint, port: number): Socket {
+  const header = proxyHeader(proxyProtocol);
+  const plain = connect({ host: address, port });
+  if (header !== undefined) plain.write(header);
+  return options === undefined ? plain : connectTls({ socket: plain, ...options });
 }

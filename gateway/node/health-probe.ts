@@ -6,6 +6,7 @@ import { ResponseParser, ResponseParserSettings, writeRequestHead } from "../wir
 import type { Probe, ProbeTarget } from "./health.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import { dial } from "./upstream/dial.ts";
+import { proxyHeader } from "./upstream/proxy-header.ts";
 import type { OriginContexts } from "./upstream/tls.ts";
 
 /** @param origins by which endpoints are asked over TLS, with the certificates that requests have */
@@ -77,7 +78,8 @@ function connectTo(
     };
     const timer = setTimeout(() => finish(`no answer within ${check.timeoutMs} ms`), check.timeoutMs);
     const conversation = talk(finish, (text) => socket.write(text, "latin1"));
-    const socket = dial({ address, port, tls: options, session: undefined }, conversation);
+    const header = proxyHeader(target.proxyProtocol);
+    const socket = dial({ address, port, tls: options, session: undefined, header }, conversation);
     socket.on("error", (error) => finish(error.message));
     socket.on("close", () => finish("the connection was closed"));
   });

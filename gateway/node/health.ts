@@ -5,7 +5,7 @@
  * somebody asks the same of the same endpoint.
  */
 import type { Random } from "../core/index.ts";
-import type { ClientTls, HealthCheck } from "../core/ir/index.ts";
+import type { ClientTls, Cluster, HealthCheck } from "../core/ir/index.ts";
 import type { ArmTimer } from "./deadlines.ts";
 
 /** Who is asked, and what. */
@@ -20,6 +20,8 @@ export interface ProbeTarget {
   readonly host: string;
   /** It speaks HTTP/2 and may speak nothing else. */
   readonly isHttp2: boolean;
+  /** Connections to it begin with such a header. */
+  readonly proxyProtocol?: Cluster["proxyProtocol"];
 }
 
 /** An endpoint of a cluster, by both their names. */

@@ -28,6 +28,7 @@ import { PrefaceWatch } from "./preface-watch.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import type { SocketWriter } from "./socket-writer.ts";
 import { Tunnel, type TunnelOwner } from "./tunnel.ts";
+import { clientLeft } from "./upstream/pools.ts";
 import type { UpstreamFailure } from "./upstream/user.ts";
 
 /** What the connections of one listener share. */
@@ -451,6 +452,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     if (this.#phase === "tunnel") this.#tunnel?.clientClosed();
     this.#phase = "closed";
     this.#call.clientGone();
+    clientLeft(this.#info);
     this.#listener.closed(this);
   }
 }

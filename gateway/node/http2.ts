@@ -25,6 +25,7 @@ import type { ConnectionInfo } from "./exchange.ts";
 import { Http2ServerStream, type RequestEvent, type ServerCodec, type StreamPort } from "./http2-stream.ts";
 import { Http2Writer } from "./http2-writer.ts";
 import { Lifetime } from "./lifetime.ts";
+import { clientLeft } from "./upstream/pools.ts";
 
 /** What the connections of one listener share. */
 export interface Http2Listener extends CallListener {
@@ -120,6 +121,7 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
     this.#phase = "closed";
     this.#thread.deadlines.remove(this);
     this.#abandon();
+    clientLeft(this.info);
     this.listener.closed(this);
   }
 

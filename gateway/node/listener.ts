@@ -4,13 +4,14 @@
  * It outlives snapshots: what changes is what its next request is held against. Closing it stops the accepting; connections finish what they are at.
  */
 import type { Socket } from "node:net";
-import type { CompiledListener, CompiledServer, IncomingConnection, PeerInfo } from "../core/index.ts";
+import type { CompiledListener, CompiledServer, IncomingConnection } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { DEFAULT_HTTP1_LIMITS, DEFAULT_HTTP2_LIMITS, Http2Settings, RequestParserSettings } from "../wire/index.ts";
+import { AcceptedConnection } from "./accepted.ts";
 import type { ClientConnection, HttpThread } from "./call.ts";
 import { ClientSocket } from "./client-socket.ts";
 import type { ConnectionFactory, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
-import { Front, type FrontOwner } from "./front.ts";
+import { type Ends, Front, type FrontOwner } from "./front.ts";
 import { type HttpListener, ServerConnection } from "./http1.ts";
 import { type Http2Listener, Http2ServerConnection } from "./http2.ts";
 import { decodeLatin1 } from "./latin1.ts";
@@ -242,14 +243,13 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
 
   // --- what comes through the front door
 
-  http(socket: Socket, peer: PeerInfo): void {
+  http(socket: Socket, ends: Ends): void {
     const verdict = this.#count(socket);
     if (verdict === "closed") return;
-    const scheme = peer.tls === undefined ? "http" : "https";
-    const info: ConnectionInfo = { listener: this.name, peer, scheme, ...(verdict === "surplus" ? { surplus: true } : {}) };
     this.#acceptedMs = this.thread.clock.now();
     const isHttp2 = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
     const client = new ClientSocket(socket);
+    const info = new AcceptedConnection(this.name, client.socket, ends, verdict === "surplus");
     this.#connections.add(
       isHttp2
         ? new Http2ServerConnection(client, this, this.thread, info)

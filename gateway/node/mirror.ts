@@ -1,5 +1,6 @@
 /** A copy of a request, sent on the side: nobody waits for its response, and it never slows the request that it copies. */
 import type { RequestHead, UpstreamTarget } from "../core/index.ts";
+import type { ConnectionInfo } from "./exchange.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
 import { poolOf } from "./upstream/pools.ts";
 import type { UpstreamHead, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
@@ -14,19 +15,27 @@ export class MirrorCopy implements UpstreamUser {
   readonly #head: RequestHead;
   readonly #target: UpstreamTarget;
   readonly #isHttp2: boolean;
+  readonly #client: ConnectionInfo | undefined;
   #stream: UpstreamStream | undefined;
   #ended = false;
 
-  constructor(thread: UpstreamThread, head: RequestHead, target: UpstreamTarget, isHttp2: boolean) {
+  constructor(
+    thread: UpstreamThread,
+    head: RequestHead,
+    target: UpstreamTarget,
+    isHttp2: boolean,
+    client: ConnectionInfo | undefined,
+  ) {
     this.#thread = thread;
     this.#head = head;
     this.#target = target;
     this.#isHttp2 = isHttp2;
+    this.#client = client;
   }
 
   /** False when there is no connection for it: a copy does not stand in line. */
   start(): boolean {
-    const pool = poolOf(this.#thread, this.#target, this.#isHttp2);
+    const pool = poolOf(this.#thread, this.#target, this.#isHttp2, this.#client);
     const acquired = pool.acquire(this.#target, this);
     if (acquired === "waiting") pool.cancel(this);
     if (acquired === "waiting" || "reason" in acquired) return false;

@@ -5,8 +5,9 @@
  * over a new connection when a kept-alive one turns out to be stale, and says when it cannot take more.
  */
 import type { AttemptFailure, MirrorSend, RequestHead, SendStep } from "../core/index.ts";
+import type { ConnectionInfo } from "./exchange.ts";
 import { MirrorCopy } from "./mirror.ts";
-import type { UpstreamThread } from "./upstream/pool.ts";
+import type { UpstreamPool, UpstreamThread } from "./upstream/pool.ts";
 import { poolOf } from "./upstream/pools.ts";
 import type { UpstreamFailure, UpstreamStream, UpstreamUser } from "./upstream/user.ts";
 
@@ -18,6 +19,7 @@ const NONE: readonly never[] = [];
 export class RequestSender {
   readonly #thread: UpstreamThread;
   readonly #user: UpstreamUser;
+  readonly #client: ConnectionInfo | undefined;
   #stream: UpstreamStream | undefined;
   /** What the attempt at hand was to send, and where. */
   #step: SendStep | undefined;
@@ -37,9 +39,11 @@ export class RequestSender {
   #replayable = true;
   #mirrors: readonly MirrorCopy[] = NONE;
 
-  constructor(thread: UpstreamThread, user: UpstreamUser) {
+  /** @param client whose requests it sends; undefined: the gateway's own */
+  constructor(thread: UpstreamThread, user: UpstreamUser, client: ConnectionInfo | undefined) {
     this.#thread = thread;
     this.#user = user;
+    this.#client = client;
   }
 
   /** Somebody is there to take body bytes, and has room. */
@@ -127,7 +131,7 @@ export class RequestSender {
 
   /** Gives the attempt up: the response (if one comes) is not wanted. */
   cancel(): void {
-    if (this.#waiting && this.#step !== undefined) poolOf(this.#thread, this.#step.target, this.#isHttp2).cancel(this.#user);
+    if (this.#waiting && this.#step !== undefined) this.#poolOf(this.#step).cancel(this.#user);
     this.#stream?.cancel();
     this.released();
   }
@@ -149,11 +153,15 @@ export class RequestSender {
 
   #acquire(step: SendStep, fresh: boolean): UpstreamFailure | undefined {
     this.#step = step;
-    const acquired = poolOf(this.#thread, step.target, this.#isHttp2).acquire(step.target, this.#user, fresh);
+    const acquired = this.#poolOf(step).acquire(step.target, this.#user, fresh);
     if (acquired === "waiting") this.#waiting = true;
     else if ("reason" in acquired) return acquired;
     else this.#start(acquired, step);
     return undefined;
+  }
+
+  #poolOf({ target }: SendStep): UpstreamPool {
+    return poolOf(this.#thread, target, this.#isHttp2, this.#client);
   }
 
   #start(stream: UpstreamStream, step: SendStep): void {
@@ -177,7 +185,7 @@ export class RequestSender {
   #mirror(sends: readonly MirrorSend[]): void {
     const copies: MirrorCopy[] = [];
     for (const { target, head } of sends) {
-      const copy = new MirrorCopy(this.#thread, head, target, this.#isHttp2);
+      const copy = new MirrorCopy(this.#thread, head, target, this.#isHttp2, this.#client);
       if (copy.start()) copies.push(copy);
     }
     this.#mirrors = copies;

@@ -13,7 +13,6 @@ import { TLSSocket } from "node:tls";
 import type { ConnectionEnd, ConnectionExchange, ConnectionStep, DialStep, IncomingConnection } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
-import { writeProxyHeader } from "../wire/index.ts";
 import type { HttpThread } from "./call.ts";
 import { dial } from "./connection-dial.ts";
 import type { Timed } from "./deadlines.ts";
@@ -21,6 +20,7 @@ import { readInto } from "./direct-read.ts";
 import type { Seated } from "./roster.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { dialCode } from "./upstream/dial.ts";
+import { proxyHeader } from "./upstream/proxy-header.ts";
 
 /** Once one side was cut off, the other is gone after this at the latest. What a side has ended in order may take as long as a connection may idle. */
 export const CLOSING_MS = 2_000;
@@ -164,7 +164,7 @@ export class Connection implements Timed, Seated {
     this.#idleMs = idleTimeoutMs;
     this.#maxMs = maxConnectionMs;
     this.#dialError = undefined;
-    const dialled = dial(step, this.#header(step), this.#thread.origins, {
+    const dialled = dial(step, proxyHeader(target.proxyProtocol, this.#incoming), this.#thread.origins, {
       read: (bytes) => this.#originBytes(bytes),
       ready: () => this.#connected(),
     });
@@ -179,11 +179,6 @@ export class Connection implements Timed, Seated {
     origin.on("close", (hadError) => this.#originCloses(origin, hadError, target.tls !== undefined));
     this.#thread.deadlines.set(this, this.#thread.clock.now() + target.pool.connectTimeoutMs);
     return undefined;
-  }
-
-  #header({ proxyProtocol }: DialStep): Uint8Array | undefined {
-    if (proxyProtocol === undefined) return undefined;
-    return writeProxyHeader(proxyProtocol === "v1" ? 1 : 2, this.#incoming.peer, this.#incoming.local);
   }
 
   #dialFails(code: Parameters<ConnectionExchange["failed"]>[0], reason: string): void {

@@ -27,3 +27,8 @@ test("requests out of tunnels go to a listener in clear, or to a server that ask
   });
   expect(ingressTarget([https(1, [mutual])], undefined)).toBeUndefined();
 });
+
+test("a listener that wants to be told who comes is told by a PROXY header", () => {
+  expect(ingressTarget([testListener(1, { proxyProtocol: "accept" })], undefined)?.proxyProtocol).toBe("v2");
+  expect(ingressTarget([testListener(1)], undefined)?.proxyProtocol).toBeUndefined();
+});

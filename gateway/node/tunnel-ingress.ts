@@ -16,7 +16,7 @@ export function ingressTarget(listeners: readonly Listener[], before: UpstreamTa
     before?.endpoint.key === key
       ? before.endpoint
       : { key, address, port: listener.port, weight: 1, active: 0, runtime: undefined };
-  return { endpoint, pool: POOL, tls };
+  return { endpoint, pool: POOL, tls, proxyProtocol: listener.proxyProtocol === undefined ? undefined : "v2" };
 }
 
 /** As many as tunnels may carry. Idle connections go before the listener's own idle timeout closes them under a request. */

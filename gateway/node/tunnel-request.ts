@@ -37,7 +37,7 @@ export class TunnelRequest implements UpstreamUser {
     this.#thread = thread;
     this.#tunnel = tunnel;
     this.#stream = stream;
-    this.#sender = new RequestSender(thread, this);
+    this.#sender = new RequestSender(thread, this, undefined);
   }
 
   start(head: RequestHead, target: UpstreamTarget): void {

@@ -78,6 +78,7 @@ async function proxy(originPort: number, change: Partial<TunnelStep> = {}) {
     new ServerConnection(new ClientSocket(socket), listener, thread, {
       listener: "l",
       peer: { address: "127.0.0.1", port: 1 },
+      local: { address: "127.0.0.1", port: 2 },
       scheme: "http",
     });
   });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { connect as connectTls, TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Listener, Snapshot } from "../../gateway/core/ir/index.ts";
-import { readProxyHeader, writeProxyHeader } from "../../gateway/wire/index.ts";
+import { type ProxyHeader, readProxyHeader, writeProxyHeader } from "../../gateway/wire/index.ts";
 import { writeCertificate } from "../support/certificate.ts";
 import {
   freePort,
@@ -20,6 +20,7 @@ import {
   testListener,
   testSnapshot,
 } from "../support/gateway.ts";
+import { Http2Client, Http2Origin } from "../support/http2.ts";
 import { connectionRoute, passthrough, tcpListener } from "../support/opaque.ts";
 
 const CLIENT = { address: "203.0.113.7", port: 51_234 };
@@ -259,5 +260,177 @@ describe("towards origins", () => {
     });
     ended.on("error", () => undefined);
     expect(String((await once(ended, "data"))[0])).toBe("secret");
+  });
+
+  /** An origin that reads the header of each connection, and answers requests with whom it told of and which connection it was. */
+  async function tellingOrigin(): Promise<{ port: number; told: (ProxyHeader | "gone")[] }> {
+    const told: (ProxyHeader | "gone")[] = [];
+    const server = createServer((socket) => {
+      socket.on("error", () => undefined);
+      const at = told.length;
+      let header: ProxyHeader | undefined;
+      socket.on("data", (bytes: Buffer) => {
+        let rest = bytes;
+        if (header === undefined) {
+          const reading = readProxyHeader(bytes);
+          if (reading.kind !== "header") return void socket.destroy();
+          header = reading.header;
+          told[at] = header;
+          rest = bytes.subarray(reading.bytes);
+        }
+        if (rest.length > 0) socket.write(okAnswer(`${header.source?.address}:${header.source?.port} ${at}`));
+      });
+      socket.on("close", () => {
+        told[at] = "gone";
+      });
+      cleanups.push(() => socket.destroy());
+    });
+    const port = await listening(server);
+    cleanups.push(() => server.close());
+    return { port, told };
+  }
+
+  async function ask(client: RawClient): Promise<string> {
+    client.send(GET);
+    return (await client.answer()).split("\r\n\r\n")[1] ?? "";
+  }
+
+  it.each(["v1", "v2"] as const)(
+    "HTTP: %s tells the client, whose connection carries its requests alone",
+    async (proxyProtocol) => {
+      const origin = await tellingOrigin();
+      const port = await freePort();
+      await gateway(testSnapshot({ listeners: [testListener(port)], originPorts: [origin.port], cluster: { proxyProtocol } }));
+      const [one, two] = [new RawClient(port), new RawClient(port)];
+      cleanups.push(() => two.socket.destroy());
+      // One after the other, so that the second could have the connection of the first.
+      expect(await ask(one)).toBe(`127.0.0.1:${one.socket.localPort} 0`);
+      expect(await ask(two)).toBe(`127.0.0.1:${two.socket.localPort} 1`);
+      expect(await ask(one)).toBe(`127.0.0.1:${one.socket.localPort} 0`);
+      expect(origin.told[0]).toMatchObject({ destination: { address: "127.0.0.1", port } });
+      one.socket.destroy();
+      await expect.poll(() => origin.told).toEqual(["gone", expect.anything()]);
+      expect(await ask(two)).toBe(`127.0.0.1:${two.socket.localPort} 1`);
+    },
+  );
+
+  it("HTTP: what came in by a header goes out by one", async () => {
+    const origin = await tellingOrigin();
+    const port = await freePort();
+    const listener = testListener(port, { proxyProtocol: "accept" });
+    await gateway(testSnapshot({ listeners: [listener], originPorts: [origin.port], cluster: { proxyProtocol: "v2" } }));
+    const client = new RawClient(port);
+    cleanups.push(() => client.socket.destroy());
+    client.socket.write(V1);
+    expect(await ask(client)).toBe(`${CLIENT.address}:${CLIENT.port} 0`);
+    expect(origin.told[0]).toMatchObject({ version: 2, destination: VIRTUAL });
+  });
+
+  it("HTTP: another version begins with another connection", async () => {
+    const origin = await tellingOrigin();
+    const port = await freePort();
+    const of = (proxyProtocol: "v1" | "v2") =>
+      testSnapshot({ listeners: [testListener(port)], originPorts: [origin.port], cluster: { proxyProtocol } });
+    const made = await gateway(of("v1"));
+    const client = new RawClient(port);
+    cleanups.push(() => client.socket.destroy());
+    expect(await ask(client)).toMatch(/ 0$/);
+    await made.install(of("v2"));
+    expect(await ask(client)).toMatch(/ 1$/);
+    expect(origin.told[1]).toMatchObject({ version: 2 });
+    await expect.poll(() => origin.told[0]).toBe("gone");
+  });
+
+  it("HTTP/2 in TLS on both sides: the header stands before TLS, and streams of one client share", async () => {
+    const headers: ProxyHeader[] = [];
+    const origin = await new Http2Origin(
+      (stream) => {
+        stream.respond({ ":status": 200 });
+        stream.end("ok");
+      },
+      {},
+      { key: readFileSync(file("key.pem"), "utf8"), cert: readFileSync(file("cert.pem"), "utf8") },
+    ).start();
+    cleanups.push(() => origin.close());
+    const front = createServer((socket) => {
+      socket.on("error", () => undefined);
+      cleanups.push(() => socket.destroy());
+      socket.once("data", (bytes: Buffer) => {
+        const reading = readProxyHeader(bytes);
+        if (reading.kind !== "header") return void socket.destroy();
+        headers.push(reading.header);
+        socket.pause();
+        socket.unshift(bytes.subarray(reading.bytes));
+        origin.server.emit("connection", socket);
+      });
+    });
+    const frontPort = await listening(front);
+    cleanups.push(() => front.close());
+    const port = await freePort();
+    const tls = {
+      mode: "simple",
+      serverName: "web.test",
+      subjectAltNames: [],
+      caFile: file("cert.pem"),
+      minVersion: "TLSv1.2",
+      insecureSkipVerify: false,
+    } as const;
+    await gateway(
+      testSnapshot({
+        listeners: [testListener(port)],
+        originPorts: [frontPort],
+        cluster: { proxyProtocol: "v2", tls, protocol: "http2" },
+      }),
+    );
+    const [one, two] = [new Http2Client(`http://127.0.0.1:${port}`), new Http2Client(`http://127.0.0.1:${port}`)];
+    cleanups.push(
+      () => one.close(),
+      () => two.close(),
+    );
+    const get = { ":authority": "web.test", ":path": "/" };
+    const answers = await Promise.all([one.ask(get), one.ask(get), two.ask(get)]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+    const ports = [one, two].map(({ session }) => session.socket.localPort);
+    expect(headers.map(({ source }) => source?.port).sort()).toEqual(ports.sort());
+  });
+
+  it("nothing listens: the request is answered, and nothing else breaks", async () => {
+    const [port, nobody] = [await freePort(), await freePort()];
+    const tls = { mode: "simple", subjectAltNames: [], minVersion: "TLSv1.2", insecureSkipVerify: true } as const;
+    for (const cluster of [{ proxyProtocol: "v1" }, { proxyProtocol: "v1", tls }] as const) {
+      const made = await gateway(testSnapshot({ listeners: [testListener(port)], originPorts: [nobody], cluster }));
+      const client = new RawClient(port);
+      client.send(GET);
+      expect(await client.answer()).toMatch(/^HTTP\/1.1 503 /);
+      client.socket.destroy();
+      await made.engine.drain(50);
+    }
+  });
+
+  it.each([
+    ["http", { kind: "http", path: "/", statuses: [[200, 200]] }],
+    ["http over HTTP/2", { kind: "http", path: "/", statuses: [[200, 200]] }],
+    ["tcp", { kind: "tcp" }],
+  ] as const)("a health check by %s begins with a header that tells of no client", async (what, probe) => {
+    const origin = await listener();
+    const port = await freePort();
+    const healthCheck = {
+      probe,
+      intervalMs: 60_000,
+      timeoutMs: 500,
+      jitterPercent: 0,
+      unhealthyThreshold: 1,
+      healthyThreshold: 1,
+    };
+    const protocol = what === "http over HTTP/2" ? "http2" : "http1";
+    await gateway(
+      testSnapshot({
+        listeners: [testListener(port)],
+        originPorts: [origin.port],
+        cluster: { proxyProtocol: "v2", healthCheck, protocol },
+      }),
+    );
+    const { bytes } = await origin.first;
+    expect(readProxyHeader(bytes)).toMatchObject({ kind: "header", header: { version: 2, source: undefined } });
   });
 });

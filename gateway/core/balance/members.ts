@@ -83,7 +83,7 @@ function targetOf(
   known: KnownEndpoints | undefined,
 ): UpstreamTarget {
   const key = `${cluster.name}|${address}|${endpoint.port}`;
-  const { tls, via, protocol, http2 } = cluster;
+  const { tls, via, protocol, http2, proxyProtocol } = cluster;
   const kept = known?.get(key) ?? {
     key,
     address,
@@ -94,5 +94,5 @@ function targetOf(
     hostname: address === endpoint.address ? undefined : endpoint.address,
     health: undefined,
   };
-  return { endpoint: kept, pool, tls, ...(via === undefined ? {} : { via }), protocol, http2 };
+  return { endpoint: kept, pool, tls, ...(via === undefined ? {} : { via }), protocol, http2, proxyProtocol };
 }

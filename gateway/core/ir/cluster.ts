@@ -35,7 +35,7 @@ export interface Cluster {
   readonly healthCheck?: HealthCheck;
   /** Absent: no limits. Each thread of a gateway has its share, rounded up. */
   readonly circuit?: CircuitLimits;
-  /** Every connection begins with a PROXY protocol header of this version that tells the client's address. Absent: none is sent. */
+  /** Every connection begins with a PROXY protocol header of this version that tells its client's address, and carries that client's requests alone. Absent: none is sent. */
   readonly proxyProtocol?: "v1" | "v2";
 }
 

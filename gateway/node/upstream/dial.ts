@@ -16,6 +16,8 @@ export interface DialTarget {
   readonly tls: ConnectionOptions | undefined;
   /** Last TLS session, to resume. */
   session: Buffer | undefined;
+  /** Written before anything else, in clear. */
+  readonly header?: Uint8Array | undefined;
   /** Probes while nothing is sent; undefined: what the system does. */
   readonly keepAlive?: TcpKeepAlive | undefined;
 }
@@ -37,16 +39,18 @@ export function dial(target: DialTarget, user: DialUser): Socket {
   return socket;
 }
 
-function dialPlain({ address, port }: DialTarget, user: DialUser): Socket {
+function dialPlain({ address, port, header }: DialTarget, user: DialUser): Socket {
   const socket = connect({ host: address, port, noDelay: true, onread: readFor(user) });
+  if (header !== undefined) socket.write(header);
   socket.once("connect", () => user.connected());
   return socket;
 }
 
 function dialTls(target: DialTarget, options: ConnectionOptions, user: DialUser): Socket {
-  const { address, port, session } = target;
+  const { address, port, session, header } = target;
   const socket = connectTls({
-    ...{ host: address, port, onread: readFor(user) },
+    ...(header === undefined ? { host: address, port } : { socket: below(address, port, header) }),
+    ...{ onread: readFor(user) },
     ...options,
     ...(session === undefined ? {} : { session }),
   });
@@ -55,6 +59,13 @@ function dialTls(target: DialTarget, options: ConnectionOptions, user: DialUser)
   socket.on("session", (fresh) => {
     target.session = fresh;
   });
+  return socket;
+}
+
+/** What TLS is spoken over where something comes before it. */
+function below(host: string, port: number, header: Uint8Array): Socket {
+  const socket = connect({ host, port });
+  socket.write(header);
   return socket;
 }
 

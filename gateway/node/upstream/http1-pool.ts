@@ -9,8 +9,8 @@ export class Http1Pool extends UpstreamPool {
   /** How often the connections' settings have changed. */
   generation = 0;
 
-  constructor(thread: UpstreamThread, target: UpstreamTarget) {
-    super(thread, target, "http/1.1");
+  constructor(thread: UpstreamThread, target: UpstreamTarget, header: Uint8Array | undefined) {
+    super(thread, target, "http/1.1", header);
   }
 
   /** A response ended and its connection can carry another request. */
@@ -58,7 +58,7 @@ export class Http1Pool extends UpstreamPool {
     return this.#idle.length > 0;
   }
 
-  protected retire(): void {
+  retire(): void {
     this.generation += 1;
     this.closeIdle();
   }

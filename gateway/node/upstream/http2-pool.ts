@@ -12,8 +12,8 @@ export class Http2Pool extends UpstreamPool {
   readonly #connections: Http2UpstreamConnection[] = [];
   #maxConcurrentStreams: number | undefined;
 
-  constructor(thread: UpstreamThread, target: UpstreamTarget) {
-    super(thread, target, "h2");
+  constructor(thread: UpstreamThread, target: UpstreamTarget, header: Uint8Array | undefined) {
+    super(thread, target, "h2", header);
     this.#maxConcurrentStreams = target.http2?.maxConcurrentStreams;
     this.http2 = settingsFor(this.#maxConcurrentStreams);
   }
@@ -60,7 +60,7 @@ export class Http2Pool extends UpstreamPool {
     return false;
   }
 
-  protected retire(): void {
+  retire(): void {
     for (const connection of [...this.#connections]) connection.retire();
   }
 }

@@ -62,6 +62,8 @@ export abstract class UpstreamPool implements DialTarget {
   readonly thread: UpstreamThread;
   readonly address: string;
   readonly port: number;
+  /** Of one client, whose connections these are alone. Undefined: nothing is told, and all clients share. */
+  readonly header: Uint8Array | undefined;
   /** What TLS asks for where nobody says otherwise. */
   readonly #hostname: string;
   settings: PoolSettings;
@@ -74,11 +76,12 @@ export abstract class UpstreamPool implements DialTarget {
   #origin: OriginTls | undefined;
   #connections = 0;
 
-  constructor(thread: UpstreamThread, target: UpstreamTarget, speaks: string) {
+  constructor(thread: UpstreamThread, target: UpstreamTarget, speaks: string, header: Uint8Array | undefined) {
     const { endpoint } = target;
     this.thread = thread;
     this.address = endpoint.address;
     this.port = endpoint.port;
+    this.header = header;
     this.#hostname = endpoint.hostname ?? endpoint.address;
     this.settings = target.pool;
     this.#speaks = speaks;
@@ -121,6 +124,8 @@ export abstract class UpstreamPool implements DialTarget {
 
   /** Closes what is idle. */
   abstract closeIdle(): void;
+  /** Its connections are used for what they are at, and no longer. */
+  abstract retire(): void;
 
   /** A stream over a connection that is there. */
   protected abstract reuse(): UpstreamStream | undefined;
@@ -128,8 +133,6 @@ export abstract class UpstreamPool implements DialTarget {
   protected abstract connect(): UpstreamStream;
   /** Closes the connection that has been idle for longest. @returns whether there was one */
   protected abstract closeOldest(): boolean;
-  /** Connections that were opened by other settings are used for what they are at, and no longer. */
-  protected abstract retire(): void;
 
   /** A connection has closed. */
   protected closed(): void {
