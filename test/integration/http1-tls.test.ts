@@ -19,6 +19,7 @@ const ALERT = 21;
 
 /** A gateway with TLS on either side, and somebody who listens there. `cut`: the origin closes after what it answers. */
 async function start({ answer = okAnswer("ok"), cut = false } = {}) {
+  const origins: TLSSocket[] = [];
   const directory = mkdtempSync(join(tmpdir(), "tidegate-tls-rules-"));
   opened.push({ stop: () => rmSync(directory, { recursive: true, force: true }) });
   const [privateKeyFile, certificateFile] = [join(directory, "key.pem"), join(directory, "cert.pem")];
@@ -26,6 +27,7 @@ async function start({ answer = okAnswer("ok"), cut = false } = {}) {
   const origin = createTlsServer(
     { key: readFileSync(privateKeyFile), cert: readFileSync(certificateFile), maxVersion: "TLSv1.2" },
     (socket) => {
+      origins.push(socket);
       socket.on("error", () => undefined);
       socket.on("data", () => (cut ? socket.end(answer) : socket.write(answer)));
     },
@@ -55,7 +57,7 @@ async function start({ answer = okAnswer("ok"), cut = false } = {}) {
     socket.on("error", () => undefined);
     return socket;
   };
-  return { client, toOrigin, toGateway };
+  return { client, origins, toOrigin, toGateway };
 }
 
 /** Stands between a client and the server at `port`, and keeps what each said. */
@@ -124,6 +126,24 @@ it("clients cannot renegotiate", async () => {
     socket.renegotiate({ rejectUnauthorized: false }, (error) => resolve(error === null ? "renegotiated" : "refused"));
   });
   expect(again).not.toBe("renegotiated");
+});
+
+it("origins cannot renegotiate", async () => {
+  const { client, origins } = await start();
+  const socket = client();
+  const answer = heard(socket);
+  socket.write(GET);
+  await eventually(() => answer().endsWith("ok"));
+  const [origin] = origins;
+  const again = await new Promise((resolve) => {
+    origin?.once("error", (error: Error & { code?: string }) => resolve(error.code));
+    origin?.once("close", () => resolve("closed"));
+    origin?.once("secure", () => resolve("renegotiated"));
+    origin?.renegotiate({ rejectUnauthorized: false }, (error) => resolve(error === null ? "renegotiated" : "refused"));
+  });
+  expect(again).not.toBe("renegotiated");
+  socket.write(GET);
+  await eventually(() => answer().match(/\r\n\r\nok/g)?.length === 2);
 });
 
 it("versions before TLS 1.2 are refused", async () => {

@@ -5,6 +5,7 @@
  * sessions of before are not resumed, because a certificate that has been revoked since would not be looked at again. Files that cannot be used
  * leave what was in force; where nothing was, nothing is sent.
  */
+import { constants } from "node:crypto";
 import { isIP } from "node:net";
 import {
   type ConnectionOptions,
@@ -214,6 +215,8 @@ function readMaterial(tls: ClientTls, files: PemFiles, before: Material | undefi
   try {
     const context = createSecureContext({
       minVersion,
+      // RFC 9113 9.2.1; and what was checked at the beginning holds to the end.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       ...(ca.length === 0 ? {} : { ca: [...ca] }),
       ...(crl.length === 0 ? {} : { crl: [...crl] }),
       ...(own.value === undefined ? {} : { cert: own.value.cert, key: own.value.key }),
