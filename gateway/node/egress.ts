@@ -74,7 +74,8 @@ export class EgressGateway implements ExchangeFactory {
     const { listener, peer } = connection;
     return new EgressExchange(this.#current(), this.#ports, this.#endpoints, {
       head,
-      form,
+      // RFC 9113 8.3.1: `:scheme` and `:authority` say what the absolute form says.
+      form: version === "2" && form === "origin" ? "absolute" : form,
       // What comes to a forward-proxy listener comes in the clear.
       confidential: false,
       connectionOptions,

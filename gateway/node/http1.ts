@@ -27,7 +27,7 @@ import type { ConnectionInfo } from "./exchange.ts";
 import { PrefaceWatch } from "./preface-watch.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import type { SocketWriter } from "./socket-writer.ts";
-import { Tunnel, type TunnelOwner } from "./tunnel.ts";
+import { ConnectionClient, Tunnel, type TunnelOwner } from "./tunnel.ts";
 import { clientLeft } from "./upstream/pools.ts";
 import type { UpstreamFailure } from "./upstream/user.ts";
 
@@ -369,7 +369,8 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   tunnel(step: TunnelStep): void {
     this.#phase = "tunnel";
     this.#pause();
-    this.#tunnel = new Tunnel(this.#client, this.#thread, step, this.#listener.settings, this);
+    const client = new ConnectionClient(this.#client, this.#thread.outbox);
+    this.#tunnel = new Tunnel(client, this.#thread, step, this.#listener.settings, this);
   }
 
   tunnelDialled(head: ResponseHead): void {

@@ -2,18 +2,21 @@
  * One request of an HTTP/2 client connection: what comes on its stream goes to its call, and what the call says goes out on it.
  *
  *     free ──► open ──► flushing ──► free       flushing: the call is over, the client has not made room for all of the answer yet
- *                └───────────────────► free
+ *               │ └──────────────────► free
+ *               └─────► tunnel ──────► …         CONNECT: its bytes belong to somebody else
  *
  * What waits here is bounded by windows: the request's body by what the client may send before it is told that some was consumed, the response's by
  * what the origin's connection brought before it was paused.
  */
-import { type ExchangeEnd, MeshError, NO_BODY, type ResponseHead, STREAM_BODY, type TunnelStep } from "../core/index.ts";
+import { type ExchangeEnd, NO_BODY, type ResponseHead, STREAM_BODY, type TunnelStep } from "../core/index.ts";
 import { Http2Code, type Http2Connection, type Http2Event, type Http2Stream, type StreamProblem } from "../wire/index.ts";
 import { Call, type CallListener, type HttpThread } from "./call.ts";
 import { ConnectionTimes, NEVER } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Downstream } from "./downstream.ts";
 import type { ConnectionInfo } from "./exchange.ts";
+import { type EarlyBytes, StreamTunnel, type TunnelStream } from "./http2-tunnel.ts";
+import type { UpstreamFailure } from "./upstream/user.ts";
 import { agreedFields } from "./websocket.ts";
 
 export type ServerCodec = Http2Connection<Http2ServerStream>;
@@ -34,7 +37,7 @@ const SWITCHING_PROTOCOLS = 101;
 const EMPTY = new Uint8Array(0);
 const NO_TRAILERS: readonly string[] = [];
 
-export class Http2ServerStream implements Downstream, Timed {
+export class Http2ServerStream implements Downstream, TunnelStream, Timed {
   deadlineMs = NEVER;
   filedMs = 0;
   place = -1;
@@ -44,7 +47,8 @@ export class Http2ServerStream implements Downstream, Timed {
   readonly #times: ConnectionTimes;
   readonly #call: Call;
   #stream: Http2Stream<Http2ServerStream> | undefined;
-  #phase: "free" | "open" | "flushing" = "free";
+  #phase: "free" | "open" | "tunnel" | "flushing" = "free";
+  #tunnel: StreamTunnel | undefined;
   #method = "";
   responseBytes = 0;
   /** Of the request: come, and nobody takes it yet. */
@@ -96,14 +100,20 @@ export class Http2ServerStream implements Downstream, Timed {
       switchTo: isWebSocket ? "websocket" : undefined,
       neverIndexed: event.neverIndexed,
     });
+    // What follows CONNECT is no content of it (RFC 9110 9.3.6).
+    if (head.method === "CONNECT" && this.#phase === "open") this.#call.requestEnd(undefined);
     this.#tellEnd();
   }
 
   /** @param bytes valid during this call */
   data(bytes: Uint8Array, end: boolean): void {
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.data(bytes, end);
+      return;
+    }
     if (end) this.#incomingEnd = { trailers: undefined };
     if (this.#phase !== "open") {
-      this.#consumed(bytes);
+      this.consumed(bytes);
       return;
     }
     if (this.#incoming.length > 0 || !this.#call.wantsRequest) this.#hold(bytes);
@@ -119,7 +129,8 @@ export class Http2ServerStream implements Downstream, Timed {
   /** What came breaks a rule: nothing more of it will be told. */
   refused({ code, message, status, http2Code }: StreamProblem): void {
     this.#endCode = http2Code;
-    if (this.#phase === "open") this.#call.refuse(status, `${code}: ${message}`);
+    if (this.#tunnel !== undefined) this.#lost(http2Code);
+    else if (this.#phase === "open") this.#call.refuse(status, `${code}: ${message}`);
   }
 
   /** What threw while this stream was told something. */
@@ -142,14 +153,21 @@ export class Http2ServerStream implements Downstream, Timed {
       this.#outgoing.shift();
     }
     if (this.#outgoingEnd !== undefined) this.#endWith(stream, this.#outgoingEnd);
-    if (this.#phase === "open") this.#call.drained();
+    if (this.#tunnel !== undefined) this.#tunnel.room();
+    else if (this.#phase === "open") this.#call.drained();
     else this.#close(this.#endCode);
   }
 
   /** The client gave the request up, or is gone. */
   gone(): void {
-    this.#call.clientGone();
+    this.#lost(Http2Code.cancel);
     if (this.#phase === "flushing") this.#close(Http2Code.cancel);
+  }
+
+  /** Nothing of the client's request, or of what it tunnels, goes on. */
+  #lost(code: number): void {
+    this.#tunnel?.gone(code);
+    this.#call.clientGone();
   }
 
   #hold(bytes: Uint8Array): void {
@@ -159,11 +177,11 @@ export class Http2ServerStream implements Downstream, Timed {
   #take(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#call.requestBody(bytes);
-    this.#consumed(bytes);
+    this.consumed(bytes);
   }
 
   /** The client may send as much again. */
-  #consumed(bytes: Uint8Array): void {
+  consumed(bytes: Uint8Array): void {
     if (this.#stream !== undefined) this.#port.codec.consumed(this.#stream, bytes.length);
   }
 
@@ -246,8 +264,38 @@ export class Http2ServerStream implements Downstream, Timed {
     this.#port.later();
   }
 
-  tunnel(_step: TunnelStep): void {
-    throw new MeshError("not_supported", "local", "no tunnels over HTTP/2");
+  // --- the tunnel (TunnelStream)
+
+  tunnel(step: TunnelStep): void {
+    const early = { bytes: this.#incoming, ended: this.#incomingEnd !== undefined };
+    this.#incoming = [];
+    this.#phase = "tunnel";
+    this.#tunnel = new StreamTunnel(this, this.#thread, step, this.#port.listener.settings, early);
+    this.schedule();
+  }
+
+  accepted(head: ResponseHead): void {
+    if (this.#stream !== undefined) this.#port.codec.respond(this.#stream, { ...head, body: STREAM_BODY }, false);
+    this.#port.later();
+  }
+
+  tunnelFailed(failure: UpstreamFailure, { bytes, ended }: EarlyBytes): void {
+    this.#tunnel = undefined;
+    this.#phase = "open";
+    this.#incoming = bytes;
+    this.#incomingEnd = ended ? { trailers: undefined } : undefined;
+    this.#call.tunnelFailed(failure);
+  }
+
+  tunnelEnded(outcome: ExchangeEnd["outcome"], requestBytes: number, code: number | undefined): void {
+    this.#tunnel = undefined;
+    this.#call.tunnelEnded(outcome, requestBytes);
+    if (code !== undefined) {
+      this.#close(code);
+      return;
+    }
+    this.end(undefined);
+    this.over();
   }
 
   over(): void {
@@ -261,7 +309,8 @@ export class Http2ServerStream implements Downstream, Timed {
   }
 
   cut(outcome: ExchangeEnd["outcome"]): void {
-    this.#close(outcome === "client_gone" || outcome === "timeout" ? Http2Code.cancel : Http2Code.internalError);
+    const code = outcome === "client_gone" || outcome === "timeout" ? Http2Code.cancel : Http2Code.internalError;
+    this.#close(this.#endCode === Http2Code.noError ? code : this.#endCode);
   }
 
   expired(nowMs: number): void {
@@ -274,7 +323,7 @@ export class Http2ServerStream implements Downstream, Timed {
   }
 
   #nextDeadlineMs(): number {
-    return this.#times.nextMs("exchange", this.#port.listener.settings, false);
+    return this.#times.nextMs(this.#phase === "tunnel" ? "tunnel" : "exchange", this.#port.listener.settings, false);
   }
 
   #interim(head: ResponseHead): void {

@@ -114,9 +114,8 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
   get http2(): Http2Settings {
     return this.#http2;
   }
-  /** A forward proxy is spoken to in HTTP/1.1. */
   get http2InClear(): boolean {
-    return this.protocol === "http";
+    return this.protocol === "http" || this.protocol === "forward-proxy";
   }
   get draining(): boolean {
     return (this.#draining && !this.#holding) || this.#hooks.overload.pressure !== "calm";
@@ -333,7 +332,8 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
         maxRequestBodyBytes,
       },
       scheme: this.#scheme,
-      extendedConnect: true,
+      // A forward proxy passes on no other protocol than by a tunnel.
+      extendedConnect: this.protocol !== "forward-proxy",
       decode: decodeLatin1,
     });
   }

@@ -3,16 +3,32 @@
  *
  *     dialling ──► inspecting ──► open ──► closed
  *
- * Nothing of the client's is forwarded before `inspect` has agreed. Each side can end its direction alone (half-close).
+ * Nothing of the client's is forwarded before `inspect` has agreed. Each side can end its direction alone (half-close); when one is cut, so is the other.
  */
 import { connect, type Socket } from "node:net";
 import type { ErrorCode, ExchangeEnd, ResponseHead, TunnelStep } from "../core/index.ts";
 import type { HttpSettings } from "../core/ir/index.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import type { Timed } from "./deadlines.ts";
+import type { Outbox } from "./outbox.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import type { UpstreamThread } from "./upstream/pool.ts";
 import type { UpstreamFailure } from "./upstream/user.ts";
+
+/** The client's side: a connection that speaks nothing else any more, or a stream of one. */
+export interface TunnelClient {
+  /** @returns whether there is room for more; if not, `Tunnel.clientDrained` has to say when there is again */
+  write(bytes: Uint8Array): boolean;
+  /** Nobody takes what it sends, for now. */
+  pause(): void;
+  resume(): void;
+  /** Nothing more goes to it. */
+  end(): void;
+  /** It is closed when it has got what was written. */
+  leave(): void;
+  /** It is closed at once, and is not to take what it has got for the whole. */
+  cut(outcome: ExchangeEnd["outcome"]): void;
+}
 
 export interface TunnelOwner {
   /** Connected: answer with this head, then hand over what the client sends. */
@@ -30,7 +46,7 @@ export class Tunnel implements Timed {
   filedMs = 0;
   place = -1;
 
-  readonly #client: ClientSocket;
+  readonly #client: TunnelClient;
   readonly #thread: UpstreamThread;
   readonly #step: TunnelStep;
   readonly #idleMs: number;
@@ -45,7 +61,7 @@ export class Tunnel implements Timed {
   #requestBytes = 0;
   #responseBytes = 0;
 
-  constructor(client: ClientSocket, thread: UpstreamThread, step: TunnelStep, settings: HttpSettings, owner: TunnelOwner) {
+  constructor(client: TunnelClient, thread: UpstreamThread, step: TunnelStep, settings: HttpSettings, owner: TunnelOwner) {
     this.#client = client;
     this.#thread = thread;
     this.#step = step;
@@ -55,7 +71,7 @@ export class Tunnel implements Timed {
     this.#origin = connect({ host: endpoint.address, port: endpoint.port, noDelay: true, allowHalfOpen: true });
     this.#origin.once("connect", () => this.#connected());
     this.#origin.on("data", (bytes: Buffer) => this.#originBytes(bytes));
-    this.#toOrigin = new SocketWriter(this.#origin, () => this.#client.socket.resume());
+    this.#toOrigin = new SocketWriter(this.#origin, () => this.#client.resume());
     this.#origin.on("end", () => this.#originEnded());
     this.#origin.on("error", (error) => {
       this.#error = error;
@@ -82,6 +98,11 @@ export class Tunnel implements Timed {
 
   clientClosed(): void {
     this.#close(this.#clientEnded ? "complete" : "client_gone");
+  }
+
+  /** It takes nothing more, whether or not it has said all that it had to say. */
+  clientCut(): void {
+    this.#close("client_gone");
   }
 
   expired(): void {
@@ -125,7 +146,7 @@ export class Tunnel implements Timed {
     const { outbox } = this.#thread;
     outbox.bytes(this.#toOrigin, bytes);
     outbox.flush();
-    if (this.#toOrigin.isFull) this.#client.socket.pause();
+    if (this.#toOrigin.isFull) this.#client.pause();
   }
 
   /** @param bytes valid during this call */
@@ -133,14 +154,11 @@ export class Tunnel implements Timed {
     if (this.#state !== "open") return;
     this.#responseBytes += bytes.length;
     this.#active();
-    const { outbox } = this.#thread;
-    outbox.bytes(this.#client.writer, bytes);
-    outbox.flush();
-    if (this.#client.writer.isFull) this.#origin.pause();
+    if (!this.#client.write(bytes)) this.#origin.pause();
   }
 
   #originEnded(): void {
-    if (this.#state === "open") this.#client.writer.end();
+    if (this.#state === "open") this.#client.end();
     else if (this.#state === "inspecting") this.#close("upstream_cut");
   }
 
@@ -171,13 +189,54 @@ export class Tunnel implements Timed {
     const dialled = this.#state !== "dialling";
     this.#state = "closed";
     this.#thread.deadlines.remove(this);
-    this.#origin.destroy();
+    // RFC 9113 8.5: an error on one side is one on the other.
+    if (outcome === "client_gone") this.#origin.resetAndDestroy();
+    else this.#origin.destroy();
     // What was written is still delivered when both sides ended in order.
-    if (outcome === "complete") this.#client.writer.end();
+    if (outcome === "complete") this.#client.end();
     else if (farewell !== undefined) {
-      this.#client.writer.write(farewell);
-      this.#client.writer.endAndClose();
-    } else this.#client.socket.destroy();
+      this.#client.write(farewell);
+      this.#client.leave();
+    } else this.#client.cut(outcome);
     if (dialled) this.#owner.tunnelEnded(outcome, this.#requestBytes, this.#responseBytes);
+  }
+}
+
+/** A client's whole connection. */
+export class ConnectionClient implements TunnelClient {
+  readonly #client: ClientSocket;
+  readonly #outbox: Outbox;
+
+  constructor(client: ClientSocket, outbox: Outbox) {
+    this.#client = client;
+    this.#outbox = outbox;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const { writer } = this.#client;
+    this.#outbox.bytes(writer, bytes);
+    this.#outbox.flush();
+    return !writer.isFull;
+  }
+
+  pause(): void {
+    this.#client.socket.pause();
+  }
+
+  resume(): void {
+    this.#client.socket.resume();
+  }
+
+  end(): void {
+    this.#client.writer.end();
+  }
+
+  leave(): void {
+    this.#client.writer.endAndClose();
+  }
+
+  cut(outcome: ExchangeEnd["outcome"]): void {
+    if (outcome === "upstream_cut") this.#client.socket.resetAndDestroy();
+    else this.#client.socket.destroy();
   }
 }

@@ -150,6 +150,21 @@ export const STREAM_CASES: readonly (readonly [name: string, bytes: readonly Uin
   ["trailers that do not end the stream", [OPEN, headers(1, [["a", "b"]], END_HEADERS)], "trailers_without_end"],
   ["a pseudo-header in trailers", [OPEN, headers(1, [[":path", "/"]])], "pseudo_in_trailers"],
   ["a bad field in trailers", [OPEN, headers(1, [["A", "b"]])], "bad_field_name"],
+  [
+    "fields within a tunnel",
+    [
+      headers(
+        1,
+        [
+          [":method", "CONNECT"],
+          [":authority", "a.test:1"],
+        ],
+        END_HEADERS,
+      ),
+      headers(1, [["a", "b"]]),
+    ],
+    "fields_in_tunnel",
+  ],
   ["WINDOW_UPDATE by 0", [OPEN, windowUpdate(1, 0)], "stream_zero_increment"],
   ["WINDOW_UPDATE beyond 2^31-1", [OPEN, windowUpdate(1, 0x7fff_ffff)], "stream_window_overflow"],
 ];

@@ -44,6 +44,7 @@ export const HTTP2_DISAGREEMENTS: readonly Http2Disagreement[] = [
   { code: "bad_connect", theirs: "taken", why: `RFC 8441 4: the protocol is a token. ${OF_THE_APPLICATION}` },
   { code: "unsupported_expectation", theirs: "taken", why: `RFC 9110 10.1.1. ${OF_THE_APPLICATION}` },
   { code: "bad_status", theirs: "taken", why: "RFC 9110 15: a status is 100 to 599." },
+  { code: "fields_in_tunnel", theirs: "taken", why: `RFC 9113 8.5: within a tunnel there is only DATA. ${OF_THE_APPLICATION}` },
   { code: "content_length_mismatch", theirs: "connection", why: MILDER },
   { code: "content_unexpected", theirs: "connection", why: MILDER },
   { code: "stream_closed", theirs: "connection", why: MILDER },

@@ -92,6 +92,7 @@ const STREAM_PROBLEMS = {
   unsupported_expectation: [417, protocolError, "Expect asks for something other than 100-continue (RFC 9110 10.1.1)"],
   // sequence of frames
   trailers_without_end: [400, protocolError, "a second header section that does not end the stream (RFC 9113 8.1)"],
+  fields_in_tunnel: [400, protocolError, "a field section within a tunnel (RFC 9113 8.5)"],
   interim_ends_stream: [400, protocolError, "a 1xx response that ends the stream (RFC 9113 8.1)"],
   too_many_interim_responses: [400, enhanceYourCalm, "more 1xx responses than maxInterimResponses"],
   data_before_head: [400, protocolError, "DATA before the response's head (RFC 9113 8.1)"],

@@ -160,6 +160,9 @@ describe("header blocks", () => {
     expect(new Script("server", limits).say(at("/abc"), frame(DATA, END_STREAM, 1, "abc"))).toHaveLength(2);
     expect(new Script("server", limits).say(at("/abcd"))).toEqual(["refused 1 path_too_long"]);
     expect(new Script("server", limits).say(at("/", ["content-length", "4"]))).toEqual(["refused 1 body_too_large"]);
+    const tunnel = new Script("server", limits);
+    tunnel.say(headers(1, [[":method", "CONNECT"], [":authority", "a:1"]], END_HEADERS)); // biome-ignore format: a head
+    expect(tunnel.say(frame(DATA, 0, 1, "more than three"))).toEqual(["data 1 15"]);
     expect(new Script("server", limits).say(at("/"), frame(DATA, 0, 1, "ab"), frame(DATA, 0, 1, "cd")).at(-1)).toBe(
       "refused 1 body_too_large",
     );

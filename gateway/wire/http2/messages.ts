@@ -130,7 +130,8 @@ export class Messages<Owner> {
       return "content_length_mismatch";
     }
     const { maxRequestBodyBytes } = this.#state.settings.limits;
-    const isTooLarge = this.#isServer && maxRequestBodyBytes > 0 && stream.received + content > maxRequestBodyBytes;
+    const isBounded = this.#isServer && maxRequestBodyBytes > 0 && !stream.isTunnel;
+    const isTooLarge = isBounded && stream.received + content > maxRequestBodyBytes;
     return isTooLarge ? "body_too_large" : undefined;
   }
 
@@ -162,6 +163,7 @@ export class Messages<Owner> {
     const head = this.#requests.read(section, endsStream);
     if (typeof head === "string") return this.refuse(stream, head);
     stream.method = head.method;
+    stream.isTunnel = head.method === "CONNECT";
     const expectContinue = section.expect !== undefined && hasContent(head);
     if (section.expect !== undefined && !expectContinue) dropExpectation(head);
     this.#expect(stream, head);
@@ -189,6 +191,7 @@ export class Messages<Owner> {
     } else {
       stream.isHeadIn = true;
       stream.hasNoContent = hasNoContent(head.status, stream.method);
+      stream.isTunnel = stream.method === "CONNECT" && head.status < 300;
       if (!stream.hasNoContent) this.#expect(stream, head);
       if (endsStream) this.#ended(stream);
     }
@@ -196,6 +199,7 @@ export class Messages<Owner> {
   }
 
   #trailers(stream: Http2Stream<Owner>, endsStream: boolean): Outcome<Owner> {
+    if (stream.isTunnel) return this.refuse(stream, "fields_in_tunnel");
     const { problem, fields } = this.#section;
     if (problem !== undefined) return this.refuse(stream, problem);
     if (!endsStream) return this.refuse(stream, "trailers_without_end");

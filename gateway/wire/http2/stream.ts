@@ -52,8 +52,10 @@ export class Http2Stream<Owner> {
   isHeadIn = false;
   /** 1xx heads that were received. @internal */
   interims = 0;
-  /** Client: of the request. @internal */
+  /** Of the request. @internal */
   method = "";
+  /** What comes is a tunnel's (RFC 9113 8.5, RFC 8441 5): only DATA, and as much as it is. @internal */
+  isTunnel = false;
   /** The owner was told that a rule was broken, and has to reset it. @internal */
   isRefused = false;
 

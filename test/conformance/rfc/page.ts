@@ -3,8 +3,7 @@ import { type Must, type Specification, TEST_FILES } from "./must.ts";
 
 export function rulesPage(specifications: readonly Specification[]): string {
   const parts = specifications.map(
-    (one) =>
-      `## ${one.name}: ${one.title}\n\n${sum(one)}\n\n${table(one.musts)}${waitingTable(one)}\n\n### Not this gateway's\n\n${others(one)}\n`,
+    (one) => `## ${one.name}: ${one.title}\n\n${sum(one)}\n\n${table(one.musts)}\n\n### Not this gateway's\n\n${others(one)}\n`,
   );
   return `# Rules of HTTP
 
@@ -16,11 +15,10 @@ Made from \`test/conformance/rfc\`; a rule without a test, or a statement withou
 ${parts.join("\n")}`;
 }
 
-function sum({ musts, others: rest, pending = [], statements }: Specification): string {
+function sum({ musts, others: rest, statements }: Specification): string {
   const count = (list: readonly { readonly statements: number }[]) => list.reduce((all, one) => all + one.statements, 0);
   const all = Object.values(statements).reduce((total, one) => total + one, 0);
-  const waiting = pending.length === 0 ? "" : `, ${count(pending)} wait for the tests that will hold them`;
-  return `${all} statements: ${count(musts)} bind this gateway and are held${waiting}, ${count(rest)} bind somebody else.`;
+  return `${all} statements: ${count(musts)} bind this gateway and are held, ${count(rest)} bind somebody else.`;
 }
 
 function table(musts: readonly Must[]): string {
@@ -28,12 +26,6 @@ function table(musts: readonly Must[]): string {
     ({ section, role, rule, held }) => `| ${section} | ${role} | ${cell(rule)} | ${held.map(reference).join("; ")} |`,
   );
   return ["| Section | As | Rule | Held by |", "|---|---|---|---|", ...rows].join("\n");
-}
-
-function waitingTable({ pending = [] }: Specification): string {
-  if (pending.length === 0) return "";
-  const rows = pending.map(({ section, rule }) => `| ${section} | ${cell(rule)} |`);
-  return ["\n\n### Waiting for their tests\n", "| Section | Rule |", "|---|---|", ...rows].join("\n");
 }
 
 function others({ others: rest }: Specification): string {

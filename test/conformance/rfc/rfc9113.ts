@@ -1,5 +1,5 @@
 /** RFC 9113, HTTP/2. */
-import { later, must, other, type Specification } from "./must.ts";
+import { must, other, type Specification } from "./must.ts";
 
 export const RFC9113: Specification = {
   name: "RFC 9113",
@@ -52,6 +52,7 @@ export const RFC9113: Specification = {
       3,
     ),
     must("9.2.1", "server", "Clients cannot renegotiate.", "secure: clients cannot renegotiate"),
+    must("9.2.1", "client", "Origins cannot renegotiate.", "secure: origins cannot renegotiate", 2),
     must(
       "3.4",
       "endpoint",
@@ -467,8 +468,19 @@ export const RFC9113: Specification = {
       "8.5",
       "endpoint",
       "CONNECT has neither scheme nor path; what follows is DATA.",
-      ["h2-cases: CONNECT with a path", "h2: OPTIONS *, CONNECT and extended CONNECT"],
+      [
+        "h2-cases: CONNECT with a path",
+        "h2-cases: fields within a tunnel",
+        "h2: OPTIONS *, CONNECT and extended CONNECT",
+        "egress-h2: that ends in a field section is broken, on both sides",
+      ],
       2,
+    ),
+    must(
+      "8.5",
+      "proxy",
+      "An error on one side of a tunnel resets the other.",
+      "egress-h2: an origin that resets its connection resets the stream, and the reset of a stream resets the origin's connection",
     ),
     must(
       "8.7",
@@ -495,10 +507,6 @@ export const RFC9113: Specification = {
       "hpack: secrets are never indexed, and neither is what came so",
       2,
     ),
-  ],
-  pending: [
-    later("9.2.1", "Origins cannot renegotiate below HTTP/2.", 2),
-    later("8.5", "An error within a tunnel resets the connection on its other side."),
   ],
   others: [
     other("5.1", "reserved streams: nothing is pushed", 3),
