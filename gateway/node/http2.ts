@@ -22,6 +22,7 @@ import { NEVER } from "./connection-times.ts";
 import type { Timed } from "./deadlines.ts";
 import { plainAnswer } from "./downstream.ts";
 import type { ConnectionInfo } from "./exchange.ts";
+import { Http2Liveness } from "./http2-liveness.ts";
 import { Http2ServerStream, type RequestEvent, type ServerCodec, type StreamPort } from "./http2-stream.ts";
 import { Http2Writer } from "./http2-writer.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -36,10 +37,6 @@ export interface Http2Listener extends CallListener {
   closed(connection: ClientConnection): void;
 }
 
-/** With requests under way, a client that has been quiet this long is asked for a sign of life. */
-const PING_AFTER_MS = 30_000;
-/** How long it has to give one. */
-const PONG_WITHIN_MS = 15_000;
 /** After the last frame the client gets this long to read it. */
 const LINGER_MS = 2000;
 /** While draining, a connection without requests is closed after this. */
@@ -65,12 +62,9 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
   #requests = 0;
   #phase: "open" | "draining" | "closing" | "closed" = "open";
   #pumping = false;
-  /** Something came last. */
-  #heardMs: number;
+  readonly #liveness: Http2Liveness;
   /** The last request ended, or the connection began. */
   #quietMs: number;
-  /** An unanswered ping was sent. */
-  #pingMs = NEVER;
 
   constructor(client: ClientSocket, listener: Http2Listener, thread: HttpThread, info: ConnectionInfo) {
     const nowMs = thread.clock.now();
@@ -80,7 +74,7 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
     this.#client = client;
     this.#thread = thread;
     this.#lifetime = new Lifetime(nowMs);
-    this.#heardMs = nowMs;
+    this.#liveness = new Http2Liveness(nowMs);
     this.#quietMs = nowMs;
     this.#writer = new Http2Writer(client.socket, this.codec, thread.turnEnd, false, () => this.#pump());
     client.ownedBy(this);
@@ -104,8 +98,9 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
 
   read(bytes: Uint8Array): void {
     if (this.#phase === "closing" || this.#phase === "closed") return;
-    this.#heardMs = this.#thread.clock.now();
-    this.codec.feed(bytes, this.#heardMs);
+    const nowMs = this.#thread.clock.now();
+    this.#liveness.heardMs = nowMs;
+    this.codec.feed(bytes, nowMs);
     this.#pump();
   }
 
@@ -144,7 +139,7 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
   }
 
   #told(event: Exclude<Event, { kind: "need" } | { kind: "error" }>): void {
-    if (event.kind === "pong") this.#pingMs = NEVER;
+    if (event.kind === "pong") this.#liveness.answered();
     // Who goes away opens no more streams, and that is all.
     if (event.kind === "pong" || event.kind === "goaway") return;
     try {
@@ -263,7 +258,7 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
       default:
         if (this.#requests === 0)
           return Math.min(this.#quietMs + this.#patienceMs(), this.#lifetime.endMs(this.listener.settings));
-        return this.#pingMs === NEVER ? this.#heardMs + PING_AFTER_MS : this.#pingMs + PONG_WITHIN_MS;
+        return this.#liveness.nextMs;
     }
   }
 
@@ -281,16 +276,21 @@ export class Http2ServerConnection implements SocketOwner, StreamPort, ClientCon
 
   #act(nowMs: number): void {
     if (this.#phase === "closing") {
-      this.#client.socket.destroy();
+      this.#tearDown();
     } else if (this.#requests === 0) {
       this.codec.goAway(Http2Code.noError);
       this.#close();
-    } else if (this.#pingMs === NEVER) {
-      this.#pingMs = nowMs;
+    } else if (this.#liveness.due(nowMs) === "ask") {
       this.codec.ping();
       this.later();
     } else {
-      this.#client.socket.destroy();
+      this.#tearDown();
     }
+  }
+
+  /** The socket's end tells the rest. */
+  #tearDown(): void {
+    this.#phase = "closed";
+    this.#client.socket.destroy();
   }
 }

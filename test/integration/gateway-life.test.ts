@@ -19,6 +19,7 @@ import {
   testRoute,
   testSnapshot,
 } from "../support/gateway.ts";
+import { answerOf, Http2Client } from "../support/http2.ts";
 
 const opened: { stop(): void }[] = [];
 afterEach(() => {
@@ -253,6 +254,35 @@ describe("draining", () => {
       expect(late.received).toBe("");
     });
   }
+
+  it("fails no request of HTTP/2 clients, which are told to go", async () => {
+    const origin = await originOf("to the end");
+    const port = await freePort();
+    const gateway = gatewayOf();
+    await gateway.install(testSnapshot({ listeners: [testListener(port)], originPorts: [origin.port] }));
+    const problems: string[] = [];
+    let answered = 0;
+    const told = new Set<Http2Client>();
+    const clients = Array.from({ length: 4 }, async () => {
+      const client = new Http2Client(`http://127.0.0.1:${port}`);
+      client.session.on("goaway", (code) => code === 0 && told.add(client));
+      const stream = async (): Promise<void> => {
+        while (!client.session.closed) {
+          const { status } = await answerOf(client.stream({ ":path": "/", ":authority": "a.test" }, true));
+          if (status !== 200) throw new Error(`status ${status}`);
+          answered += 1;
+        }
+      };
+      for (const ended of await Promise.allSettled([stream(), stream(), stream()]))
+        if (ended.status === "rejected") problems.push(String(ended.reason));
+      client.close();
+    });
+    await eventually(() => answered > 100);
+    await gateway.engine.drain(5000);
+    await Promise.all(clients);
+    expect(problems).toEqual([]);
+    expect(told.size).toBe(4);
+  });
 
   it("waits for a request in flight and cuts it at the deadline", async () => {
     const answers: (() => void)[] = [];

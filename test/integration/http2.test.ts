@@ -3,8 +3,9 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer as createHttp1 } from "node:http";
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream, sensitiveHeaders } from "node:http2";
 import { request as httpsRequest } from "node:https";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -26,6 +27,17 @@ import {
   testSnapshot,
 } from "../support/gateway.ts";
 import { answerOf, Http2Client, Http2Origin } from "../support/http2.ts";
+import {
+  block,
+  END_HEADERS,
+  END_STREAM,
+  type Fields,
+  frame,
+  GET as GET_HTTPS,
+  HEADERS,
+  PREFACE,
+  settings,
+} from "../support/http2-frames.ts";
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants;
 const run = promisify(execFile);
@@ -112,6 +124,8 @@ async function http1Echo(): Promise<number> {
   return listening(server);
 }
 
+/** In clear. */
+const GET_HTTP: Fields = GET_HTTPS.map((field) => (field[0] === ":scheme" ? [":scheme", "http"] : field));
 const GET = { ":path": "/", ":authority": "a.test" };
 const POST = { ":method": "POST", ":path": "/echo", ":authority": "a.test" };
 
@@ -197,6 +211,18 @@ describe("HTTP/1.1 to the gateway, HTTP/2 to the origin", () => {
     held[0]?.respond({ ":status": 200 }, { endStream: true });
     for (const answer of await Promise.all(answers)) expect(answer.status).toBe(200);
     expect(origin.sessions.length).toBe(2);
+  });
+
+  it("gives a connection as many requests as it may have, and then another one its turn", async () => {
+    const origin = await http2Origin((stream) => stream.respond({ ":status": 200 }, { endStream: true }));
+    const cluster = { pool: { ...POOL, maxRequestsPerConnection: 2 } };
+    const client = (await serve(origin.port, "http2", { cluster })).client();
+    const perSession = new Map<unknown, number>();
+    origin.server.on("stream", ({ session }) => perSession.set(session, (perSession.get(session) ?? 0) + 1));
+    for (let i = 0; i < 3; i++) expect((await client.ask(GET)).status).toBe(200);
+    for (const { status } of await Promise.all(Array.from({ length: 5 }, () => client.ask(GET)))) expect(status).toBe(200);
+    expect([...perSession.values()]).toEqual([2, 2, 2, 2]);
+    await eventually(() => origin.sessions.every((session) => session.destroyed));
   });
 
   it("speaks the client's protocol where the cluster says so", async () => {
@@ -435,6 +461,28 @@ describe("backpressure", () => {
     expect((await answer).status).toBe(200);
     expect(received).toBe(SIZE);
   });
+});
+
+it("fields that no table may keep (RFC 7541 7.1.3) go on with the mark that they came with, and secrets get one in any case", async () => {
+  const marked = (fields: object) => (fields as { [sensitiveHeaders]?: readonly string[] })[sensitiveHeaders]?.toSorted();
+  const came: (readonly string[] | undefined)[] = [];
+  const origin = await http2Origin((stream, headers) => {
+    came.push(marked(headers));
+    const fields = { "set-cookie": "id=1; Secure", "x-token": "t", "x-plain": "p", [sensitiveHeaders]: ["x-token"] };
+    stream.respond({ ":status": 200, ...fields }, { endStream: true });
+  });
+  const { port, client } = await serve(origin.port, "http2");
+  const socket = connect(port, "127.0.0.1");
+  opened.push(() => socket.destroy());
+  // Literals with indexing (0x40) and never indexed (0x10), twice: what had got into a table would come out of that.
+  const indexed: Fields = [...GET_HTTP, ["authorization", "Basic eDp5"], ["cookie", "pin=1234"], ["x-plain", "p"]];
+  const both = Buffer.concat([block(indexed, 0x40), block([["x-key", "k"]], 0x10)]);
+  const request = (stream: number) => frame(HEADERS, END_STREAM | END_HEADERS, stream, both);
+  socket.write(Buffer.concat([PREFACE, settings(), request(1), request(3)]));
+  await eventually(() => came.length === 2);
+  for (const names of came) expect(names).toEqual(["authorization", "cookie", "x-key"]);
+  const answers = [await client().ask(GET), await client().ask(GET)];
+  for (const { headers } of answers) expect(marked(headers)).toEqual(["set-cookie", "x-token"]);
 });
 
 describe("connections", () => {

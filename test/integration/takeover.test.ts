@@ -32,6 +32,7 @@ import {
   testRoute,
   testSnapshot,
 } from "../support/gateway.ts";
+import { answerOf, Http2Client } from "../support/http2.ts";
 import { TestMesh } from "../support/mesh.ts";
 import { bytesByHash, egressConfig, egressRule, makeKey, manifestOf, signManifest, type TestKey } from "../support/snapshots.ts";
 import { section, walkSteps } from "../support/walk.ts";
@@ -151,9 +152,37 @@ class Clients {
     for (let i = 0; i < count; i++) this.#going.push(this.#client(kind, dial, request, keepAlive));
   }
 
+  /** HTTP/2 in clear, several streams at once: a connection is given up when it is told to go, and not before. */
+  addHttp2(kind: string, count: number, url: string): void {
+    for (let i = 0; i < count; i++) this.#going.push(this.#http2(kind, url));
+  }
+
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.#going);
+  }
+
+  async #http2(kind: string, url: string): Promise<void> {
+    while (!this.#stopping) {
+      const client = new Http2Client(url);
+      const stream = async (): Promise<void> => {
+        while (!this.#stopping && !client.session.closed) {
+          const { status } = await answerOf(client.stream({ ":path": "/", ":authority": "a.test" }, true));
+          if (status !== 200) throw new Error(String(status));
+          this.answered[kind] = (this.answered[kind] ?? 0) + 1;
+          await forMs(3);
+        }
+      };
+      for (const ended of await Promise.allSettled([stream(), stream(), stream()])) {
+        if (ended.status === "rejected") this.#fails(kind, ended.reason);
+      }
+      client.close();
+    }
+  }
+
+  #fails(kind: string, error: unknown): void {
+    const what = `${kind}: ${String(error)}`;
+    this.failed[what] = (this.failed[what] ?? 0) + 1;
   }
 
   async #client(kind: string, dial: () => Socket, request: string, keepAlive: boolean): Promise<void> {
@@ -168,8 +197,7 @@ class Clients {
           await forMs(3);
         }
       } catch (error) {
-        const what = `${kind}: ${String(error)}`;
-        this.failed[what] = (this.failed[what] ?? 0) + 1;
+        this.#fails(kind, error);
       }
       socket.destroy();
     }
@@ -220,6 +248,7 @@ function startClients(ports: Ports): Clients {
   clients.add("kept alive over TLS", 4, tls, get("/"), true);
   clients.add("new connections over TLS", 3, tls, get("/", "connection: close\r\n"), false);
   clients.add("long requests", 4, plain, get("/slow"), true);
+  clients.addHttp2("HTTP/2", 4, `http://127.0.0.1:${ports.plain}`);
   clients.add("readiness", 1, ready, "GET /healthz/ready HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n", false);
   return clients;
 }
@@ -257,7 +286,7 @@ describe("a gateway process that is followed by another one", () => {
     }
     await clients.stop();
     expect(clients.failed).toEqual({});
-    expect(Object.keys(clients.answered)).toHaveLength(6);
+    expect(Object.keys(clients.answered)).toHaveLength(7);
     expect(before.output()).not.toMatch(/"level":"error"|may be reset|not spread evenly|went away/);
     process.stdout.write(`takeover with ${threads} thread(s): ${JSON.stringify(clients.answered)}, 0 failed\n`);
   });

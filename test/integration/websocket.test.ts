@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import { createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import type { ClusterProtocol } from "../../gateway/core/ir/index.ts";
+import type { ClusterProtocol, QuotaPolicy } from "../../gateway/core/ir/index.ts";
 import {
   CLUSTER,
   eventually,
@@ -213,6 +213,63 @@ describe.each(["http1", "http2"] as const)("to an origin of %s", (protocol) => {
     await client.until((text) => text.endsWith("hello;"));
     await client.end();
     await eventually(() => origin.sockets[0]?.destroyed === true);
+  });
+});
+
+describe.each(["http1", "http2"] as const)("a quota of concurrent requests, from a client of %s", (speaks) => {
+  const quota: QuotaPolicy = {
+    id: "test/sockets",
+    origin: { kind: "Quota", namespace: "test", name: "sockets" },
+    matches: [],
+    key: [],
+    limits: [{ name: "open", amount: 1, perMs: 0, window: "rolling" }],
+    cost: { kind: "fixed", amount: 1 },
+    unit: "concurrent",
+    overrides: [],
+    whenKeyMissing: "share",
+    scope: "local",
+    onStoreFailure: { kind: "deny" },
+    mode: "enforce",
+    headers: "none",
+    response: { status: 429 },
+  };
+
+  /** A socket through the gateway, or the status with which it was refused; and two ways to end it. */
+  async function open(port: number) {
+    if (speaks === "http1") {
+      const client = http1Client(port).send(UPGRADE);
+      const [head = ""] = (await client.until((text) => text.includes("\r\n\r\n"))).split("\r\n");
+      return { status: Number(head.slice(9, 12)), end: () => client.socket.end(), cut: () => client.socket.destroy() };
+    }
+    const client = new Http2Client(`http://127.0.0.1:${port}`);
+    opened.push(() => client.close());
+    await once(client.session, "remoteSettings");
+    const stream = client.stream(OFFER);
+    stream.resume();
+    const [headers] = (await once(stream, "response")) as [{ ":status"?: number }];
+    return { status: Number(headers[":status"]), end: () => stream.end(), cut: () => stream.close(constants.NGHTTP2_CANCEL) };
+  }
+
+  it("counts one for as long as it is open, and gives its place back however it ends", async () => {
+    const origin = await http1Origin();
+    const port = await freePort();
+    const gateway = testGateway();
+    opened.push(() => void gateway.engine.drain(0));
+    const routes = [testRoute(CLUSTER, {}, { quotas: ["test/sockets"] })];
+    const snapshot = testSnapshot({ listeners: [testListener(port)], originPorts: [origin.port], routes });
+    await gateway.install({ ...snapshot, quotas: [quota] });
+    const accepted = speaks === "http1" ? 101 : 200;
+    let socket = await open(port);
+    for (const way of ["end", "cut", "origin"] as const) {
+      expect((await open(port)).status, way).toBe(429);
+      if (way === "origin") (origin.sockets.at(-1) as Socket).resetAndDestroy();
+      else socket[way]();
+      const again = async () => {
+        socket = await open(port);
+        return socket.status;
+      };
+      await expect.poll(again, { message: way }).toBe(accepted);
+    }
   });
 });
 

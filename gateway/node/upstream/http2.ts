@@ -11,17 +11,13 @@ import type { ErrorCode } from "../../core/index.ts";
 import { unreachable } from "../../core/result.ts";
 import { Http2Code, Http2Connection, type Http2Event } from "../../wire/index.ts";
 import type { Timed } from "../deadlines.ts";
+import { Http2Liveness, PONG_WITHIN_MS } from "../http2-liveness.ts";
 import { Http2Writer } from "../http2-writer.ts";
 import { type DialUser, dial, dialCode } from "./dial.ts";
 import type { Http2Pool } from "./http2-pool.ts";
 import { type ClientCodec, Http2UpstreamStream, type UpstreamPort } from "./http2-stream.ts";
 import { isTlsError, tlsReason } from "./tls.ts";
 import type { UpstreamStream } from "./user.ts";
-
-/** With requests under way, an origin that has been quiet this long is asked for a sign of life. */
-const PING_AFTER_MS = 30_000;
-/** How long it has to give one. */
-const PONG_WITHIN_MS = 15_000;
 
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -49,9 +45,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
   /** Streams that wait for the origin to say what it allows. */
   #unsettled: Http2UpstreamStream[] = [];
   readonly #openedMs: number;
-  #heardMs: number;
-  /** An unanswered ping was sent. */
-  #pingMs = NEVER;
+  readonly #liveness: Http2Liveness;
   /** The last request ended. */
   #quietMs = NEVER;
 
@@ -67,8 +61,8 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
     const { thread } = pool;
     this.#writer = new Http2Writer(this.#socket, this.codec, thread.turnEnd, true, () => this.#pump());
     this.#openedMs = thread.clock.now();
-    this.#heardMs = this.#openedMs;
-    thread.deadlines.set(this, this.#heardMs + pool.settings.connectTimeoutMs);
+    this.#liveness = new Http2Liveness(this.#openedMs);
+    thread.deadlines.set(this, this.#openedMs + pool.settings.connectTimeoutMs);
   }
 
   /** Another request may begin. */
@@ -153,9 +147,10 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
 
   read(bytes: Uint8Array): void {
     if (this.#state === "closed") return;
-    this.#heardMs = this.#pool.thread.clock.now();
+    const nowMs = this.#pool.thread.clock.now();
+    this.#liveness.heardMs = nowMs;
     this.reads += 1;
-    this.codec.feed(bytes, this.#heardMs);
+    this.codec.feed(bytes, nowMs);
     this.#pump();
   }
 
@@ -210,7 +205,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
         this.retire();
         return;
       case "pong":
-        this.#pingMs = NEVER;
+        this.#liveness.answered();
         return;
       default:
         unreachable(event);
@@ -239,7 +234,7 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
   #nextDeadlineMs(): number {
     if (this.#state === "connecting") return this.deadlineMs;
     if (this.#active === 0) return this.#quietMs + this.#pool.settings.idleTimeoutMs;
-    return this.#pingMs === NEVER ? this.#heardMs + PING_AFTER_MS : this.#pingMs + PONG_WITHIN_MS;
+    return this.#liveness.nextMs;
   }
 
   expired(nowMs: number): void {
@@ -253,11 +248,10 @@ export class Http2UpstreamConnection implements UpstreamPort, DialUser, Timed {
         this.#close();
         return;
       }
-      if (this.#pingMs !== NEVER) {
+      if (this.#liveness.due(nowMs) === "dead") {
         this.#fail("upstream_reset", `no sign of life within ${PONG_WITHIN_MS} ms`, false);
         return;
       }
-      this.#pingMs = nowMs;
       this.codec.ping();
       this.later();
     }
