@@ -49,11 +49,12 @@ function dialPlain({ address, port, header }: DialTarget, user: DialUser): Socke
 function dialTls(target: DialTarget, options: ConnectionOptions, user: DialUser): Socket {
   const { address, port, session, header } = target;
   const socket = connectTls({
-    ...(header === undefined ? { host: address, port } : { socket: below(address, port, header) }),
-    ...{ onread: readFor(user) },
+    ...(header === undefined ? { host: address, port, onread: readFor(user) } : { socket: below(address, port, header) }),
     ...options,
     ...(session === undefined ? {} : { session }),
   });
+  // Over a socket of its own TLS knows no `onread`.
+  if (header !== undefined) socket.on("data", (bytes: Buffer) => user.read(bytes));
   socket.setNoDelay(true);
   socket.once("secureConnect", () => user.connected());
   socket.on("session", (fresh) => {
