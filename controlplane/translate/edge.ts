@@ -221,6 +221,11 @@ export function whyNotServed(
   site: EdgeSiteResource,
   { protocol, spec }: BoundServer,
 ): { readonly field: string; readonly message: string } | undefined {
+  if (spec.port.protocol === "GRPC-WEB")
+    return {
+      field: "port.protocol",
+      message: inSite(site, "protocol GRPC-WEB takes trailers to translate, and Workers get none; use a gateway on Node"),
+    };
   if (protocol === "http" || protocol === "https") return undefined;
   const goesThrough = protocol === "passthrough" || protocol === "auto-passthrough";
   const what = goesThrough ? `TLS that goes through (mode ${spec.tls?.mode ?? "PASSTHROUGH"})` : `protocol ${spec.port.protocol}`;

@@ -269,8 +269,10 @@ export function listenerOf(listener: PlannedListener, pool: LocatedPool, context
   };
 }
 
-function plainServer(listener: PlannedListener): ListenerServer {
-  return { name: listener.name, serverNames: [ANY_HOST], routeTable: listener.name };
+function plainServer({ name, servers }: PlannedListener): ListenerServer {
+  // Servers in clear are one on the wire, as they share their routes.
+  const grpcWeb = servers.some(({ spec }) => spec.port.protocol === "GRPC-WEB");
+  return { name, serverNames: [ANY_HOST], routeTable: name, ...(grpcWeb ? { grpcWeb } : {}) };
 }
 
 const ANY_HOST = "*";

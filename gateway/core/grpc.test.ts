@@ -222,6 +222,23 @@ describe("gRPC-Web", () => {
     }
   });
 
+  it("becomes gRPC for every service in HTTP/2 behind a server that says so, and for no other", () => {
+    const behind = (protocol: "http1" | "http2"): Snapshot => {
+      const plain = only({});
+      return {
+        ...plain,
+        listeners: plain.listeners.map((one) => ({
+          ...one,
+          servers: one.servers.map((server) => ({ ...server, grpcWeb: true })),
+        })),
+        clusters: plain.clusters.map((cluster) => ({ ...cluster, protocol })),
+      };
+    };
+    expect(new Rig(behind("http2"), [], text).start().grpcWeb).toBe("text");
+    expect(new Rig(behind("http1"), [], text).start().grpcWeb).toBeUndefined();
+    expect(new Rig(behind("http2")).start().grpcWeb).toBeUndefined();
+  });
+
   it("gRPC itself is left alone", () => {
     const step = new Rig(source()).start();
     expect([step.grpcWeb, field(step.head.fields, "content-type")]).toEqual([undefined, "application/grpc"]);

@@ -35,7 +35,7 @@ import {
 } from "./http/message.ts";
 import { downstreamFields, httpDate } from "./http/response-fields.ts";
 import { isLoop, PSEUDONYM } from "./http/via.ts";
-import type { HashSource } from "./ir/index.ts";
+import type { Cluster, HashSource } from "./ir/index.ts";
 import { endsHere } from "./last-recipient.ts";
 import { findHost, hostOf } from "./match/host.ts";
 import { normalizePath } from "./match/path.ts";
@@ -345,7 +345,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
     const grpcMs = this.grpc === undefined ? undefined : grpcTimeoutOf(this.fields);
     if (Number.isNaN(grpcMs)) return this.refuse("bad_request", "grpc-timeout is not at most eight digits and a unit");
     const wholeMs = earlier(timeoutMs, grpcMs);
-    if (cluster.source.grpcWeb === true && this.ports.translatesGrpcWeb === true) this.translate(head);
+    if (this.grpc !== undefined && this.ports.translatesGrpcWeb === true) this.translate(head, this.grpc, cluster.source);
     this.attempts = new Attempts(action, cluster, head, this.ports, {
       deadlineMs: wholeMs === undefined ? undefined : this.startedMs + wholeMs,
       grpcTimeoutAt: grpcMs === undefined ? undefined : grpcTimeoutAt(head.fields),
@@ -358,8 +358,9 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
     return this.send(this.phase === "new" ? this.startedMs : this.ports.clock.now());
   }
 
-  private translate(head: RequestHead): void {
-    this.grpcWeb = this.grpc === undefined ? undefined : grpcWebOf(this.grpc, this.head);
+  private translate(head: RequestHead, grpc: GrpcKind, { grpcWeb, protocol }: Cluster): void {
+    if (grpcWeb !== true && !(this.server.source.grpcWeb === true && protocol === "http2")) return;
+    this.grpcWeb = grpcWebOf(grpc, this.head);
     if (this.grpcWeb !== undefined) toGrpc(head, this.grpcWeb);
   }
 

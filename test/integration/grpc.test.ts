@@ -301,6 +301,17 @@ describe("gRPC-Web from HTTP/1.1", () => {
     expect(answer.body).toHaveLength(0);
   });
 
+  it("by the server that clients come in by", async () => {
+    const { port } = await origin();
+    const at = await freePort();
+    const servers = [{ name: "test", serverNames: ["*"], routeTable: "main", grpcWeb: true }];
+    await gateway(port, { listeners: [testListener(at, { servers })] });
+    const answer = await post(at, "application/grpc-web+proto", message("hi"));
+    expect(answer.type).toBe("application/grpc-web+proto");
+    expect(answer.body.subarray(0, 7)).toEqual(message("hi"));
+    expect(answer.body.subarray(12).toString()).toContain("grpc-status: 0\r\n");
+  });
+
   it("text that is no base64 goes nowhere", async () => {
     const { port, seen } = await origin();
     const client = new RawClient(await gateway(port, { cluster: { grpcWeb: true } }));

@@ -38,6 +38,8 @@ export interface ListenerServer {
    * a route table or this.
    */
   readonly connections?: readonly ConnectionRoute[];
+  /** What comes in gRPC-Web goes on as gRPC to services that are spoken to in HTTP/2. Absent: as the service's cluster says. */
+  readonly grpcWeb?: boolean;
 }
 
 export type ServerTls = TerminatedTls | PlatformTls | PassthroughTls | AutoPassthroughTls;

@@ -62,6 +62,7 @@ const listenerFields = object<Listener>({
       routeTable: optional(name),
       tls: optional(serverTls),
       connections: optional(array(connectionRoute, LIMITS.connectionRoutes)),
+      grpcWeb: optional(boolean),
     }),
     LIMITS.serversPerListener,
   ),
