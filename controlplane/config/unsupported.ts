@@ -138,7 +138,6 @@ function serviceEntryRules(): readonly UnsupportedRule[] {
   return [
     { field: "spec.addresses", effect: "field", instead: "the service is known by its hosts" },
     { field: "spec.resolution", when: oneOf("DYNAMIC_DNS"), effect: "object", what: named("resolution") },
-    { field: "spec.subjectAltNames", effect: "object", what: () => "subjectAltNames of a ServiceEntry" },
     { field: "spec.endpoints[].address", when: isUnixSocket, effect: endpoint, what: () => "a Unix socket" },
     { field: "spec.endpoints[].network", effect: endpoint },
     { field: "spec.endpoints[].serviceAccount", effect: "field" },

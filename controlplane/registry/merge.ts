@@ -86,6 +86,15 @@ function join(older: Service, newer: Service, problems: Problem[]): Service {
     }));
     return older;
   }
+  if (!sameNames(older.subjectAltNames, newer.subjectAltNames)) {
+    const names = ({ subjectAltNames }: Service) => subjectAltNames.join(", ") || "none";
+    tell(problems, "conflict", older, newer, (winner, loser) => ({
+      path: "spec.subjectAltNames",
+      winner: `host ${older.host} is also declared by ${loser} with other subjectAltNames (${names(newer)}); this object has precedence`,
+      loser: `host ${older.host} is already declared by ${winner} with subjectAltNames ${names(older)}; use the same, or another host`,
+    }));
+    return older;
+  }
   const ports = new Map<number, ServicePort>(older.ports.map((port) => [port.number, port]));
   for (const port of newer.ports) {
     const known = ports.get(port.number);
@@ -111,6 +120,10 @@ function join(older: Service, newer: Service, problems: Problem[]): Service {
     ports: [...ports.values()].sort((a, b) => a.number - b.number),
     declarations: [...older.declarations, ...newer.declarations],
   };
+}
+
+function sameNames(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((name) => other.includes(name));
 }
 
 interface Messages {

@@ -72,6 +72,7 @@ function toService(entry: ServiceEntry, host: string, selection: Selection | und
     resolution: resolutionOf(spec),
     location: spec.location === "MESH_INTERNAL" ? "mesh-internal" : "mesh-external",
     exportTo: visibility(spec.exportTo, metadata.namespace),
+    subjectAltNames: spec.subjectAltNames,
     declarations: [entry, ...(selection?.workloads ?? [])].map(declarationOf),
   };
 }

@@ -11,6 +11,8 @@ export interface Service {
   readonly resolution: Resolution;
   readonly location: "mesh-external" | "mesh-internal";
   readonly exportTo: Visibility;
+  /** One has to be in the endpoints' certificates. Empty: the host's own name has to. */
+  readonly subjectAltNames: readonly string[];
   /** Objects that declare it or its endpoints, the one with precedence first. */
   readonly declarations: readonly Declaration[];
 }

@@ -227,6 +227,8 @@ export class Clusters {
     for (const { ref } of service.declarations) this.#status.programmedRef(ref);
     // What is behind a cluster's ingress is that cluster's to tell.
     if (via !== undefined) return;
+    if (service.subjectAltNames.length > 0 && tlsTowards(policy, service) === undefined)
+      this.#tellUnverified(service, made.cluster.port);
     if (this.#pool.site !== undefined) tellIgnoredPolicy(this.#pool.site, policy, this.#status);
     const balancer = policy.loadBalancer;
     const unmoved = balancer && neverFailsOver(balancer.value, made.cluster);
@@ -238,6 +240,13 @@ export class Clusters {
     const outlier = policy.outlierDetection;
     const idle = outlier && neverEjects(outlier.value, made.cluster.discovery === "dns" ? 0 : made.endpoints.endpoints.length);
     if (outlier && idle !== undefined) this.#status.report("warning", outlier.rule, outlier.path, `${service.host}: ${idle}`);
+  }
+
+  /** Names that nobody looks for: there is no TLS of the gateway's own. */
+  #tellUnverified({ host, declarations }: Service, port: number): void {
+    const [declaration] = declarations;
+    const message = `port ${port} of ${host}: subjectAltNames are looked for where the gateway makes TLS, and no DestinationRule has tls.mode SIMPLE or MUTUAL for it`;
+    if (declaration !== undefined) this.#status.reportOn("warning", declaration, "spec.subjectAltNames", message);
   }
 
   #notePlain(name: string, { host, declarations }: Service, { number, protocol }: ServicePort): void {
@@ -329,7 +338,8 @@ function limitOf(limit: number | undefined): number {
 /** SNI and the name in the certificate come from the service's host when the rule does not say. */
 function tlsTowards({ tls }: PolicyBlocks, service: Service): ClientTls | undefined {
   if (tls?.value.mode !== "SIMPLE" && tls?.value.mode !== "MUTUAL") return undefined;
-  return clientTls(tls.value, tls.rule.metadata.namespace, isWildcard(service.host) ? undefined : service.host);
+  const made = clientTls(tls.value, tls.rule.metadata.namespace, isWildcard(service.host) ? undefined : service.host);
+  return made.subjectAltNames.length > 0 ? made : { ...made, subjectAltNames: service.subjectAltNames };
 }
 
 /** Plain text, or TLS without the certificate, is not what the rule asks for: nothing is sent. */

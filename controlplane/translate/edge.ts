@@ -115,7 +115,10 @@ function whyNotFetched(site: EdgeSiteResource, { cluster, endpoints }: MadeClust
   const { tls } = cluster;
   if (tls === undefined || policy.tls === undefined) return undefined;
   const found = whyNotTrusted(site, tls, addresses);
-  return found && `${cluster.host}: ${describe(policy.tls.rule)} ${policy.tls.path}.${found}`;
+  if (found === undefined) return undefined;
+  const isEntrys = found.startsWith("subjectAltNames") && policy.tls.value.subjectAltNames.length === 0;
+  const place = isEntrys ? "its ServiceEntry's spec" : `${describe(policy.tls.rule)} ${policy.tls.path}`;
+  return `${cluster.host}: ${place}.${found}`;
 }
 
 /** `field: why; remedy`. */

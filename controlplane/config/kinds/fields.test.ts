@@ -140,7 +140,7 @@ const WORKS: { readonly [Kind in KindName]: readonly string[] } = {
     ...trafficPolicy(".subsets[].trafficPolicy"),
   ],
   ServiceEntry: [
-    ...[".hosts", ".location", ".resolution", ".exportTo", ".workloadSelector", ".workloadSelector.labels"],
+    ...[".hosts", ".location", ".resolution", ".exportTo", ".workloadSelector", ".workloadSelector.labels", ".subjectAltNames"],
     ...under(".ports", ["", "[].number", "[].protocol", "[].name", "[].targetPort"]),
     ...under(".endpoints", ["", "[].address", "[].ports", "[].labels", "[].locality", "[].weight"]),
   ],

@@ -60,7 +60,10 @@ const clientTls = z.strictObject({
     .min(1)
     .optional()
     .meta({ description: "Secret with ca.crt and ca.crl, and for MUTUAL with tls.crt and tls.key" }),
-  subjectAltNames: z.array(z.string().min(1)).default([]).meta({ description: "One has to be in the certificate; default: sni" }),
+  subjectAltNames: z
+    .array(z.string().min(1))
+    .default([])
+    .meta({ description: "One has to be in the certificate; default: the ServiceEntry's, else sni" }),
   sni: z.string().optional().meta({ description: "Default: the service's host" }),
   insecureSkipVerify: z.boolean().default(false),
   caCrl: z.string().min(1).optional().meta({ description: "PEM file with revocation lists, one of every authority" }),

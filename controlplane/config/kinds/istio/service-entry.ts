@@ -24,7 +24,9 @@ const serviceEntrySchema = z.strictObject({
   endpoints: z.array(workloadEntrySchema).default([]),
   workloadSelector: workloadSelector.optional(),
   exportTo,
-  subjectAltNames: z.array(z.string().min(1)).default([]),
+  subjectAltNames: z.array(z.string().min(1)).default([]).meta({
+    description: "One has to be in the endpoints' certificate, where a DestinationRule has tls for them and names none itself",
+  }),
 });
 export type ServiceEntrySpec = z.output<typeof serviceEntrySchema>;
 export type ServiceEntryPort = ServiceEntrySpec["ports"][number];
