@@ -86,8 +86,10 @@ it("clusters of which nothing of this is asked have their plain balancer", () =>
 it("limits are shared between threads, rounded up", () => {
   const circuit = { maxRequests: 10, maxRetries: 1 };
   const pool = { ...base.clusters[0]!.pool, maxConnections: 9, maxPendingRequests: 1 };
-  const { cluster } = make({ change: { circuit, pool }, options: { threads: 4 } });
+  const retryBudget = { percent: 20, minConcurrent: 5 };
+  const { cluster } = make({ change: { circuit, pool, retryBudget }, options: { threads: 4 } });
   expect(cluster.circuit).toEqual({ maxRequests: 3, maxRetries: 1 });
+  expect(cluster.retryBudget).toEqual({ percent: 20, minConcurrent: 2 });
   expect(cluster.balancer!.next(() => 0, 0, undefined)!.pool).toEqual({ ...pool, maxConnections: 3, maxPendingRequests: 1 });
   expect(make({ change: { circuit, pool } }).cluster.balancer!.next(() => 0, 0, undefined)!.pool).toBe(pool);
 });

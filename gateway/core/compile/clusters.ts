@@ -27,6 +27,8 @@ export interface CompiledCluster {
   readonly maxConnections: number;
   /** Of this thread. Undefined: no limits. */
   readonly circuit: CircuitLimits | undefined;
+  /** Of this thread. */
+  readonly retryBudget: Cluster["retryBudget"];
   /** Of the service itself. */
   readonly quotas: readonly CompiledQuota[];
   /** What the endpoints were compiled from. */
@@ -165,6 +167,7 @@ class ClusterCompiler {
       hash: source.loadBalancer.hash?.on,
       maxConnections: pool.maxConnections,
       circuit: circuitOf(source.circuit, threads),
+      retryBudget: budgetShare(source.retryBudget, threads),
       locality: this.#locality,
     };
   }
@@ -212,4 +215,8 @@ function circuitOf(limits: CircuitLimits | undefined, threads: number): CircuitL
     ...(maxRequests === undefined ? {} : { maxRequests: Math.ceil(maxRequests / threads) }),
     ...(maxRetries === undefined ? {} : { maxRetries: Math.ceil(maxRetries / threads) }),
   };
+}
+
+function budgetShare(budget: Cluster["retryBudget"], threads: number): Cluster["retryBudget"] {
+  return threads === 1 ? budget : { ...budget, minConcurrent: Math.ceil(budget.minConcurrent / threads) };
 }

@@ -18,7 +18,7 @@ export interface Cluster {
   readonly loadBalancer: LoadBalancer;
   readonly pool: PoolSettings;
   readonly tls?: ClientTls;
-  /** Retries in flight may be at most this share of requests in flight, but never under `minConcurrent`. */
+  /** Retries in flight may be at most this share of requests in flight, but never under `minConcurrent`. Each thread of a gateway counts its own, with its share of the latter, rounded up. */
   readonly retryBudget: { readonly percent: number; readonly minConcurrent: number };
   /** The endpoints are the ingress of the cluster that has the service, and requests carry a passport. Undefined: they are the service's own. */
   readonly via?: ClusterVia;

@@ -9,7 +9,7 @@ const budget = { percent: 20, minConcurrent: 3 };
 
 function cluster(retryBudget: typeof budget, active: number, retrying: number, maxRetries?: number) {
   const circuit = maxRetries === undefined ? undefined : { maxRetries };
-  return { source: { retryBudget }, state: { active, retrying }, circuit } as unknown as Parameters<typeof affordsRetry>[0];
+  return { retryBudget, state: { active, retrying }, circuit } as unknown as Parameters<typeof affordsRetry>[0];
 }
 
 it.each([

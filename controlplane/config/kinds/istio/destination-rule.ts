@@ -8,10 +8,16 @@ import { checkLoadBalancer, loadBalancer } from "./load-balancer.ts";
 
 const int32 = z.int().min(0).max(2_147_483_647);
 
+/** Threads count on their own: no two of them wait for one another. */
+const ofTheGateway = (what: string) =>
+  int32
+    .optional()
+    .meta({ description: `${what} of one gateway process; each of its threads has its share, rounded up. Default: no limit` });
+
 const connectionPool = z.strictObject({
   tcp: z
     .strictObject({
-      maxConnections: int32.optional(),
+      maxConnections: ofTheGateway("Connections to the service"),
       connectTimeout: duration().optional().meta({ description: "Default 10s" }),
       tcpKeepalive: z
         .strictObject({ probes: uint32.optional(), time: duration().optional(), interval: duration().optional() })
@@ -22,10 +28,10 @@ const connectionPool = z.strictObject({
     .optional(),
   http: z
     .strictObject({
-      http1MaxPendingRequests: int32.optional(),
-      http2MaxRequests: int32.optional(),
+      http1MaxPendingRequests: ofTheGateway("Requests that wait for a connection,"),
+      http2MaxRequests: ofTheGateway("Requests in flight"),
       maxRequestsPerConnection: int32.optional().meta({ description: "Default 0: no limit" }),
-      maxRetries: int32.optional(),
+      maxRetries: ofTheGateway("Retries in flight"),
       idleTimeout: duration({ min: 0 }).optional().meta({ description: "Default 1h" }),
       h2UpgradePolicy: z.enum(["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"]).default("DEFAULT"),
       useClientProtocol: z.boolean().default(false),
@@ -86,7 +92,10 @@ const trafficPolicy = z.strictObject({
   retryBudget: z
     .strictObject({ percent: percentNumber.default(20), minRetryConcurrency: uint32.default(3) })
     .optional()
-    .meta({ description: "Default 20 % of active requests, at least 3" }),
+    .meta({
+      description:
+        "Retries in flight; default 20 % of active requests, at least 3. Each thread of a gateway process counts its own, with its share of the minimum, rounded up",
+    }),
 });
 
 const destinationRuleSchema = z.strictObject({
