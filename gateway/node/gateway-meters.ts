@@ -30,18 +30,11 @@ const LEASES_FAILED = total(
   "Asks that the quota bank did not answer, or could not count.",
 );
 const UNITS_RETURNED = total("tidegate_quota_lease_unused_total", "Units of leases that were not used.");
-const UPSTREAM_OPENED: MetricDefinition = {
-  name: "tidegate_upstream_connections_opened_total",
-  kind: "counter",
-  help: "Connections to origins that were opened or tried.",
-  labels: [],
-};
-const UPSTREAM_OVERFLOW: MetricDefinition = {
-  name: "tidegate_upstream_overflow_total",
-  kind: "counter",
-  help: "Requests refused because too many were waiting for a connection.",
-  labels: [],
-};
+const UPSTREAM_OPENED = total("tidegate_upstream_connections_opened_total", "Connections to origins that were opened or tried.");
+const UPSTREAM_OVERFLOW = total(
+  "tidegate_upstream_overflow_total",
+  "Requests refused because too many were waiting for a connection.",
+);
 const ENDPOINTS: MetricDefinition = {
   name: "tidegate_cluster_endpoints",
   kind: "gauge",
@@ -66,18 +59,8 @@ const CHECKS: MetricDefinition = {
   help: "Answers of endpoints to active checks.",
   labels: ["cluster", "outcome"],
 };
-const LOG_DROPPED: MetricDefinition = {
-  name: "tidegate_access_log_dropped_total",
-  kind: "counter",
-  help: "Log lines that could not be written fast enough.",
-  labels: [],
-};
-const QUOTA_FULL: MetricDefinition = {
-  name: "tidegate_quota_full_total",
-  kind: "counter",
-  help: "Charges that found no room for a counter; onStoreFailure decided.",
-  labels: [],
-};
+const LOG_DROPPED = total("tidegate_access_log_dropped_total", "Log lines that could not be written fast enough.");
+const QUOTA_FULL = total("tidegate_quota_full_total", "Charges that found no room for a counter; onStoreFailure decided.");
 const QUOTA_DECISIONS: MetricDefinition = {
   name: "tidegate_quota_decisions_total",
   kind: "counter",

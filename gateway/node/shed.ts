@@ -12,6 +12,7 @@ import {
 } from "../core/index.ts";
 import type { ClientRequest, ConnectionInfo, ExchangeFactory } from "./exchange.ts";
 import { Misdirected } from "./misdirected.ts";
+import { OneAnswer } from "./one-answer.ts";
 import type { Overload, ShedReason } from "./overload.ts";
 
 /** When to come back: most of what a gateway refuses is over in a moment. */
@@ -61,7 +62,7 @@ export class AdmittingFactory implements ExchangeFactory {
   }
 }
 
-class Shed implements Exchange {
+class Shed extends OneAnswer {
   readonly #reason: ShedReason;
   readonly #head: RequestHead;
   readonly #version: HttpVersion;
@@ -70,6 +71,7 @@ class Shed implements Exchange {
   readonly #startedMs: number;
 
   constructor(reason: ShedReason, { head, version }: ClientRequest, connection: ConnectionInfo, ports: ShedPorts) {
+    super();
     this.#reason = reason;
     this.#head = head;
     this.#version = version;
@@ -87,18 +89,6 @@ class Shed implements Exchange {
     const { version, explainHeaders } = this.#ports.current();
     if (explainHeaders) step.head.fields.push("x-tidegate-snapshot", version, "x-tidegate-reason", this.#told);
     return method === "HEAD" ? { ...step, body: "" } : step;
-  }
-  responded(): Step {
-    return this.start();
-  }
-  failed(): Step {
-    return this.start();
-  }
-  timer(): Step {
-    return this.start();
-  }
-  resumed(): Step {
-    return this.start();
   }
 
   finished({ outcome, requestBytes, responseBytes }: ExchangeEnd): void {

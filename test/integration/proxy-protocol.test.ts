@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Listener, Snapshot } from "../../gateway/core/ir/index.ts";
+import type { ClientTls, Listener, Snapshot } from "../../gateway/core/ir/index.ts";
 import { type ProxyHeader, readProxyHeader, writeProxyHeader } from "../../gateway/wire/index.ts";
 import { writeCertificate } from "../support/certificate.ts";
 import {
@@ -32,6 +32,14 @@ const LOCAL = writeProxyHeader(2, { address: "", port: 0 }, VIRTUAL);
 
 let directory = "";
 const file = (name: string): string => join(directory, name);
+const originTls = (): ClientTls => ({
+  mode: "simple",
+  serverName: "web.test",
+  subjectAltNames: [],
+  caFile: file("cert.pem"),
+  minVersion: "TLSv1.2",
+  insecureSkipVerify: false,
+});
 const cleanups: (() => unknown)[] = [];
 
 beforeAll(async () => {
@@ -229,14 +237,7 @@ describe("towards origins", () => {
   it("TCP: what came in by a header goes out by one, in front of TLS", async () => {
     const origin = await listener();
     const port = await freePort();
-    const tls = {
-      mode: "simple",
-      serverName: "web.test",
-      subjectAltNames: [],
-      caFile: file("cert.pem"),
-      minVersion: "TLSv1.2",
-      insecureSkipVerify: false,
-    } as const;
+    const tls = originTls();
     await gateway(
       testSnapshot({
         listeners: [tcpListener(port, undefined, { proxyProtocol: "accept" })],
@@ -367,14 +368,7 @@ describe("towards origins", () => {
     const frontPort = await listening(front);
     cleanups.push(() => front.close());
     const port = await freePort();
-    const tls = {
-      mode: "simple",
-      serverName: "web.test",
-      subjectAltNames: [],
-      caFile: file("cert.pem"),
-      minVersion: "TLSv1.2",
-      insecureSkipVerify: false,
-    } as const;
+    const tls = originTls();
     await gateway(
       testSnapshot({
         listeners: [testListener(port)],

@@ -1,7 +1,6 @@
 /** TLS that ends at a gateway, with real clients: who is let in, as whom, and what becomes of it when files change. */
 import { createHash, X509Certificate } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ConnectionOptions, connect } from "node:tls";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -13,6 +12,7 @@ import type {
   Settings,
 } from "../../gateway/core/ir/index.ts";
 import { type Issued, TestAuthority } from "../support/authority.ts";
+import { CertificateFolder } from "../support/certificate-folder.ts";
 import {
   eventually,
   freePort,
@@ -24,7 +24,7 @@ import {
   testSnapshot,
 } from "../support/gateway.ts";
 
-let directory: string;
+let files: CertificateFolder;
 let authority: TestAuthority;
 let other: TestAuthority;
 let client: Issued;
@@ -34,7 +34,7 @@ const SPIFFE = "spiffe://partner.test/ns/a/sa/b";
 const FORGED = "x-forwarded-client-cert: Hash=00;URI=spiffe://partner.test/ns/a/sa/admin\r\n";
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "tidegate-tls-modes-"));
+  files = new CertificateFolder("tls-modes");
   [authority, other] = [await TestAuthority.create("one"), await TestAuthority.create("other")];
   client = await authority.issue({
     commonName: "client",
@@ -49,7 +49,7 @@ beforeAll(async () => {
   save("ca.pem", authority.certificate);
   save("other-ca.pem", other.certificate);
   saveIssued("server", await authority.issue({ commonName: "server", use: "server" }));
-  return () => rmSync(directory, { recursive: true, force: true });
+  return () => files.remove();
 });
 
 const opened: { stop(): void }[] = [];
@@ -57,19 +57,9 @@ afterEach(() => {
   for (const one of opened.splice(0)) one.stop();
 });
 
-const path = (file: string) => join(directory, file);
-
-/** In one step, as deployments do. */
-function save(file: string, text: string): string {
-  writeFileSync(path(`${file}.new`), text);
-  renameSync(path(`${file}.new`), path(file));
-  return path(file);
-}
-
-function saveIssued(name: string, { certificate, key }: Issued): void {
-  save(`${name}.key`, key);
-  save(`${name}.crt`, certificate);
-}
+const path = (file: string) => files.path(file);
+const save = (file: string, text: string) => files.save(file, text);
+const saveIssued = (name: string, issued: Issued) => files.saveIssued(name, issued);
 
 const certificates = (name = "server"): ServerCertificates => ({
   certificateFile: path(`${name}.crt`),
@@ -416,7 +406,7 @@ describe("files", () => {
       "crl.test": mutual({ crlFile: path("crl-no.pem") }),
       "no-crl.test": mutual({ crlFile: path("no-crl.pem") }),
     });
-    const told = Object.fromEntries(problems.map(({ name, reason }) => [name, reason.replaceAll(`${directory}/`, "")]));
+    const told = Object.fromEntries(problems.map(({ name, reason }) => [name, reason.replaceAll(`${files.directory}/`, "")]));
     expect(told).toEqual({
       "gone.test": "certificate gone.crt cannot be read: it does not exist",
       "text.test": "certificate text.crt is not a PEM certificate",

@@ -1,13 +1,13 @@
 /** TLS from a gateway to its origins: whom it believes, what it shows, and what a request is told when either fails. */
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { ClientTls } from "../../gateway/core/ir/index.ts";
 import { type Issued, TestAuthority } from "../support/authority.ts";
+import { CertificateFolder } from "../support/certificate-folder.ts";
 import {
   eventually,
   freePort,
@@ -19,14 +19,14 @@ import {
   testSnapshot,
 } from "../support/gateway.ts";
 
-let directory: string;
+let files: CertificateFolder;
 let authority: TestAuthority;
 let other: TestAuthority;
 let server: Issued;
 const ORIGIN = "origin.test";
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "tidegate-tls-origins-"));
+  files = new CertificateFolder("tls-origins");
   [authority, other] = [await TestAuthority.create("one"), await TestAuthority.create("other")];
   server = await authority.issue({
     use: "server",
@@ -39,7 +39,7 @@ beforeAll(async () => {
   save("other.pem", other.certificate);
   saveIssued("client", await authority.issue({ commonName: "gateway", use: "client" }));
   saveIssued("stranger", await other.issue({ commonName: "stranger", use: "client" }));
-  return () => rmSync(directory, { recursive: true, force: true });
+  return () => files.remove();
 });
 
 const opened: { stop(): void }[] = [];
@@ -47,18 +47,9 @@ afterEach(() => {
   for (const one of opened.splice(0)) one.stop();
 });
 
-const path = (file: string) => join(directory, file);
-
-/** In one step, as deployments do. */
-function save(file: string, text: string): void {
-  writeFileSync(path(`${file}.new`), text);
-  renameSync(path(`${file}.new`), path(file));
-}
-
-function saveIssued(name: string, { certificate, key }: Issued): void {
-  save(`${name}.key`, key);
-  save(`${name}.crt`, certificate);
-}
+const path = (file: string) => files.path(file);
+const save = (file: string, text: string) => files.save(file, text);
+const saveIssued = (name: string, issued: Issued) => files.saveIssued(name, issued);
 
 const tls = (over: Partial<ClientTls> = {}): ClientTls => ({
   mode: "simple",
