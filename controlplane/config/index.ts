@@ -35,7 +35,7 @@ export {
   type TcpRoute,
   type TlsRoute,
   type VirtualServiceSpec,
-} from "./kinds/istio/virtual-service.ts";
+} from "./kinds/istio/virtual-service-schema.ts";
 export type { WorkloadEntrySpec } from "./kinds/istio/workload-entry.ts";
 export type { KindDefinition } from "./kinds/kind.ts";
 export type { CalendarUnit, Limit } from "./kinds/native/common.ts";

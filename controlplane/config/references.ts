@@ -1,7 +1,7 @@
 /** The second pass: what objects say about one another. A missing reference is a warning: the other object may come later, and the rest works. */
 import type { FieldPath } from "./documents.ts";
 import type { AnyResource, KindName, ResourceOf } from "./kinds/index.ts";
-import { type Destination, type HttpRoute, MESH_GATEWAY } from "./kinds/istio/virtual-service.ts";
+import { type Destination, type HttpRoute, MESH_GATEWAY } from "./kinds/istio/virtual-service-schema.ts";
 import type { QuotaTarget } from "./kinds/native/quota.ts";
 import { type ObjectRef, type Problem, refKey, type SourceLocation } from "./resource.ts";
 import { formatPath } from "./validate.ts";

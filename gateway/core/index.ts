@@ -29,15 +29,15 @@ export {
 } from "./connection.ts";
 export * from "./egress/index.ts";
 export { type Culprit, type ErrorCode, MeshError } from "./error.ts";
-export {
-  type ExplainedDestination,
-  type ExplainedOutcome,
-  type ExplainedQuota,
-  type ExplainRequest,
-  type Explanation,
-  explain,
-  type TriedMatch,
-} from "./explain.ts";
+export { explain } from "./explain/explain.ts";
+export type {
+  ExplainedDestination,
+  ExplainedOutcome,
+  ExplainedQuota,
+  ExplainRequest,
+  Explanation,
+  TriedMatch,
+} from "./explain/explanation.ts";
 export type { GrpcWebForm } from "./filter/grpc-web.ts";
 export { QuotaFilter, type QuotaFilterPorts, type QuotaVerdict } from "./filter/quota.ts";
 export type { HealthChange, HealthListener } from "./health/cluster-health.ts";

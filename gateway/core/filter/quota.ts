@@ -4,14 +4,14 @@
  * A bank that answers at once is asked without a promise; a quota in shadow mode is counted after the others have admitted
  * and never refuses. What a full or silent bank means is the rule's to say (`onStoreFailure`).
  */
-import type { FieldList, ReadonlyFieldList } from "../http/message.ts";
+import type { ReadonlyFieldList } from "../http/message.ts";
 import type { RequestView } from "../match/request.ts";
 import type { PeerInfo, QuotaAnswer, QuotaBank } from "../ports.ts";
-import { Charge } from "../quota/decide.ts";
-import { limitItem, partitionParameter, pushLegacy } from "../quota/headers.ts";
-import type { CompiledLimit } from "../quota/limit.ts";
+import type { Charge } from "../quota/decide.ts";
 import type { MapBank } from "../quota/map-bank.ts";
-import type { CompiledQuota, LimitSet } from "../quota/plan.ts";
+import type { CompiledQuota } from "../quota/plan.ts";
+import { quotaFields } from "./quota-fields.ts";
+import { Job, type Use } from "./quota-job.ts";
 import { type QuotaRefusal, refuse, refuseMissingKey, refuseUncounted } from "./quota-refusal.ts";
 
 export type QuotaVerdict = QuotaAdmission | QuotaRefusal;
@@ -151,7 +151,7 @@ export class QuotaFilter {
   }
 
   #admit(job: Job, answer: QuotaAnswer | undefined): QuotaVerdict | Promise<QuotaVerdict> {
-    const fields = answer === undefined ? NOTHING_CHARGED.fields : describe(job, answer);
+    const fields = answer === undefined ? NOTHING_CHARGED.fields : quotaFields(job, answer);
     for (let i = 0; i < job.count; i++) {
       const use = job.use(i);
       if (use.place === "bank" && !use.quota.shadow) use.quota.meter?.count("admitted");
@@ -186,123 +186,6 @@ export class QuotaFilter {
   }
 }
 
-/** One quota that applies to the request. */
-class Use {
-  quota: CompiledQuota;
-  set: LimitSet;
-  key: string;
-  /** Cost per unit of what is counted. */
-  weight: number;
-  cost: number;
-  /** Who counts it. */
-  place: "bank" | "local" | "nowhere" = "bank";
-
-  constructor(quota: CompiledQuota, set: LimitSet, key: string, weight: number, cost: number) {
-    this.quota = quota;
-    this.set = set;
-    this.key = key;
-    this.weight = weight;
-    this.cost = cost;
-  }
-
-  /** Has something to settle at the end. */
-  get holds(): boolean {
-    return this.place !== "nowhere" && this.quota.policy.unit !== "requests";
-  }
-
-  /** Charges of its own, not from the pool. */
-  copies(limits: readonly CompiledLimit[], takenUs: number, cost: number): Charge[] {
-    return limits.map((limit) => new Charge(limit, this.key, cost, takenUs));
-  }
-}
-
-/** What one request is charged. One job serves request after request, so that the plain path allocates nothing but keys. */
-class Job {
-  nowUs = 0;
-  count = 0;
-  /** How many of the quotas that the bank is asked for are of scope `global`. */
-  globals = 0;
-  /** What the bank was last asked. */
-  charges: readonly Charge[] = [];
-  shadow: string | undefined;
-  /** Whoever wants to know what was charged. */
-  charged: string[] | undefined;
-  readonly #uses: Use[] = [];
-  // By number of charges, because a list that is cut and grown again allocates.
-  readonly #lists: Charge[][] = [[]];
-
-  reset(nowUs: number, charged: string[] | undefined): void {
-    this.nowUs = nowUs;
-    this.charged = charged;
-    this.count = 0;
-    this.shadow = undefined;
-  }
-
-  use(i: number): Use {
-    return this.#uses[i] as Use;
-  }
-
-  add(quota: CompiledQuota, set: LimitSet, key: string, weight: number, cost: number): void {
-    const use = this.#uses[this.count++];
-    if (use === undefined) this.#uses.push(new Use(quota, set, key, weight, cost));
-    else {
-      use.quota = quota;
-      use.set = set;
-      use.key = key;
-      use.weight = weight;
-      use.cost = cost;
-      use.place = "bank";
-    }
-  }
-
-  /** All charges that can refuse and that the bank is to count. */
-  fill(): readonly Charge[] {
-    let size = 0;
-    this.globals = 0;
-    for (let i = 0; i < this.count; i++) {
-      const use = this.use(i);
-      if (!isAsked(use)) continue;
-      size += use.set.limits.length;
-      if (use.quota.isGlobal) this.globals += 1;
-    }
-    while (this.#lists.length <= size) this.#lists.push([]);
-    const charges = this.#lists[size] as Charge[];
-    let at = 0;
-    for (let i = 0; i < this.count; i++) {
-      const use = this.use(i);
-      if (isAsked(use)) for (const limit of use.set.limits) this.#put(charges, at++, limit, use);
-    }
-    this.charges = charges;
-    return charges;
-  }
-
-  #put(charges: Charge[], at: number, limit: CompiledLimit, use: Use): void {
-    const charge = charges[at];
-    if (charge === undefined) charges.push(new Charge(limit, use.key, use.cost, this.nowUs));
-    else {
-      charge.limit = limit;
-      charge.key = use.key;
-      charge.cost = use.cost;
-      charge.takenUs = this.nowUs;
-    }
-  }
-
-  firstGlobal(): Use {
-    for (let i = 0; i < this.count; i++) if (isAsked(this.use(i)) && this.use(i).quota.isGlobal) return this.use(i);
-    throw new RangeError("no charge is of scope global");
-  }
-
-  /** Whose the charge at `index` is. */
-  useOf(index: number): Use {
-    let end = 0;
-    for (let i = 0; i < this.count; i++) {
-      if (isAsked(this.use(i))) end += this.use(i).set.limits.length;
-      if (index < end) return this.use(i);
-    }
-    throw new RangeError(`the bank refused charge ${index} of ${end}`);
-  }
-}
-
 function bankOf(ports: QuotaFilterPorts, use: Use): QuotaBank | undefined {
   return use.quota.isGlobal ? ports.leased : ports.bank;
 }
@@ -315,10 +198,6 @@ const UNCOUNTED: QuotaAnswer = {
   refusedBy: 0,
   storeFailed: true,
 };
-
-function isAsked(use: Use): boolean {
-  return use.place === "bank" && !use.quota.shadow;
-}
 
 class Held implements HeldQuota {
   readonly #ports: QuotaFilterPorts;
@@ -362,43 +241,4 @@ function noteShadow(job: Job, use: Use, charges: readonly Charge[], answer: Quot
   use.place = "nowhere";
   use.quota.meter?.count(answer.storeFailed ? "store_allowed" : "shadow_refused");
   if (!answer.storeFailed) job.shadow ??= charges[answer.refusedBy]?.limit.rule;
-}
-
-/** The fields that tell an admitted client what is left. */
-function describe(job: Job, answer: QuotaAnswer): ReadonlyFieldList {
-  let fields: FieldList | undefined;
-  let tightest = -1;
-  let at = 0;
-  for (let i = 0; i < job.count; i++) {
-    const use = job.use(i);
-    if (!isAsked(use)) continue;
-    const { limits, policies } = use.set;
-    if (use.quota.draftHeaders && limits.length > 0) {
-      const partition = partitionParameter(use.key);
-      let items = "";
-      for (let l = 0; l < limits.length; l++) {
-        const item = limitItem(limits[l] as CompiledLimit, answer.remaining[at + l] ?? 0, answer.resetMs[at + l] ?? 0, partition);
-        items = l === 0 ? item : `${items}, ${item}`;
-      }
-      fields ??= [];
-      fields.push("ratelimit-policy", policies, "ratelimit", items);
-    }
-    if (use.quota.legacyHeaders) {
-      for (let l = 0; l < limits.length; l++) if (isTighter(answer, at + l, tightest)) tightest = at + l;
-    }
-    at += limits.length;
-  }
-  if (tightest !== -1) {
-    fields ??= [];
-    const { limit } = job.charges[tightest] as Charge;
-    pushLegacy(fields, limit, answer.remaining[tightest] ?? 0, answer.resetMs[tightest] ?? 0);
-  }
-  return fields ?? NOTHING_CHARGED.fields;
-}
-
-/** Less is left of it; of two alike, more comes back later. */
-function isTighter(answer: QuotaAnswer, a: number, b: number): boolean {
-  if (b === -1) return true;
-  const difference = (answer.remaining[a] ?? 0) - (answer.remaining[b] ?? 0);
-  return difference < 0 || (difference === 0 && (answer.resetMs[a] ?? 0) > (answer.resetMs[b] ?? 0));
 }

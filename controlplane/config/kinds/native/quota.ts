@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { leaseProblem, type QuotaAccuracy } from "../../../../gateway/core/ir/index.ts";
 import { hostProblem } from "../hosts.ts";
-import { httpMatch } from "../istio/virtual-service.ts";
+import { httpMatch } from "../istio/virtual-service-schema.ts";
 import { defineKind, type Finding } from "../kind.ts";
 import { headerName, objectName, percentText } from "../scalars.ts";
 import { type Limit, limits, NATIVE_GROUP, NATIVE_VERSIONS } from "./common.ts";

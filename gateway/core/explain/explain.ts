@@ -2,8 +2,7 @@
  * What a gateway would do with a request, and why: the functions that decide about traffic, run without sending anything, charging anything or
  * throwing dice.
  */
-import type { Candidate, PathNode } from "./compile/route-index.ts";
-import type { FieldTest, StringTest } from "./compile/string.ts";
+import type { Candidate } from "../compile/route-index.ts";
 import type {
   CompiledForward,
   CompiledListener,
@@ -11,103 +10,22 @@ import type {
   CompiledRouteTable,
   CompiledVirtualHost,
   Tables,
-} from "./compile/tables.ts";
-import { answerPreflight } from "./filter/cors.ts";
-import { upstreamHead } from "./filter/forward.ts";
-import { redirect, redirectToHttps } from "./filter/redirect.ts";
-import { addressAndPort } from "./http/address.ts";
-import { type FieldList, field, fieldJoined, NO_BODY, type RequestHead, type Scheme } from "./http/message.ts";
-import type { Origin } from "./ir/index.ts";
-import { endsHere } from "./last-recipient.ts";
-import { findHost, hostOf } from "./match/host.ts";
-import { normalizePath } from "./match/path.ts";
-import { queryValue } from "./match/query.ts";
-import { type Condition, failedCondition, type RequestView, testHeader, testQuery } from "./match/request.ts";
-import { findRoute } from "./match/route.ts";
-import type { PeerInfo } from "./ports.ts";
-import type { CompiledQuota } from "./quota/plan.ts";
-import { unreachable } from "./result.ts";
-
-export interface ExplainRequest {
-  readonly method: string;
-  readonly scheme: Scheme;
-  /** host[:port] */
-  readonly authority: string;
-  /** Path and query. */
-  readonly target: string;
-  readonly fields: FieldList;
-  /** Address of the client's end of the connection. */
-  readonly source: string;
-  /** Listener by name; undefined: the first that speaks the scheme, on the authority's port if there is one. */
-  readonly listener?: string;
-}
-
-export interface Explanation {
-  readonly snapshot: string;
-  readonly listener: { readonly name: string; readonly servicePort: number; readonly origins: readonly Origin[] } | undefined;
-  readonly server: { readonly name: string; readonly routeTable: string } | undefined;
-  /** As conditions see it; undefined: refused. */
-  readonly path: string | undefined;
-  readonly virtualHost: { readonly name: string; readonly domain: string } | undefined;
-  /** Every match that was looked at before the verdict, in order. */
-  readonly tried: readonly TriedMatch[];
-  readonly route: { readonly id: string; readonly name: string | undefined; readonly origin: Origin } | undefined;
-  /** What happens to the request besides being routed, in order. */
-  readonly filters: readonly { readonly filter: string; readonly effect: string }[];
-  readonly quotas: readonly ExplainedQuota[];
-  readonly outcome: ExplainedOutcome;
-}
-
-export interface TriedMatch {
-  readonly route: string;
-  /** Index into the route's matches; undefined: it has none and takes everything. */
-  readonly match: number | undefined;
-  readonly verdict: "matches" | "fails";
-  /** The first condition that does not hold. */
-  readonly why: string | undefined;
-}
-
-export interface ExplainedQuota {
-  readonly id: string;
-  readonly mode: "enforce" | "shadow";
-  readonly applies: boolean;
-  /** Why it does not apply, or what it does about a missing key. */
-  readonly note: string | undefined;
-  /** Key that the request is counted under; "": one counter for all. */
-  readonly key: string | undefined;
-  readonly cost: number;
-  readonly limits: readonly { readonly name: string; readonly amount: number; readonly perMs: number; readonly window: string }[];
-}
-
-/** What comes of the request. */
-export type ExplainedOutcome =
-  | { readonly kind: "refused"; readonly reason: string }
-  | {
-      readonly kind: "answered";
-      readonly by: "last-hop" | "https-redirect" | "cors" | "redirect" | "direct";
-      readonly status: number;
-      readonly location?: string;
-    }
-  | {
-      readonly kind: "forwarded";
-      readonly destinations: readonly ExplainedDestination[];
-      readonly timeoutMs: number | undefined;
-      readonly retry:
-        | { readonly attempts: number; readonly perTryTimeoutMs: number | undefined; readonly on: readonly string[] }
-        | undefined;
-      readonly mirrors: readonly { readonly cluster: string; readonly percent: number }[];
-    };
-
-export interface ExplainedDestination {
-  readonly cluster: string;
-  /** Of 1. */
-  readonly share: number;
-  readonly endpoints: readonly string[];
-  /** Why nothing can be sent there. */
-  readonly problem: string | undefined;
-  /** What the origin would get. */
-  readonly head: RequestHead;
-}
+} from "../compile/tables.ts";
+import { answerPreflight } from "../filter/cors.ts";
+import { upstreamHead } from "../filter/forward.ts";
+import { redirect, redirectToHttps } from "../filter/redirect.ts";
+import { addressAndPort } from "../http/address.ts";
+import { type FieldList, field, fieldJoined, NO_BODY, type RequestHead, type Scheme } from "../http/message.ts";
+import { endsHere } from "../last-recipient.ts";
+import { findHost, hostOf } from "../match/host.ts";
+import { normalizePath } from "../match/path.ts";
+import type { RequestView } from "../match/request.ts";
+import { findRoute } from "../match/route.ts";
+import type { PeerInfo } from "../ports.ts";
+import type { CompiledQuota } from "../quota/plan.ts";
+import { unreachable } from "../result.ts";
+import type { ExplainedOutcome, ExplainedQuota, ExplainRequest, Explanation } from "./explanation.ts";
+import { triedMatches } from "./matches.ts";
 
 export function explain(tables: Tables, request: ExplainRequest): Explanation {
   return new Explainer(tables, request).run();
@@ -163,7 +81,7 @@ class Explainer implements RequestView {
         virtualHost === undefined
           ? undefined
           : { name: virtualHost.source.name, domain: domainOf(virtualHost, hostOf(this.authority)) },
-      tried: virtualHost === undefined ? [] : this.#tried(virtualHost, found),
+      tried: virtualHost === undefined ? [] : triedMatches(virtualHost, found, this),
       route:
         found === undefined
           ? undefined
@@ -323,45 +241,6 @@ class Explainer implements RequestView {
       })),
     };
   }
-
-  // Why this route and none before it.
-
-  #tried(virtualHost: CompiledVirtualHost, found: Candidate<CompiledRoute> | undefined): readonly TriedMatch[] {
-    const all = candidatesOf(virtualHost.index).sort((a, b) => a.order - b.order);
-    return all
-      .filter(({ order }) => found === undefined || order <= found.order)
-      .map(({ route, match }) => {
-        const condition = match === undefined ? undefined : failedCondition(match, this);
-        return {
-          route: route.source.id,
-          match: match === undefined ? undefined : route.source.matches.indexOf(match.source),
-          verdict: condition === undefined ? "matches" : "fails",
-          why: condition === undefined || match === undefined ? undefined : this.#why(condition, match),
-        };
-      });
-  }
-
-  #why(condition: Condition, match: NonNullable<Candidate<CompiledRoute>["match"]>): string {
-    switch (condition) {
-      case "path":
-      case "method":
-      case "scheme":
-      case "authority":
-        return `${condition} ${JSON.stringify(this[condition])} is not ${describe(match[condition])}`;
-      case "port":
-        return `the listener's service port is ${this.servicePort}, not ${match.port}`;
-      case "headers": {
-        const test = match.headers.find((header) => !testHeader(header, this.fields));
-        return whyField("header", test, test && fieldJoined(this.fields, test.name));
-      }
-      case "query": {
-        const test = match.query.find((parameter) => !testQuery(parameter, this.query));
-        return whyField("query parameter", test, test && queryValue(this.query, test.name));
-      }
-      default:
-        return unreachable(condition);
-    }
-  }
 }
 
 function findListener(tables: Tables, request: ExplainRequest): CompiledListener | undefined {
@@ -376,23 +255,6 @@ function domainOf(virtualHost: CompiledVirtualHost, host: string): string {
   if (domains.includes(host)) return host;
   const wide = domains.filter((domain) => domain.startsWith("*.") && host.endsWith(domain.slice(1)));
   return wide.sort((a, b) => b.length - a.length)[0] ?? "*";
-}
-
-function candidatesOf<R>(node: PathNode<R>): Candidate<R>[] {
-  return [...node.candidates, ...[...(node.children?.values() ?? [])].flatMap((child) => candidatesOf(child))];
-}
-
-function whyField(what: string, test: FieldTest | undefined, value: string | undefined): string {
-  if (test === undefined) return `a ${what} does not match`;
-  const is = value === undefined ? "is absent" : `is ${JSON.stringify(value)}`;
-  return `${what} ${test.name} ${is}, ${test.invert ? "and must not be" : "not"} ${describe(test.test)}`;
-}
-
-function describe(test: StringTest | undefined): string {
-  if (test === undefined) return "anything";
-  if (test.kind === "present") return "present";
-  const value = test.kind === "regex" ? test.value : JSON.stringify(test.value);
-  return `${test.kind} ${value}${test.ignoreCase ? " (any case)" : ""}`;
 }
 
 function pick<T, K extends keyof T>(from: T, ...keys: readonly K[]): Pick<T, K> {

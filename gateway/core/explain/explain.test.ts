@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { exact, forward, prefix, present, regex, route, snapshot, virtualHost } from "../../test/conformance/build.ts";
-import type { Case } from "../../test/conformance/case.ts";
-import { CASES } from "../../test/conformance/cases/index.ts";
-import { runInMemory } from "../../test/conformance/memory.ts";
-import { compile } from "./compile/compile.ts";
-import { type ExplainRequest, type Explanation, explain } from "./explain.ts";
-import { field } from "./http/message.ts";
-import type { Snapshot } from "./ir/index.ts";
+import { exact, forward, prefix, present, regex, route, snapshot, virtualHost } from "../../../test/conformance/build.ts";
+import type { Case } from "../../../test/conformance/case.ts";
+import { CASES } from "../../../test/conformance/cases/index.ts";
+import { runInMemory } from "../../../test/conformance/memory.ts";
+import { compile } from "../compile/compile.ts";
+import { field } from "../http/message.ts";
+import type { Snapshot } from "../ir/index.ts";
+import { explain } from "./explain.ts";
+import type { ExplainRequest, Explanation } from "./explanation.ts";
 
 function explained(source: Snapshot, request: Partial<ExplainRequest>): Explanation {
   const compiled = compile(source, "1.7", undefined);
