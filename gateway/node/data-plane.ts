@@ -17,7 +17,6 @@ import {
   type EndpointView,
   endpointViews,
   type HealthChange,
-  type HealthEvent,
   MapBank,
   NO_EGRESS,
   type Ports,
@@ -32,11 +31,12 @@ import { CertificateExpiry } from "./certificate-expiry.ts";
 import { systemClock } from "./clock.ts";
 import { ConnectionReports } from "./connection-report.ts";
 import { EgressGateway } from "./egress.ts";
-import { type EjectionNews, type EndpointNews, NameTable } from "./endpoint-news.ts";
+import { type EjectionNews, type EndpointNews, healthEvent, NameTable } from "./endpoint-news.ts";
 import { namesOf } from "./endpoint-watch.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
 import { type BankAccess, Leases } from "./leases.ts";
 import { Listener, type ListenerHooks } from "./listener.ts";
+import { Listeners } from "./listeners.ts";
 import { LogFile } from "./log-file.ts";
 import { MetricsBlock, type SeriesNotice } from "./metrics.ts";
 import { Overload, type OverloadLimits } from "./overload.ts";
@@ -103,11 +103,6 @@ interface Candidate {
   readonly egress: EgressTables;
 }
 
-/** A listener that goes away while connections keep coming accepts them for this long. */
-const MAX_LAST_ACCEPT_MS = 2000;
-/** After that and a look for a good moment, a listener that went away has let go of its port. */
-export const LETTING_GO_MS = MAX_LAST_ACCEPT_MS + 2000;
-const POLL_MS = 20;
 /** How often a thread looks at its memory and at how late it is. */
 const LOOK_MS = 250;
 
@@ -127,9 +122,7 @@ export class DataPlane {
   readonly #counters: SharedBank;
   readonly #leased: ClosableBank;
   readonly #leases: Leases;
-  readonly #listeners = new Map<string, Listener>();
-  /** Closed for new connections, with some still being served. */
-  readonly #retired = new Set<Listener>();
+  readonly #listeners: Listeners;
   readonly #hooks: ListenerHooks;
   readonly #overload: Overload;
   readonly #shedPorts: ShedPorts;
@@ -144,7 +137,6 @@ export class DataPlane {
   #closed: ClosedSections = {};
   /** Listeners that could not be opened. */
   #failures: readonly NamedProblem[] = [];
-  #draining = false;
 
   constructor(options: DataPlaneOptions) {
     const { lane, log } = options;
@@ -216,6 +208,10 @@ export class DataPlane {
       ticketSecret: options.ticketSecret,
       unixMs: () => clock.unixMs(),
     };
+    this.#listeners = new Listeners(
+      (compiled, tables) => this.#listener(compiled, tables),
+      () => clock.now(),
+    );
     this.#watch = this.#watchOverload();
   }
 
@@ -245,7 +241,6 @@ export class DataPlane {
     const next = this.#candidate;
     if (next === undefined) return [{ name: "snapshot", reason: "nothing was prepared" }];
     this.#candidate = undefined;
-    const failures: NamedProblem[] = [];
     const { tables } = next;
     this.#reporter.configure(tables.settings);
     this.#connectionReports.configure(tables.settings);
@@ -254,21 +249,8 @@ export class DataPlane {
     this.#names.keep(namesOf(next.snapshot));
     refreshHealth(tables, this.#clock.now());
     this.#origins.install(next.snapshot.clusters);
-    for (const [name, listener] of this.#listeners) {
-      const compiled = tables.listeners.get(name);
-      if (compiled !== undefined && listener.takes(compiled)) {
-        listener.update(compiled, tables.settings.http);
-        listener.factory.follow?.();
-      } else this.#retire(name, listener, tables);
-    }
-    for (const compiled of tables.listeners.values()) {
-      if (this.#listeners.has(compiled.source.name) || busy.has(compiled.source.name) || this.#draining) continue;
-      const revived = this.#revive(compiled);
-      if (revived !== undefined) revived.update(compiled, tables.settings.http);
-      else failures.push(...(await this.#open(compiled, tables)));
-    }
+    this.#failures = await this.#listeners.follow(tables, busy);
     this.#clearing.soon();
-    this.#failures = failures;
     this.#lookAtExpiry();
     return this.#problems();
   }
@@ -291,7 +273,7 @@ export class DataPlane {
   /** Writes the numbers that are not counted but looked up. */
   sample(): void {
     this.#lookAtExpiry();
-    const listeners = this.#all();
+    const listeners = this.#listeners.all;
     for (const listener of listeners) listener.sample();
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     // Shared by all threads: told once.
@@ -314,7 +296,7 @@ export class DataPlane {
     const nowMs = this.#clock.now();
     for (const item of news) {
       if (item.kind === "name") this.#names.set(item.name, item.answer);
-      else if (tables !== undefined) applyHealth(tables, item.cluster, item.key, eventOf(item, nowMs), nowMs);
+      else if (tables !== undefined) applyHealth(tables, item.cluster, item.key, healthEvent(item, nowMs), nowMs);
     }
     if (tables !== undefined && news.some(({ kind }) => kind === "name")) refreshHealth(tables, nowMs);
   }
@@ -324,7 +306,7 @@ export class DataPlane {
   }
 
   listeners(): readonly ListenerState[] {
-    return [...this.#listeners.values()].map(({ name, protocol, connections, descriptor }) => ({
+    return this.#listeners.serving.map(({ name, protocol, connections, descriptor }) => ({
       name,
       protocol,
       connections,
@@ -339,22 +321,12 @@ export class DataPlane {
    * @param succeeded another gateway has the ports, too, and gets the new connections
    */
   async letGo(withinMs: number, succeeded: boolean): Promise<void> {
-    this.#draining = true;
-    const all = this.#all();
-    // A successor spreads new connections over all of its threads only when it has the ports alone.
-    for (const listener of all) listener.startDraining(succeeded);
-    await Promise.all(all.map((listener) => listener.letGo(Math.min(MAX_LAST_ACCEPT_MS, withinMs / 2), succeeded)));
+    await this.#listeners.letGo(withinMs, succeeded);
   }
 
   /** The second half, when all threads have let go: requests in flight are finished. What is left after `withinMs` is cut. */
   async drain(withinMs: number): Promise<void> {
-    const untilMs = this.#clock.now() + withinMs;
-    const all = this.#all();
-    for (const listener of all) listener.sendAway();
-    const emptied = Promise.all(all.map((listener) => listener.emptied())).then(() => true);
-    while (this.#clock.now() < untilMs && !(await Promise.race([emptied, pause(POLL_MS).then(() => false)])));
-    for (const listener of all) listener.destroy();
-    this.#listeners.clear();
+    await this.#listeners.drain(withinMs);
     for (const { pools } of this.#thread.clusters.values()) for (const pool of [...pools]) pool.closeIdle();
     this.#leases.stop();
     this.#origins.close();
@@ -370,17 +342,14 @@ export class DataPlane {
       const nowMs = this.#clock.now();
       const relieve = this.#overload.look(nowMs - dueMs);
       dueMs = nowMs + LOOK_MS;
-      for (const listener of this.#all()) listener.limit(relieve);
+      for (const listener of this.#listeners.all) listener.limit(relieve);
       if (relieve) this.#options.log("warn", "memory is short: less is taken on", { ...vitals() });
     }, LOOK_MS);
     return timer.unref();
   }
 
-  #all(): readonly Listener[] {
-    return [...this.#listeners.values(), ...this.#retired];
-  }
-
-  async #open(compiled: CompiledListener, tables: Tables): Promise<readonly NamedProblem[]> {
+  /** Not open yet. */
+  #listener(compiled: CompiledListener, tables: Tables): Listener {
     const { name, protocol } = compiled.source;
     const factory =
       protocol === "forward-proxy"
@@ -388,46 +357,7 @@ export class DataPlane {
         : new RoutedExchanges(name, compiled, tables, () => this.#inForce?.tables, this.#ports, this.#passports);
     const opaque = new RoutedConnections(name, tables, () => this.#inForce?.tables, this.#connectionPorts);
     const admitting = new AdmittingFactory(factory, this.#shedPorts);
-    const listener = new Listener(compiled, tables.settings.http, admitting, opaque, this.#thread, this.#hooks, this.#tls);
-    listener.update(compiled, tables.settings.http);
-    const failed = await listener.listen();
-    if (failed !== undefined) {
-      listener.destroy();
-      return [{ name, reason: failed }];
-    }
-    this.#listeners.set(name, listener);
-    return [];
-  }
-
-  /** Takes a listener out of service; at once if its port is wanted for something else. */
-  #retire(name: string, listener: Listener, tables: Tables): void {
-    this.#listeners.delete(name);
-    this.#retired.add(listener);
-    listener.startDraining();
-    const port = portOf(name);
-    const wanted = [...tables.listeners.values()].some(({ source }) => source.port === port);
-    void this.#letGo(listener, wanted ? 0 : MAX_LAST_ACCEPT_MS);
-  }
-
-  async #letGo(listener: Listener, withinMs: number): Promise<void> {
-    if (withinMs > 0) await listener.letGo(withinMs);
-    else listener.stopAccepting();
-    listener.sendAway();
-    if (listener.open) return;
-    await listener.emptied();
-    this.#retired.delete(listener);
-  }
-
-  /** A listener that was taken out of service and still has its port. */
-  #revive(compiled: CompiledListener): Listener | undefined {
-    for (const listener of this.#retired) {
-      if (!listener.takes(compiled) || !listener.open) continue;
-      listener.stopDraining();
-      this.#retired.delete(listener);
-      this.#listeners.set(compiled.source.name, listener);
-      return listener;
-    }
-    return undefined;
+    return new Listener(compiled, tables.settings.http, admitting, opaque, this.#thread, this.#hooks, this.#tls);
   }
 
   /** The tables, closed if their section is. */
@@ -452,7 +382,7 @@ export class DataPlane {
 
   /** What is not in force of the snapshot that is, at this moment. */
   #problems(): readonly NamedProblem[] {
-    const certificates = [...this.#listeners.values()].flatMap(({ tlsProblems }) => tlsProblems);
+    const certificates = this.#listeners.serving.flatMap(({ tlsProblems }) => tlsProblems);
     return [...this.#failures, ...certificates, ...this.#origins.problems];
   }
 
@@ -464,7 +394,7 @@ export class DataPlane {
   /** All threads show the same certificates: told once. */
   #lookAtExpiry(): void {
     if (this.#options.lane !== 0) return;
-    const listeners = [...this.#listeners.values()].flatMap((listener) => listener.shown());
+    const listeners = this.#listeners.serving.flatMap((listener) => listener.shown());
     this.#expiry.look([...listeners, ...this.#origins.shown()], this.#clock.unixMs());
   }
 
@@ -486,17 +416,4 @@ export class DataPlane {
   #quotaMeter(id: string): QuotaMeter {
     return this.#meters.quota(id);
   }
-}
-
-function eventOf(news: Exclude<EndpointNews, { kind: "name" }>, nowMs: number): HealthEvent {
-  if (news.kind === "ejected") return { kind: "ejected", untilMs: nowMs + news.forMs, reason: news.reason };
-  return news.failure === undefined ? { kind: "check-passed" } : { kind: "check-failed", reason: news.failure };
-}
-
-function portOf(name: string): number {
-  return Number(name.slice(name.lastIndexOf(":") + 1));
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

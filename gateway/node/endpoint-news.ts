@@ -1,5 +1,5 @@
 /** What threads tell one another about endpoints. Time travels as spans: every thread has a monotonic clock of its own. */
-import type { EjectionReason, NameAnswer, Names } from "../core/index.ts";
+import type { EjectionReason, HealthEvent, NameAnswer, Names } from "../core/index.ts";
 
 export type EndpointNews =
   | { readonly kind: "name"; readonly name: string; readonly answer: NameAnswer }
@@ -39,4 +39,10 @@ export class NameTable implements Names {
   keep(names: ReadonlySet<string>): void {
     for (const name of this.#answers.keys()) if (!names.has(name)) this.#answers.delete(name);
   }
+}
+
+/** What it means for the endpoint. */
+export function healthEvent(news: Exclude<EndpointNews, { kind: "name" }>, nowMs: number): HealthEvent {
+  if (news.kind === "ejected") return { kind: "ejected", untilMs: nowMs + news.forMs, reason: news.reason };
+  return news.failure === undefined ? { kind: "check-passed" } : { kind: "check-failed", reason: news.failure };
 }

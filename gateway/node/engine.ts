@@ -12,13 +12,14 @@ import type { ClosedSections, HeldSnapshot, Listener, Snapshot, SnapshotAge, Sna
 import { closedSections, SECTIONS, snapshotVersion } from "../core/ir/index.ts";
 import { armSystemTimer, systemClock } from "./clock.ts";
 import type { Installer, InstallOutcome, NamedProblem } from "./control-snapshot.ts";
-import { type DataPlaneOptions, LETTING_GO_MS, type ListenerState } from "./data-plane.ts";
+import type { DataPlaneOptions, ListenerState } from "./data-plane.ts";
 import type { EndpointNews } from "./endpoint-news.ts";
 import { EndpointWatch } from "./endpoint-watch.ts";
 import { checkMeter } from "./gateway-meters.ts";
 import { probeWith } from "./health-probe.ts";
 import { InlineLane, type Lane, type LaneEnd, WorkerLane } from "./lane.ts";
 import { Lanes } from "./lanes.ts";
+import { LETTING_GO_MS } from "./listeners.ts";
 import { MetricsBlock, type MetricsRegistry } from "./metrics.ts";
 import { DEFAULT_OVERLOAD_LIMITS, type OverloadLimits } from "./overload.ts";
 import { PemFiles } from "./pem-files.ts";
