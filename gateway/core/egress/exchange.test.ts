@@ -10,7 +10,7 @@ import type { AttemptFailure, RespondStep, SendStep, Step, TunnelStep, TunnelVer
 import { compileEgress } from "./compile.ts";
 import { MAX_CREDENTIAL_LENGTH } from "./credentials.ts";
 import { EndpointTable, MAX_ENDPOINTS } from "./endpoints.ts";
-import { EgressExchange, type ProxyRequest } from "./exchange.ts";
+import { EgressExchange } from "./exchange.ts";
 import {
   type CredentialAttempt,
   type CredentialVerdict,
@@ -20,6 +20,7 @@ import {
   type HelloReading,
   type Resolution,
 } from "./ports.ts";
+import type { ProxyRequest } from "./target.ts";
 
 const API = "api.example.com";
 

@@ -7,12 +7,11 @@
  * Each request is decided afresh, the second one of a kept-alive connection like the first. Redirects are relayed, never followed.
  */
 import type { QuotaVerdict } from "../filter/quota.ts";
-import type { HttpVersion, ReadonlyFieldList, RequestHead, ResponseHead } from "../http/message.ts";
+import type { ReadonlyFieldList, ResponseHead } from "../http/message.ts";
 import { NO_BODY } from "../http/message.ts";
 import { httpDate } from "../http/response-fields.ts";
 import { isLoop } from "../http/via.ts";
 import { endsHere } from "../last-recipient.ts";
-import type { PeerInfo } from "../ports.ts";
 import { unreachable } from "../result.ts";
 import type {
   AttemptFailure,
@@ -21,20 +20,20 @@ import type {
   RespondStep,
   Step,
   TunnelVerdict,
-  Upgrade,
   UpstreamTarget,
   WaitStep,
 } from "../step.ts";
-import { formatAddress } from "./address.ts";
 import { chargeQuotas } from "./charge.ts";
 import { takeCredentials } from "./credentials.ts";
-import { type CheckedAddress, callerAt, decide, decideAddresses, type EgressAllow, type EgressRequest } from "./decide.ts";
+import { type CheckedAddress, callerAt, decide, type EgressAllow, type EgressRequest } from "./decide.ts";
 import type { EndpointTable } from "./endpoints.ts";
-import { requestFields, responseFields } from "./forward.ts";
+import { responseFields } from "./forward.ts";
 import { HelloInspection, type HelloProblem, isInspected } from "./hello.ts";
-import { inject, readInjections } from "./inject.ts";
+import { readInjections } from "./inject.ts";
 import type { Host } from "./name.ts";
+import { outgoingHead } from "./outgoing.ts";
 import type { CredentialVerdict, EgressPorts, EgressSnapshot, Resolution, Tunnels } from "./ports.ts";
+import { type Answer, checkedAddresses, ownAddresses } from "./reach.ts";
 import { decisionRecord, type Outcome, passedOutcome, requestRecord, type Told, UNFINISHED } from "./records.ts";
 import {
   CREDENTIALS_OVERLOAD,
@@ -42,32 +41,21 @@ import {
   deniedTo,
   INTERNAL,
   LOOP,
+  NO_ANSWER,
   notInForce,
   overQuota,
+  PROXY_STATUS,
   QUOTA_TOO_LATE,
   type Refusal,
   refusalStep,
   resolvedTooLate,
   STATIC_HOST,
   TOO_MANY_TUNNELS,
+  UNASKED_SWITCH,
   unreached,
   unresolved,
 } from "./refusal.ts";
-import { type AskedTarget, httpsAuthority, readTarget, tlsTo } from "./target.ts";
-
-/** A request as the listener hands it over. */
-export interface ProxyRequest extends AskedTarget {
-  /** Belongs to the exchange from here on. */
-  readonly head: RequestHead;
-  readonly connectionOptions: readonly string[] | undefined;
-  readonly protocol: string;
-  readonly listener: string;
-  readonly peer: PeerInfo;
-  /** The protocol that the caller wants to go on with; undefined: none, or the runtime does not pass it on. */
-  readonly switchTo?: Upgrade | undefined;
-  /** Name of the Worker that called by its service binding; undefined: it came otherwise. */
-  readonly service?: string | undefined;
-}
+import { type ProxyRequest, readTarget, tlsTo } from "./target.ts";
 
 type Waiting = "nothing" | "credentials" | "resolution" | "quotas";
 
@@ -244,15 +232,14 @@ export class EgressExchange implements Exchange {
 
   /** An address is itself, a name with addresses of its own has those, and every other name is looked up, once. */
   #resolve(host: Host, allow: EgressAllow): Step {
-    if (host.kind === "address") return this.#check([{ address: formatAddress(host.address), port: allow.port }]);
     const { resolver } = this.#ports;
-    const fixed = this.#snapshot.tables.staticHosts.get(host.text);
+    const own = ownAddresses(host, allow.port, this.#snapshot.tables);
+    if (own !== undefined && (resolver !== undefined || host.kind === "address")) return this.#check(own);
     if (resolver === undefined) {
-      if (fixed !== undefined) return this.#refuse(STATIC_HOST);
+      if (own !== undefined) return this.#refuse(STATIC_HOST);
       this.#addresses = [{ text: host.text, address: undefined, port: allow.port, openedBy: undefined }];
       return this.#charge(allow);
     }
-    if (fixed !== undefined) return this.#check(fixed.map(({ address, port }) => ({ address, port: port ?? allow.port })));
     const answer = resolver.resolve(host.text);
     if (!(answer instanceof Promise)) {
       this.#resolution = answer;
@@ -271,16 +258,13 @@ export class EgressExchange implements Exchange {
     return this.#refuse(unresolved(this.#hostText(), resolution?.reason));
   }
 
-  #check(answers: readonly { readonly address: string; readonly port: number }[]): Step {
+  #check(answers: readonly Answer[]): Step {
     const allow = this.#allow;
     const target = this.#target;
     if (allow === undefined || target === undefined) return this.#refuse(INTERNAL);
-    const checked = decideAddresses(allow.openings, target.host, answers);
-    if (checked.kind === "deny") {
-      if (checked.code === "no_address") return this.#refuse(unresolved(this.#hostText(), "it has no address"));
-      return this.#refuse({ error: "denied", code: checked.code, rule: allow.rule ?? allow.policy, reason: checked.reason });
-    }
-    this.#addresses = checked.addresses;
+    const checked = checkedAddresses(allow, target.host, answers);
+    if ("error" in checked) return this.#refuse(checked);
+    this.#addresses = checked;
     return this.#charge(allow);
   }
 
@@ -332,27 +316,9 @@ export class EgressExchange implements Exchange {
     if (this.#isConnect) return tunnels === undefined ? this.#refuse(INTERNAL) : this.#tunnel(tunnels, target, allow, host);
     this.#recordAllow(allow, undefined);
     const keepBody = this.#dialled + 1 < this.#addresses.length;
-    const head = this.#outgoing(tls !== undefined, host, allow.port);
+    const head = outgoingHead(this.#request, this.#injected, host, allow.port, tls !== undefined);
     const { switchTo } = this.#request;
     return { kind: "send", target, head, switchTo, deadlineMs: undefined, keepBody, mirrors: [] };
-  }
-
-  #outgoing(secure: boolean, host: Host, port: number): RequestHead {
-    const { head, connectionOptions } = this.#request;
-    const turned = secure && head.scheme === "http";
-    return {
-      method: head.method,
-      scheme: secure ? "https" : "http",
-      authority: turned ? httpsAuthority(host, port) : head.authority,
-      target: head.target,
-      fields: inject(requestFields(head.fields, connectionOptions, this.#received), this.#injected),
-      body: head.body,
-    };
-  }
-
-  get #received(): HttpVersion {
-    const { protocol } = this.#request;
-    return protocol === "HTTP/1.0" ? "1.0" : protocol === "HTTP/2" ? "2" : "1.1";
   }
 
   #tunnel(tunnels: Tunnels, target: UpstreamTarget, allow: EgressAllow, host: Host): Step {
@@ -460,19 +426,3 @@ export class EgressExchange implements Exchange {
 
 const MORE: TunnelVerdict = { kind: "more" };
 const ALLOW: TunnelVerdict = { kind: "allow" };
-
-const NO_ANSWER: AttemptFailure = { code: "upstream_timeout", reason: "no answer in time", neverSent: false, replayable: false };
-/** RFC 9110 7.8. */
-const UNASKED_SWITCH: AttemptFailure = {
-  code: "upstream_protocol",
-  reason: "it switched to a protocol that nobody asked for",
-  neverSent: false,
-  replayable: false,
-};
-/** RFC 9110 15.5.8 is about the next hop: relayed, it would have clients send their proxy password for an origin. */
-const PROXY_STATUS: AttemptFailure = {
-  code: "upstream_protocol",
-  reason: "it answered 407, which only a proxy may",
-  neverSent: false,
-  replayable: false,
-};

@@ -9,7 +9,7 @@ export { parseAddress } from "./address.ts";
 export { compileEgress, type EgressTables, NO_EGRESS } from "./compile.ts";
 export { decisionLine } from "./decision-line.ts";
 export { EndpointTable } from "./endpoints.ts";
-export { EgressExchange, type ProxyRequest } from "./exchange.ts";
+export { EgressExchange } from "./exchange.ts";
 export { MAX_SECRET_LENGTH } from "./inject.ts";
 export { parseHost } from "./name.ts";
 export { pathProblem } from "./path.ts";
@@ -29,3 +29,4 @@ export {
   type Secrets,
   type TunnelGate,
 } from "./ports.ts";
+export type { ProxyRequest } from "./target.ts";

@@ -185,3 +185,24 @@ export function unreached(host: string, failure: AttemptFailure): Refusal {
   const status = failure.code === "upstream_overflow" ? 503 : late ? 504 : 502;
   return { error: failure.code, status, code: failure.code, reason: `${host}: ${failure.reason}` };
 }
+
+export const NO_ANSWER: AttemptFailure = {
+  code: "upstream_timeout",
+  reason: "no answer in time",
+  neverSent: false,
+  replayable: false,
+};
+/** RFC 9110 7.8. */
+export const UNASKED_SWITCH: AttemptFailure = {
+  code: "upstream_protocol",
+  reason: "it switched to a protocol that nobody asked for",
+  neverSent: false,
+  replayable: false,
+};
+/** RFC 9110 15.5.8 is about the next hop: relayed, it would have clients send their proxy password for an origin. */
+export const PROXY_STATUS: AttemptFailure = {
+  code: "upstream_protocol",
+  reason: "it answered 407, which only a proxy may",
+  neverSent: false,
+  replayable: false,
+};

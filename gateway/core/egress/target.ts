@@ -1,6 +1,8 @@
 /** What a proxy request asks for, read once. */
 import type { RequestHead } from "../http/message.ts";
 import type { ClientTls } from "../ir/index.ts";
+import type { PeerInfo } from "../ports.ts";
+import type { Upgrade } from "../step.ts";
 import { DEFAULT_PORT, type EgressRequest } from "./decide.ts";
 import { type Host, parseConnectAuthority, parseHostPort } from "./name.ts";
 import { pathOf } from "./path.ts";
@@ -15,6 +17,20 @@ export interface AskedTarget {
    * request. Otherwise that takes a tunnel.
    */
   readonly confidential: boolean;
+}
+
+/** A request as the listener hands it over. */
+export interface ProxyRequest extends AskedTarget {
+  /** Belongs to the exchange from here on. */
+  readonly head: RequestHead;
+  readonly connectionOptions: readonly string[] | undefined;
+  readonly protocol: string;
+  readonly listener: string;
+  readonly peer: PeerInfo;
+  /** The protocol that the caller wants to go on with; undefined: none, or the runtime does not pass it on. */
+  readonly switchTo?: Upgrade | undefined;
+  /** Name of the Worker that called by its service binding; undefined: it came otherwise. */
+  readonly service?: string | undefined;
 }
 
 /** Or why it cannot be told. Host against target was compared before (RFC 9112 3.2.2): by the codec, or by the driver. */
