@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Exchange, ExchangeEnd, Step, TunnelStep, TunnelVerdict } from "../../gateway/core/index.ts";
 import { DEFAULT_SETTINGS } from "../../gateway/core/ir/index.ts";
@@ -140,6 +140,35 @@ describe("tunnels", () => {
   it("answers when the dial fails", async () => {
     const { port } = await proxy(await freePort());
     expect(await new RawClient(port).send(CONNECT).end()).toMatch(/^HTTP\/1\.1 503[\s\S]*no$/);
+  });
+
+  it("resets the one side when the other is reset", async () => {
+    const sockets: Socket[] = [];
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.push(socket.on("error", () => undefined));
+      socket.write("hello");
+    });
+    opened.push(server);
+    const { port, ends } = await proxy(await listening(server), { opaque: true });
+    const tunnelled = async () => {
+      const client = new RawClient(port).send(CONNECT);
+      const reset = new Promise<string | undefined>((resolve) => {
+        client.socket.once("error", (error: Error & { code?: string }) => resolve(error.code));
+        client.socket.once("end", () => resolve("ended in order"));
+      });
+      await client.until((text) => text.endsWith("hello"));
+      return { client, reset };
+    };
+    const { reset } = await tunnelled();
+    sockets[0]?.resetAndDestroy();
+    expect(await reset).toBe("ECONNRESET");
+    const { client } = await tunnelled();
+    const [origin] = sockets.slice(-1);
+    const told = new Promise((resolve) => origin?.once("error", (error: Error & { code?: string }) => resolve(error.code)));
+    client.socket.resetAndDestroy();
+    expect(await told).toBe("ECONNRESET");
+    await eventually(() => ends.length === 2);
+    expect(ends.map(({ outcome }) => outcome)).toEqual(["upstream_cut", "client_gone"]);
   });
 
   it("closes a tunnel on which nothing moves", async () => {
