@@ -5,6 +5,8 @@ import type { TurnEnd, TurnWork } from "./turn-end.ts";
 /** The codec's side. */
 export interface Http2Output {
   readonly hasOutput: boolean;
+  /** Streams can go on that waited for room in the output. */
+  readonly hasWritable: boolean;
   /** Valid until the next call. */
   take(): Uint8Array;
 }
@@ -23,7 +25,7 @@ export class Http2Writer implements TurnWork {
 
   /**
    * @param isHeld nothing is written before `release`
-   * @param roomMade told when a write is over: streams may go on that waited for room
+   * @param roomMade told when a write is over, or was at once and there are streams that waited for room
    */
   constructor(socket: Socket, output: Http2Output, turn: TurnEnd, isHeld: boolean, roomMade: () => void) {
     this.#socket = socket;
@@ -55,8 +57,13 @@ export class Http2Writer implements TurnWork {
     const socket = this.#socket;
     if (this.#isWriting || this.#isHeld || !this.#output.hasOutput || !socket.writable) return;
     socket.write(this.#output.take(), this.#done);
-    if (socket.writableLength > 0) this.#isWriting = true;
-    else this.#letGo();
+    if (socket.writableLength > 0) {
+      this.#isWriting = true;
+      return;
+    }
+    this.#letGo();
+    // What was taken at once made room at once.
+    if (this.#output.hasWritable) this.#roomMade();
   }
 
   /** Writes what there is, and ends the socket's writing side. */

@@ -124,6 +124,8 @@ async function http1Echo(): Promise<number> {
   return listening(server);
 }
 
+/** RFC 9113 6.9.1. */
+const WIDEST_WINDOW = 2 ** 31 - 1;
 /** In clear. */
 const GET_HTTP: Fields = GET_HTTPS.map((field) => (field[0] === ":scheme" ? [":scheme", "http"] : field));
 const GET = { ":path": "/", ":authority": "a.test" };
@@ -368,6 +370,39 @@ describe("backpressure", () => {
   const SIZE = 200 * 60_000;
   /** Windows, socket buffers of four sockets, and what Node's streams keep. */
   const HELD = 9 * 1024 * 1024;
+
+  describe("with windows that are never used up, so that nobody says anything but what he sends", () => {
+    // Node counts what it buffers itself against a limit of its own, in megabytes.
+    const wide = { settings: { initialWindowSize: WIDEST_WINDOW }, maxSessionMemory: 1_000 };
+    const large = Buffer.alloc(64 * 1024 * 1024, "0123456789abcdef");
+
+    it("a large response comes whole", async () => {
+      const origin = createHttp1((_, response) => response.end(large));
+      opened.push(() => origin.close());
+      const { port } = await serve(await listening(origin), "http1");
+      const client = new Http2Client(`http://127.0.0.1:${port}`, wide);
+      opened.push(() => client.close());
+      client.session.on("connect", () => client.session.setLocalWindowSize(WIDEST_WINDOW));
+      expect((await client.ask(GET)).body.equals(large)).toBe(true);
+    });
+
+    it("a large request comes whole", async () => {
+      const origin = await http2Origin((stream) => {
+        let bytes = 0;
+        stream.on("data", (chunk: Buffer) => {
+          bytes += chunk.length;
+        });
+        stream.on("end", () => {
+          stream.respond({ ":status": 200 });
+          stream.end(String(bytes));
+        });
+      }, wide);
+      origin.server.on("session", (session) => session.setLocalWindowSize(WIDEST_WINDOW));
+      const { port } = await serve(origin.port, "http2");
+      const answer = await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: large });
+      expect(await answer.text()).toBe(String(large.length));
+    });
+  });
 
   it.each(["http1", "http2"] as const)("a slow reader holds the %s origin back", async (protocol) => {
     let written = 0;

@@ -67,6 +67,11 @@ export class Http2Connection<Owner> {
     return this.#state.out.end > 0;
   }
 
+  /** Streams waited for room in the output, and there is some: `next` tells which. */
+  get hasWritable(): boolean {
+    return this.#sender.hasWritable;
+  }
+
   /** After `shutdown`: no stream is under way to us any more. */
   get isDrained(): boolean {
     return this.#drain === "done";
