@@ -65,6 +65,12 @@ export class Outbox {
     this.#length += rest.length;
   }
 
+  /** Writes bytes that nothing more is to be gathered with. They are copied. */
+  send(outlet: Outlet, bytes: Uint8Array): void {
+    this.bytes(outlet, bytes);
+    this.flush();
+  }
+
   /** Writes what has been gathered. */
   flush(): void {
     const outlet = this.#outlet;

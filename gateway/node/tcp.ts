@@ -229,9 +229,7 @@ export class Connection implements Timed, Seated {
 
   /** @returns whether there is room for more */
   #passOn(bytes: Uint8Array, writer: SocketWriter): boolean {
-    const { outbox } = this.#thread;
-    outbox.bytes(writer, bytes);
-    outbox.flush();
+    this.#thread.outbox.send(writer, bytes);
     return !writer.isFull;
   }
 

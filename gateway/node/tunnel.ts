@@ -143,9 +143,7 @@ export class Tunnel implements Timed {
   #forward(bytes: Uint8Array): void {
     this.#requestBytes += bytes.length;
     this.#active();
-    const { outbox } = this.#thread;
-    outbox.bytes(this.#toOrigin, bytes);
-    outbox.flush();
+    this.#thread.outbox.send(this.#toOrigin, bytes);
     if (this.#toOrigin.isFull) this.#client.pause();
   }
 
@@ -214,8 +212,7 @@ export class ConnectionClient implements TunnelClient {
 
   write(bytes: Uint8Array): boolean {
     const { writer } = this.#client;
-    this.#outbox.bytes(writer, bytes);
-    this.#outbox.flush();
+    this.#outbox.send(writer, bytes);
     return !writer.isFull;
   }
 

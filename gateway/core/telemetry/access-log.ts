@@ -58,7 +58,7 @@ export function writeAccessLog(record: RequestRecord, unixMs: number, out: LogOu
   out.json(String(record.responseBytes));
   out.json(ATTEMPTS);
   out.json(String(record.attempts));
-  peer.logged ??= peerText(peer);
+  peer.logged ??= peerText(peer, peer.tls?.serverName);
   out.json(peer.logged);
   out.json(placeText(record));
   optional(record.endpoint, out);
@@ -95,23 +95,21 @@ const NO_GRPC_STATUS = ',"grpc_status":null}\n';
 
 /** @param unixMs wall-clock time at which the connection was accepted */
 export function connectionLogLine(record: ConnectionRecord, unixMs: number): string {
-  const { peer } = record;
-  const { principal } = peer;
-  const sni = peer.tls?.serverName ?? record.serverName;
+  const { peer, serverName, listener, routeId, clusterName } = record;
   const line = new Line();
   writeTime(unixMs, line);
-  line.json(
-    `"method":null,"scheme":null,"authority":null,"path":null` +
-      `,"protocol":"${record.serverName === undefined ? "TCP" : "TLS"}","status":null,"flags":"${record.flags}"` +
-      `,"duration_ms":${milliseconds(record.durationMs)},"upstream_ms":${record.connectMs === undefined ? "null" : milliseconds(record.connectMs)}` +
-      `,"request_bytes":${record.receivedBytes},"response_bytes":${record.sentBytes},"attempts":${record.attempts}` +
-      `,"peer":"${addressAndPort(peer.address, peer.port)}","principal":${principal === undefined ? "null" : text(principal)}` +
-      `,"sni":${sni === undefined ? "null" : text(sni)},"tls_version":${known(peer.tls?.version)}` +
-      `,"listener":${known(record.listener)},"route":${known(record.routeId)},"cluster":${known(record.clusterName)}` +
-      `,"endpoint":${known(record.endpoint)},"rule":null,"reason":${known(record.reason)}` +
-      `,"snapshot":${known(record.snapshotVersion)},"site":null,"passport":null,"client":null` +
-      `,"request_id":null,"user_agent":null,"forwarded_for":null,"referer":null,"grpc_status":null}\n`,
-  );
+  line.json('"method":null,"scheme":null,"authority":null,"path":null');
+  line.json(`,"protocol":"${serverName === undefined ? "TCP" : "TLS"}","status":null,"flags":"${record.flags}","duration_ms":`);
+  writeMilliseconds(record.durationMs, line);
+  line.json(UPSTREAM_MS);
+  if (record.connectMs === undefined) line.json("null");
+  else writeMilliseconds(record.connectMs, line);
+  line.json(REQUEST_BYTES + record.receivedBytes + RESPONSE_BYTES + record.sentBytes + ATTEMPTS + record.attempts);
+  line.json(peerText(peer, peer.tls?.serverName ?? serverName));
+  line.json(`,"listener":${known(listener)},"route":${known(routeId)},"cluster":${known(clusterName)},"endpoint":`);
+  optional(record.endpoint, line);
+  line.json(`,"rule":null,"reason":${known(record.reason)},"snapshot":${known(record.snapshotVersion)}${NO_PASSPORT}null`);
+  line.json(`${USER_AGENT}null${FORWARDED_FOR}null${REFERER}null${NO_GRPC_STATUS}`);
   return line.text;
 }
 
@@ -143,10 +141,8 @@ function outcomeTextOf(protocol: string, status: number, flags: string): string 
 
 const outcomes = new Map<string, Map<number, string>>();
 
-/** Of a connection's other end; it is kept there. */
-function peerText(peer: PeerInfo): string {
-  const { address, port, principal, tls } = peer;
-  const sni = tls?.serverName;
+/** Of a connection's other end, and the name that it asked for. */
+function peerText({ address, port, principal, tls }: PeerInfo, sni: string | undefined): string {
   return flat(
     ...[',"peer":"', addressAndPort(address, port), '","principal":', principal === undefined ? "null" : text(principal)],
     ...[',"sni":', sni === undefined ? "null" : text(sni), ',"tls_version":', known(tls?.version)],
@@ -282,10 +278,6 @@ function writeMilliseconds(ms: number, out: LogOutput): void {
   const whole = Math.floor(micros / 1000);
   out.json(String(whole));
   out.json(FRACTIONS[micros - whole * 1000] as string);
-}
-
-function milliseconds(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
 }
 
 /** ``, `.001` … `.999`. */
