@@ -39,6 +39,28 @@ export function route(id: string, matches: readonly RouteMatch[] = [], more: Par
   return { id, origin, matches, action: forward(), quotas: [], ...more };
 }
 
+/** Denies with 429 what is above `limits`, all requests together; `<namespace>/<name>` for an id. */
+export function quotaPolicy(id: string, limits: QuotaPolicy["limits"], more: Partial<QuotaPolicy> = {}): QuotaPolicy {
+  const [namespace = "", name = ""] = id.split("/");
+  return {
+    id,
+    origin: { kind: "Quota", namespace, name },
+    matches: [],
+    key: [],
+    limits,
+    cost: { kind: "fixed", amount: 1 },
+    unit: "requests",
+    overrides: [],
+    whenKeyMissing: "share",
+    scope: "local",
+    onStoreFailure: { kind: "deny" },
+    mode: "enforce",
+    headers: "none",
+    response: { status: 429 },
+    ...more,
+  };
+}
+
 export function virtualHost(domains: readonly string[], routes: readonly Route[], more: Partial<VirtualHost> = {}): VirtualHost {
   return { name: domains[0] ?? "none", domains, quotas: [], routes, ...more };
 }

@@ -7,15 +7,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chunkSnapshot } from "../../controlplane/snapshot/index.ts";
-import {
-  DEFAULT_SETTINGS,
-  type Manifest,
-  type QuotaPolicy,
-  type Route,
-  type Snapshot,
-  upstreamBinding,
-} from "../../gateway/core/ir/index.ts";
-import { forward, only, prefix, route, routes, snapshot, virtualHost } from "../conformance/build.ts";
+import { DEFAULT_SETTINGS, type Manifest, type Route, type Snapshot, upstreamBinding } from "../../gateway/core/ir/index.ts";
+import { forward, only, prefix, quotaPolicy, route, routes, snapshot, virtualHost } from "../conformance/build.ts";
 import { eventually, freePort, listening, RawClient } from "../support/gateway.ts";
 import { type Keys, makeKey, manifestOf, pinOf, rootDocument, signManifest, signRoot } from "../support/snapshots.ts";
 import { startWorkerd, type TestWorker } from "../support/workerd.ts";
@@ -600,23 +593,10 @@ describe("WebSockets", () => {
 
 describe("quotas", () => {
   it("of scope global are drawn from the site's bank, to the last request", async () => {
-    const quota: QuotaPolicy = {
-      id: "shop/global",
-      origin: { kind: "Quota", namespace: "shop", name: "global" },
-      matches: [],
-      key: [],
-      limits: [{ name: "hour", amount: 5, perMs: 3_600_000, window: "rolling" }],
-      cost: { kind: "fixed", amount: 1 },
-      unit: "requests",
-      overrides: [],
-      whenKeyMissing: "share",
+    const quota = quotaPolicy("shop/global", [{ name: "hour", amount: 5, perMs: 3_600_000, window: "rolling" }], {
       scope: "global",
       accuracy: { kind: "strict" },
-      onStoreFailure: { kind: "deny" },
-      mode: "enforce",
-      headers: "none",
-      response: { status: 429 },
-    };
+    });
     const limited = snapshot([virtualHost(["*"], [route("r", [], { quotas: [quota.id] })])], { quotas: [quota] });
     await inForce(await publish(limited));
     // A bank that has yet to start may be too late for the first ones, and the rule says to deny those.

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import type { QuotaPolicy } from "../../gateway/core/ir/index.ts";
+import { quotaPolicy } from "../conformance/build.ts";
 import { writeCertificate } from "../support/certificate.ts";
 import {
   CLUSTER,
@@ -432,22 +433,10 @@ describe("an expired section whose fail mode is closed", () => {
   it("leaves quotas to what each says about a store that fails", async () => {
     const [origin, port] = [await originOf("ok"), await freePort()];
     const gateway = gatewayOf();
-    const quota = (name: string, kind: "allow" | "deny"): QuotaPolicy => ({
-      id: `test/${name}`,
-      origin: { kind: "Quota", namespace: "test", name },
-      matches: [],
-      key: [],
-      limits: [{ name: "most", amount: 100, perMs: 60_000, window: "rolling" }],
-      cost: { kind: "fixed", amount: 1 },
-      unit: "requests",
-      overrides: [],
-      whenKeyMissing: "share",
-      scope: "local",
-      onStoreFailure: { kind },
-      mode: "enforce",
-      headers: "none",
-      response: { status: 429 },
-    });
+    const quota = (name: string, kind: "allow" | "deny"): QuotaPolicy =>
+      quotaPolicy(`test/${name}`, [{ name: "most", amount: 100, perMs: 60_000, window: "rolling" }], {
+        onStoreFailure: { kind },
+      });
     const to = (path: string, quotas: string[]) =>
       testRoute(CLUSTER, {}, { id: `test/test${path}`, matches: [{ path: { kind: "exact", value: path } }], quotas });
     const routes = [to("/open", ["test/open"]), to("/shut", ["test/shut"])];

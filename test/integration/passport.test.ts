@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Passport } from "../../gateway/core/identity/index.ts";
 import type { Snapshot } from "../../gateway/core/ir/index.ts";
+import { quotaPolicy } from "../conformance/build.ts";
 import {
   CLUSTER,
   eventually,
@@ -65,22 +66,9 @@ const withQuota = (snapshot: Snapshot): Snapshot => ({
   ...snapshot,
   routeTables: snapshot.routeTables.map((table) => ({ ...table, quotas: ["ns/per-client"] })),
   quotas: [
-    {
-      id: "ns/per-client",
-      origin: { kind: "Quota", namespace: "ns", name: "per-client" },
-      matches: [],
+    quotaPolicy("ns/per-client", [{ name: "l", amount: LIMIT, perMs: 600_000, window: "rolling" }], {
       key: [{ kind: "clientIp", v4Prefix: 32, v6Prefix: 64 }],
-      limits: [{ name: "l", amount: LIMIT, perMs: 600_000, window: "rolling" }],
-      cost: { kind: "fixed", amount: 1 },
-      unit: "requests",
-      overrides: [],
-      whenKeyMissing: "share",
-      scope: "local",
-      onStoreFailure: { kind: "deny" },
-      mode: "enforce",
-      headers: "none",
-      response: { status: 429 },
-    },
+    }),
   ],
 });
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { chunkSnapshot, writeSnapshotFile } from "../../controlplane/snapshot/index.ts";
-import type { QuotaPolicy } from "../../gateway/core/ir/index.ts";
+import { quotaPolicy } from "../conformance/build.ts";
 import {
   CLUSTER,
   eventually,
@@ -47,22 +47,9 @@ afterEach(async () => {
 });
 
 /** At most so many requests at once, over all threads. */
-const AT_ONCE: QuotaPolicy = {
-  id: "test/held",
-  origin: { kind: "Quota", namespace: "test", name: "held" },
-  matches: [],
-  key: [],
-  limits: [{ name: "most", amount: HELD_AT_ONCE, perMs: 60_000, window: "rolling" }],
-  cost: { kind: "fixed", amount: 1 },
+const AT_ONCE = quotaPolicy("test/held", [{ name: "most", amount: HELD_AT_ONCE, perMs: 60_000, window: "rolling" }], {
   unit: "concurrent",
-  overrides: [],
-  whenKeyMissing: "share",
-  scope: "local",
-  onStoreFailure: { kind: "deny" },
-  mode: "enforce",
-  headers: "none",
-  response: { status: 429 },
-};
+});
 
 interface Gateway {
   readonly port: number;

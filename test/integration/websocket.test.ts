@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import { createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import type { ClusterProtocol, QuotaPolicy } from "../../gateway/core/ir/index.ts";
+import type { ClusterProtocol } from "../../gateway/core/ir/index.ts";
+import { quotaPolicy } from "../conformance/build.ts";
 import {
   CLUSTER,
   eventually,
@@ -217,22 +218,7 @@ describe.each(["http1", "http2"] as const)("to an origin of %s", (protocol) => {
 });
 
 describe.each(["http1", "http2"] as const)("a quota of concurrent requests, from a client of %s", (speaks) => {
-  const quota: QuotaPolicy = {
-    id: "test/sockets",
-    origin: { kind: "Quota", namespace: "test", name: "sockets" },
-    matches: [],
-    key: [],
-    limits: [{ name: "open", amount: 1, perMs: 0, window: "rolling" }],
-    cost: { kind: "fixed", amount: 1 },
-    unit: "concurrent",
-    overrides: [],
-    whenKeyMissing: "share",
-    scope: "local",
-    onStoreFailure: { kind: "deny" },
-    mode: "enforce",
-    headers: "none",
-    response: { status: 429 },
-  };
+  const quota = quotaPolicy("test/sockets", [{ name: "open", amount: 1, perMs: 0, window: "rolling" }], { unit: "concurrent" });
 
   /** A socket through the gateway, or the status with which it was refused; and two ways to end it. */
   async function open(port: number) {

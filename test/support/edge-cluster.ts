@@ -11,7 +11,7 @@ import {
   type Snapshot,
   upstreamBinding,
 } from "../../gateway/core/ir/index.ts";
-import { forward, NO_RETRY, prefix, route, snapshot, virtualHost } from "../conformance/build.ts";
+import { forward, NO_RETRY, prefix, quotaPolicy, route, snapshot, virtualHost } from "../conformance/build.ts";
 import { type Running, start } from "../tools/processes.ts";
 import { CLUSTER, testCluster, testListener, testSnapshot } from "./gateway.ts";
 import { RELAY_TOKEN } from "./relay-site.ts";
@@ -42,22 +42,9 @@ interface SiteKeys {
 }
 
 function quota(amount: number): QuotaPolicy {
-  return {
-    id: "shop/both",
-    origin: { kind: "Quota", namespace: "shop", name: "both" },
-    matches: [],
+  return quotaPolicy("shop/both", [{ name: "l", amount, perMs: 600_000, window: "rolling" }], {
     key: [{ kind: "clientIp", v4Prefix: 32, v6Prefix: 64 }],
-    limits: [{ name: "l", amount, perMs: 600_000, window: "rolling" }],
-    cost: { kind: "fixed", amount: 1 },
-    unit: "requests",
-    overrides: [],
-    whenKeyMissing: "share",
-    scope: "local",
-    onStoreFailure: { kind: "deny" },
-    mode: "enforce",
-    headers: "none",
-    response: { status: 429 },
-  };
+  });
 }
 
 /** Takes passports of the site and routes nothing else. The quota that it shares with the site would be spent by one request. */

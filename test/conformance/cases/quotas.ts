@@ -1,24 +1,14 @@
 import type { QuotaPolicy, Snapshot } from "../../../gateway/core/ir/index.ts";
-import { exact, prefix, route, snapshot, virtualHost } from "../build.ts";
+import { exact, prefix, quotaPolicy, route, snapshot, virtualHost } from "../build.ts";
 import type { Case } from "../case.ts";
 
-const quota = (id: string, amount: number, more: Partial<QuotaPolicy> = {}): QuotaPolicy => ({
-  id,
-  origin: { kind: "Quota", namespace: "demo", name: id },
-  matches: [],
-  key: [],
-  limits: [{ name: "all", amount, perMs: 60_000, window: "rolling" }],
-  cost: { kind: "fixed", amount: 1 },
-  unit: "requests",
-  overrides: [],
-  whenKeyMissing: "share",
-  scope: "local",
-  onStoreFailure: { kind: "allow" },
-  mode: "enforce",
-  headers: "legacy",
-  response: { status: 429 },
-  ...more,
-});
+const quota = (id: string, amount: number, more: Partial<QuotaPolicy> = {}): QuotaPolicy =>
+  quotaPolicy(`demo/${id}`, [{ name: "all", amount, perMs: 60_000, window: "rolling" }], {
+    id,
+    onStoreFailure: { kind: "allow" },
+    headers: "legacy",
+    ...more,
+  });
 const mesh = (quotas: readonly QuotaPolicy[], on: { table?: string[]; host?: string[]; route?: string[] }): Snapshot =>
   snapshot(
     [
