@@ -3,6 +3,12 @@
 const MAX_LENGTH = 400;
 
 export function reasonOf(error: unknown): string {
-  const text = (error instanceof Error ? error.message : String(error)).replace(/\s+/g, " ").trim();
+  const text = chainOf(error).join(": ").replace(/\s+/g, " ").trim();
   return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH)}…`;
+}
+
+/** What it says, and what caused it: `fetch failed` alone tells nobody anything. */
+function chainOf(error: unknown): readonly string[] {
+  if (!(error instanceof Error)) return [String(error)];
+  return [error.message, ...(error.cause === undefined ? [] : chainOf(error.cause))];
 }

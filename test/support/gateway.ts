@@ -1,5 +1,6 @@
 /** A gateway in this process for tests over loopback: the IR of a small one, origins that play a script, clients that speak raw bytes. */
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { threadId } from "node:worker_threads";
 import {
   type Cluster,
   DEFAULT_SETTINGS,
@@ -13,12 +14,29 @@ import { Engine, type EngineOptions, MetricsRegistry } from "../../gateway/node/
 
 const ORIGIN = { kind: "VirtualService", namespace: "test", name: "test" };
 
-/** A port that nobody had a moment ago. */
+/**
+ * A port that nobody listens on. The kernel gives these numbers to no outgoing connection (it starts at 32768), and each process and thread of a test run
+ * has a block of its own, so that nobody takes the port before its server does.
+ */
 export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < BLOCK; tries += 1) {
+    const port = FIRST_PORT + ((process.pid + threadId) % BLOCKS) * BLOCK + (portsGiven++ % BLOCK);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`none of the ${BLOCK} ports from ${FIRST_PORT} on that this process may take is free`);
+}
+
+const FIRST_PORT = 20_000;
+const BLOCK = 300;
+const BLOCKS = 40;
+let portsGiven = 0;
+
+function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  const port = await listening(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
 }
 
 export function listening(server: Server): Promise<number> {

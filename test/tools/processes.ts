@@ -66,9 +66,10 @@ export function start(name: string, command: readonly string[], options: StartOp
 export async function untilPort(process: Running, port: number, timeoutMs = 15_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    if (await accepts(port)) return;
+    const accepted = await accepts(port);
     if (process.child.exitCode !== null || process.child.signalCode !== null)
       throw new Error(`${process.name} ended: ${process.output()}`);
+    if (accepted) return;
     if (Date.now() > deadline)
       throw new Error(`${process.name} does not listen on ${port} after ${timeoutMs} ms: ${process.output()}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
