@@ -409,7 +409,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
     const fields = downstreamFields(head, connectionOptions, this.ports.clock.unixMs());
     // RFC 9110 7.8: a 101 says to what.
     if (head.status === SWITCHING_PROTOCOLS && this.switchTo !== undefined) fields.push("upgrade", this.switchTo);
-    const edit = this.destination?.responseEdit;
+    const edit = this.destination?.responseEdit ?? this.route?.responseEdit;
     if (edit !== undefined) editFields(fields, edit);
     if (this.route?.cors !== undefined) addCorsFields(this.route.cors, this.fields, fields);
     for (const part of this.quotaFields) fields.push(part);

@@ -252,14 +252,14 @@ it("what several routes share is compiled once", () => {
   const headers = [{ name: "x-a", match: exact("1") }];
   const method = exact("GET");
   const retry = { ...NO_RETRY, attempts: 2 };
-  const sharing = (id: string) => {
+  const sharing = (id: string, action = forward("a", { retry })) => {
     const requestHeaders = { set: [["x-b", id]] as const };
-    return route(id, [{ headers, method }], { action: forward("a", { retry }), requestHeaders });
+    return route(id, [{ headers, method }], { action, requestHeaders });
   };
   const { index } = tablesOf(routes(sharing("a"), sharing("b"))).routeTables.get("main")!.hosts.any!;
-  const [a, b] = index.candidates.map(({ match, route: { action } }) => {
+  const [a, b] = index.candidates.map(({ match, route: { action, requestEdit } }) => {
     if (action.kind !== "forward") throw new Error("routes forward here");
-    return { headers: match!.headers, method: match!.method, retry: action.retry, edit: action.destinations[0]!.requestEdit! };
+    return { headers: match!.headers, method: match!.method, retry: action.retry, edit: requestEdit! };
   });
   expect(b!.headers).toBe(a!.headers);
   expect(b!.method).toBe(a!.method);
@@ -268,6 +268,22 @@ it("what several routes share is compiled once", () => {
   expect([a!.edit.append, b!.edit.append]).toEqual([
     ["x-b", "a"],
     ["x-b", "b"],
+  ]);
+
+  const action = forward("a", { retry });
+  const same = tablesOf(routes(sharing("a", action), sharing("b", action))).routeTables.get("main")!.hosts.any!;
+  expect(same.routes[1]!.action).toBe(same.routes[0]!.action);
+});
+
+it("the operations of a destination are joined with those of each route that goes to it", () => {
+  const [destination] = forward("a").destinations;
+  const action = forward("a", { destinations: [{ ...destination!, requestHeaders: { add: [["x-to", "a"]] } }] });
+  const set = (id: string) => route(id, [], { action, requestHeaders: { add: [["x-route", id]] } });
+  const { routes: compiled } = tablesOf(routes(set("1"), set("2"))).routeTables.get("main")!.hosts.any!;
+  const sent = compiled.map((item) => (item.action.kind === "forward" ? item.action.destinations[0]!.requestEdit?.append : []));
+  expect(sent).toEqual([
+    ["x-to", "a", "x-route", "1"],
+    ["x-to", "a", "x-route", "2"],
   ]);
 });
 
@@ -282,8 +298,7 @@ it("a field that is set twice has the later value, and what is added comes after
     remove: ["c"],
   };
   const { index } = tablesOf(routes(route("r", [], { requestHeaders }))).routeTables.get("main")!.hosts.any!;
-  const { action } = index.candidates[0]!.route;
-  const edit = action.kind === "forward" ? action.destinations[0]!.requestEdit! : undefined;
+  const edit = index.candidates[0]!.route.requestEdit;
   expect(edit?.append).toEqual(["a", "3", "b", "2", "a", "4"]);
   expect([...edit!.drop].sort()).toEqual(["a", "b", "c"]);
 });

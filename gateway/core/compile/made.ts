@@ -1,7 +1,7 @@
-import type { FieldMatch, RetryPolicy, StringMatch } from "../ir/index.ts";
+import type { FieldMatch, ForwardAction, RetryPolicy, StringMatch } from "../ir/index.ts";
 import type { Issue } from "../result.ts";
 import type { FieldTest, StringTest } from "./string.ts";
-import type { CompiledRetry } from "./tables.ts";
+import type { CompiledForward, CompiledRetry } from "./tables.ts";
 
 /**
  * What was made already while one snapshot is compiled. Decoding gives equal parts of a chunk as one object, so most are found by
@@ -11,6 +11,8 @@ export class Made {
   readonly methods = new Map<StringMatch, StringTest>();
   readonly fields = new Map<readonly FieldMatch[], readonly FieldTest[]>();
   readonly retries = new Map<RetryPolicy, CompiledRetry>();
+  /** Those that are the same whatever route they stand in. */
+  readonly forwards = new Map<ForwardAction, CompiledForward>();
   /** By the names, joined by line breaks: no field name has one. */
   readonly nameSets = new Map<string, ReadonlySet<string>>();
 }

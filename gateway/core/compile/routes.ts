@@ -12,6 +12,7 @@ import type {
   RouteMatch,
   RouteTable,
   VirtualHost,
+  WeightedDestination,
 } from "../ir/index.ts";
 import type { HostTable } from "../match/host.ts";
 import type { CompiledQuota } from "../quota/plan.ts";
@@ -126,6 +127,7 @@ function compileRoute(route: Route, outer: readonly CompiledQuota[], to: RouteCo
     source: route,
     quotas: withQuotas(outer, route.quotas, "", to),
     action: compileAction(route.action, requestEdit, responseEdit, to),
+    requestEdit,
     responseEdit,
     cors: route.cors === undefined ? undefined : compileCors(route.cors, ".cors", to),
     fault: checkFault(route.fault, to.issues),
@@ -186,7 +188,7 @@ function compileAction(
 ): CompiledAction {
   switch (action.kind) {
     case "forward":
-      return compileForward(action, requestEdit, responseEdit, to);
+      return forwardOf(action, requestEdit, responseEdit, to);
     case "redirect":
       checkAuthority(action.authority, ".action.authority", to.issues);
       checkTarget(action.path, ".action.path", to.issues);
@@ -205,6 +207,26 @@ function retryOf(policy: RetryPolicy, { retries }: Made): CompiledRetry | undefi
   const retry = compileRetry(policy);
   if (retry !== undefined) retries.set(policy, retry);
   return retry;
+}
+
+/** Routes to the same places share what becomes of them, unless a destination's header operations have to be joined with the route's. */
+function forwardOf(
+  action: ForwardAction,
+  requestEdit: HeaderEdit | undefined,
+  responseEdit: HeaderEdit | undefined,
+  to: RouteCompiler,
+): CompiledForward {
+  if (action.destinations.some(hasHeaderOps)) return compileForward(action, requestEdit, responseEdit, to);
+  const known = to.made.forwards.get(action);
+  if (known !== undefined) return known;
+  const from = to.issues.length;
+  const forward = compileForward(action, undefined, undefined, to);
+  if (to.issues.length === from) to.made.forwards.set(action, forward);
+  return forward;
+}
+
+function hasHeaderOps({ requestHeaders, responseHeaders }: WeightedDestination): boolean {
+  return requestHeaders !== undefined || responseHeaders !== undefined;
 }
 
 function compileForward(

@@ -71,7 +71,9 @@ export interface CompiledRoute {
   /** The table's, the virtual host's and its own, in this order; none twice. */
   readonly quotas: readonly CompiledQuota[];
   readonly action: CompiledAction;
-  /** For responses made here; a forwarded one has its destination's. */
+  /** For requests that go to a destination without operations of its own. */
+  readonly requestEdit: HeaderEdit | undefined;
+  /** For responses made here, and those of a destination without operations of its own. */
   readonly responseEdit: HeaderEdit | undefined;
   readonly cors: CompiledCors | undefined;
   readonly fault: Fault | undefined;
@@ -98,7 +100,7 @@ export interface CompiledDestination {
   readonly upTo: number;
   /** Authority to send; undefined: the client's. */
   readonly authority: string | undefined;
-  /** The destination's operations, then the route's: where both touch a field, the route's stand. */
+  /** The destination's operations, then the route's: where both touch a field, the route's stand. Undefined: the route's alone. */
   readonly requestEdit: HeaderEdit | undefined;
   readonly responseEdit: HeaderEdit | undefined;
 }

@@ -148,7 +148,7 @@ class Explainer implements RequestView {
     if (source.requestHeaders !== undefined) this.#note("headers", "changes fields of the request");
     if (source.responseHeaders !== undefined) this.#note("headers", "changes fields of the response");
     let before = 0;
-    const context = { ...this.#forwardContext(), match };
+    const context = { ...this.#forwardContext(), match, route };
     const destinations = action.destinations.map((destination) => {
       const share = destination.upTo - before;
       before = destination.upTo;

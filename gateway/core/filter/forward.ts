@@ -1,7 +1,7 @@
 /** The head that goes to the origin: rewritten, with a gateway's own fields, edited as the route and its destination say. */
 import type { HeaderEdit } from "../compile/headers.ts";
 import type { MatchTest } from "../compile/match.ts";
-import type { CompiledDestination, CompiledForward } from "../compile/tables.ts";
+import type { CompiledDestination, CompiledForward, CompiledRoute } from "../compile/tables.ts";
 import type { RequestHead } from "../http/message.ts";
 import { type ForwardedRequest, upstreamFields } from "../http/upstream-head.ts";
 import type { Settings } from "../ir/settings.ts";
@@ -14,6 +14,7 @@ export interface ForwardContext extends ForwardedRequest {
   /** Normalised. */
   readonly path: string;
   readonly match: MatchTest | undefined;
+  readonly route: Pick<CompiledRoute, "requestEdit"> | undefined;
   readonly peer: Pick<PeerInfo, "address" | "clientAddress" | "certificate">;
   readonly random: Random;
 }
@@ -31,7 +32,8 @@ export function upstreamHead(
   const trusted = peer.clientAddress === undefined ? numTrustedProxies : Math.max(1, numTrustedProxies);
   const address = peer.clientAddress ?? peer.address;
   const fields = upstreamFields(context, address, trusted, context.random, peer.certificate, forwardClientCert);
-  if (destination.requestEdit !== undefined) editFields(fields, editFor(head.method, destination.requestEdit));
+  const edit = destination.requestEdit ?? context.route?.requestEdit;
+  if (edit !== undefined) editFields(fields, editFor(head.method, edit));
   const path = action.rewrite === undefined ? context.path : rewritePath(action.rewrite, context.match, context.path);
   return {
     method: head.method,
