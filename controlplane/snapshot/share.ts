@@ -1,5 +1,5 @@
 /**
- * The text of one chunk, its equal parts written once (form: `gateway/core/ir/decode/shared.ts`). Deterministic: only the items and their
+ * The text of one chunk, its equal parts written once (form: `gateway/core/ir/decode/chunk-reader.ts`). Deterministic: only the items and their
  * order count. Equal parts of one type become one node whatever they are part of; a node with several places is shared.
  */
 import { Part } from "../../gateway/core/ir/index.ts";
@@ -7,7 +7,7 @@ import { canonicalJson } from "./canonical.ts";
 
 interface Node {
   readonly id: number;
-  /** JSON around the children: a piece before each child and one after the last. */
+  /** The text around the children: a piece before each child and one after the last. */
   readonly pieces: readonly string[];
   readonly children: readonly Node[];
   /** Places in other nodes. */
@@ -16,18 +16,18 @@ interface Node {
   reference: number | undefined;
 }
 
-/** `{"items":[…],"shared":[…]}` */
+/** `{"items":[…],"shared":[[…]…]}` */
 export function chunkText(items: readonly unknown[]): string {
   const top = new NodeTable().node(new Part(chunkText, items));
   const shared: string[] = [];
-  return `{"items":${inline(top, shared)},"shared":[${shared.join(",")}]}`;
+  return `{"items":[${inline(top, shared)}],"shared":[${shared.join(",")}]}`;
 }
 
 function textOf(node: Node, shared: string[]): string {
   if (node.places <= 1) return inline(node, shared);
   // Its own parts are written before it, so that it refers to earlier ones only.
-  node.reference ??= shared.push(inline(node, shared)) - 1;
-  return String(node.reference);
+  node.reference ??= shared.push(`[${inline(node, shared)}]`) - 1;
+  return String(-1 - node.reference);
 }
 
 function inline({ pieces, children }: Node, shared: string[]): string {
@@ -44,10 +44,10 @@ class NodeTable {
   node({ type, items }: Part): Node {
     const pieces: string[] = [];
     const children: Node[] = [];
-    let key = `${this.#typeId(type)}`;
-    let piece = "[";
+    let key = `${this.#typeId(type)}:`;
+    let piece = String(items.length);
     for (let i = 0; i < items.length; i++) {
-      if (i > 0) piece += ",";
+      piece += ",";
       const item = items[i];
       if (!(item instanceof Part)) {
         piece += canonicalJson(item);
@@ -60,7 +60,7 @@ class NodeTable {
       pieces.push(piece);
       piece = "";
     }
-    pieces.push(`${piece}]`);
+    pieces.push(piece);
     return this.#intern(key + piece, pieces, children);
   }
 

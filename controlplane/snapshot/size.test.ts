@@ -14,7 +14,7 @@ import {
 
 /** A chunk that is this long, whatever it holds. */
 function chunk(kind: ChunkKind, name: string, bytes: number, items: readonly unknown[] = []): Chunk {
-  return { ref: { kind, name, hash: name, bytes }, bytes: json({ items, shared: [] }) };
+  return { ref: { kind, name, hash: name, bytes }, bytes: json({ items: [items], shared: [] }) };
 }
 const table = (...hosts: readonly string[]) => ({
   name: "t",

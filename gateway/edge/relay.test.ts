@@ -145,7 +145,7 @@ describe("a push", () => {
     const chunks = chunkSnapshot(makeSnapshot(1));
     const padded = await Promise.all(
       [3, 3, 5, 1].map(async (megabytes, i): Promise<Chunk> => {
-        const bytes = new TextEncoder().encode(`{"items":[],"shared":[${" ".repeat(megabytes * 1_048_576)}]}`);
+        const bytes = new TextEncoder().encode(`{"items":[0],"shared":[${" ".repeat(megabytes * 1_048_576)}]}`);
         const hash = Buffer.from(await crypto.subtle.digest("SHA-256", bytes)).toString("base64url");
         return { ref: { kind: "endpoints", name: `padded-${i}`, hash, bytes: bytes.byteLength }, bytes };
       }),

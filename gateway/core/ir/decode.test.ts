@@ -11,7 +11,8 @@ import type { QuotaPolicy } from "./policy.ts";
 import type { Route } from "./route.ts";
 
 const ref = (kind: ChunkKind, name = "all"): ChunkRef => ({ kind, name, hash: `${kind}-${name}`, bytes: 2 });
-const content = (items: unknown, shared: readonly unknown[] = []) => json({ items, shared });
+/** The items written with names, as one value. */
+const content = (items: unknown, shared: readonly unknown[] = []) => json({ items: [items], shared });
 const problemsOf = (kind: ChunkKind, resources: unknown, shared: readonly unknown[] = []): readonly Issue[] => {
   const decoded = decodeChunks([{ ref: ref(kind), bytes: content(resources, shared) }]);
   return decoded.ok ? [] : decoded.error;
@@ -182,7 +183,7 @@ describe("what decodes", () => {
 describe("what is refused, with its place", () => {
   const route = (change: object) => table({ ...makeRoute(1), ...change });
   const CASES: readonly [string, ChunkKind, unknown, string, RegExp][] = [
-    ["not an array", "routes", {}, "routes/all", /must be an object of two arrays/],
+    ["not an array", "routes", {}, "routes/all", /must be an array, is object/],
     ["unknown field", "routes", route({ weight: 1 }), 'routes/all[0].virtualHosts[0].routes[0]."weight"', /unknown field/],
     ["missing field", "routes", route({ quotas: undefined }), "routes/all[0].virtualHosts[0].routes[0].quotas", /missing/],
     [
@@ -326,7 +327,7 @@ describe("what is refused, with its place", () => {
   });
 
   test("__proto__ and constructor are unknown fields, and change nothing", () => {
-    const bytes = utf8('{"items":[{"__proto__":{"name":"t"},"constructor":{},"virtualHosts":[],"quotas":[]}],"shared":[]}');
+    const bytes = utf8('{"items":[[{"__proto__":{"name":"t"},"constructor":{},"virtualHosts":[],"quotas":[]}]],"shared":[]}');
     const decoded = decodeChunks([{ ref: ref("routes"), bytes }]);
     expect(decoded).toMatchObject({ ok: false });
     expect(decoded.ok ? [] : decoded.error.map((issue) => issue.problem)).toEqual([
@@ -344,7 +345,7 @@ describe("what is refused, with its place", () => {
 
   test("deep nesting", () => {
     const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
-    for (const text of [deep, `{"items":${deep},"shared":[]}`, `{"items":[0],"shared":[${deep}]}`]) {
+    for (const text of [deep, `{"items":${deep},"shared":[]}`, `{"items":[1,-1],"shared":[${deep}]}`]) {
       expect(decodeChunks([{ ref: ref("routes"), bytes: utf8(text) }]).ok).toBe(false);
     }
   });

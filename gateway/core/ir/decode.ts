@@ -2,12 +2,12 @@
 import { fail, type Result } from "../result.ts";
 import type { Cluster, ClusterEndpoints } from "./cluster.ts";
 import { type AnyCheck, array, type Check, unique, writeItems } from "./decode/check.ts";
+import { ChunkReader } from "./decode/chunk-reader.ts";
 import { cluster, clusterEndpoints, listener, settings } from "./decode/cluster.ts";
 import { Issues, quoted } from "./decode/issues.ts";
 import { DECODE_LIMITS as LIMITS } from "./decode/limits.ts";
 import { egressConfig, quotaPolicy } from "./decode/policy.ts";
 import { routeTable } from "./decode/route.ts";
-import { SharedParts } from "./decode/shared.ts";
 import type { Listener } from "./listener.ts";
 import type { ChunkKind, ChunkRef, Snapshot } from "./manifest.ts";
 import type { EgressConfig, QuotaPolicy } from "./policy.ts";
@@ -15,9 +15,9 @@ import type { RouteTable, VirtualHost } from "./route.ts";
 import type { Settings } from "./settings.ts";
 import { parseJson } from "./trust-jws.ts";
 
+export { Part } from "./decode/chunk-reader.ts";
 export { MAX_ISSUES } from "./decode/issues.ts";
 export { DECODE_LIMITS } from "./decode/limits.ts";
-export { Part } from "./decode/shared.ts";
 
 /** A chunk whose bytes were verified against `ref`. */
 export interface ChunkContent {
@@ -88,17 +88,15 @@ export function decodeChunks(chunks: readonly ChunkContent[]): Result<DecodedChu
   return issues.result<DecodedChunks>(decoded);
 }
 
-/** `{"items": […], "shared": […]}`, as shared.ts says. Means something only if there was no issue. */
+/** `{"items": […], "shared": […]}`, as chunk-reader.ts says. Means something only if there was no issue. */
 function readItems(document: unknown, check: AnyCheck, issues: Issues): readonly unknown[] {
   if (!isChunk(document)) {
     issues.add("", "must be an object of two arrays, `items` and `shared`");
     return [];
   }
-  const shared = new SharedParts(document.shared);
-  issues.begin(shared);
-  check(document.items, issues);
-  shared.reportUnused(issues);
-  return document.items;
+  issues.begin();
+  const items = new ChunkReader(document.items, document.shared).all(check, issues);
+  return Array.isArray(items) ? items : [];
 }
 
 function isChunk(document: unknown): document is { readonly items: readonly unknown[]; readonly shared: readonly unknown[] } {

@@ -41,6 +41,8 @@ export const target: FuzzTarget = {
     '{"items":[',
     '],"shared":[',
     "[0,0,0,0,0,0,0,0]",
+    ",-1,-2,",
+    ",2,3,1,0,",
   ],
   generate(dice) {
     if (dice.chance(0.5)) return envelope(Array.from({ length: dice.int(6) }, () => randomHeader(dice)));
@@ -56,27 +58,21 @@ export const target: FuzzTarget = {
   summary: () => `${envelopes} envelopes and ${contents} chunks of ${inputs} read`,
 };
 
-/** The chunk with some of its parts moved among the shared ones or repeated, and a few references that may mean anything. */
+/** The chunk with some of its values moved among the shared ones or repeated, and a few counts and references that may mean anything. */
 function withReferences(bytes: Uint8Array, dice: Dice): Uint8Array {
   const { items, shared } = JSON.parse(Buffer.from(bytes).toString()) as {
     readonly items: unknown[];
-    readonly shared: unknown[];
+    readonly shared: unknown[][];
   };
-  const lists: unknown[][] = [];
-  const collect = (value: unknown): void => {
-    if (!Array.isArray(value)) return;
-    lists.push(value);
-    for (const item of value) collect(item);
-  };
-  collect(items);
-  collect(shared);
+  const lists = [items, ...shared];
   for (let changes = 1 + dice.int(4); changes > 0; changes--) {
     const list = dice.pick(lists);
     if (list.length === 0) continue;
     const at = dice.int(list.length);
-    if (dice.chance(0.6)) list[at] = shared.push(list[at]) - 1;
-    else if (dice.chance(0.5)) list[at] = dice.int(shared.length + 2) - 1;
-    else list.push(list[at]);
+    const length = 1 + dice.int(Math.min(8, list.length - at));
+    if (dice.chance(0.6)) list.splice(at, length, -shared.push(list.slice(at, at + length)));
+    else if (dice.chance(0.5)) list[at] = dice.int(2 * shared.length + 4) - shared.length - 2;
+    else list.splice(at, 0, ...list.slice(at, at + length));
   }
   return Buffer.from(JSON.stringify({ items, shared }));
 }

@@ -1,15 +1,14 @@
 /**
  * Small pieces that hold an unknown JSON value against an IR type and report everything that is wrong with it.
  *
- * What passes is the parsed value itself, with references to shared parts replaced by the parts and rows by the objects that they stand
- * for. That is sound because unknown fields are refused and every default was filled in by the control plane. Nesting is bounded by the
- * types: none of them is recursive.
+ * What passes is the parsed value itself, or what was read of a chunk. That is sound because unknown fields are refused and every default
+ * was filled in by the control plane. Nesting is bounded by the types: none of them is recursive.
  */
 
 import { repeated } from "../../repeated.ts";
 import type { Result } from "../../result.ts";
+import { Part, type ReadParts } from "./chunk-reader.ts";
 import { Issues, kindOf, quoted } from "./issues.ts";
-import { Part } from "./shared.ts";
 
 /**
  * Holds a value against `T` and returns what to keep of it, which means something only if no issue was added. The type parameter is
@@ -18,8 +17,8 @@ import { Part } from "./shared.ts";
 export interface Check<T> {
   (value: unknown, issues: Issues): unknown;
   readonly of?: (value: T) => T;
-  /** Of an object or array: a reference to a shared part may stand for it. */
-  readonly shareable?: true;
+  /** Of an object or array: how it is read of a chunk, where a count stands for it. */
+  readonly parts?: ReadParts;
   /** The other way: a value as it is written into a chunk. Undefined: as it is. */
   readonly write?: (value: T) => unknown;
 }
@@ -27,23 +26,21 @@ export interface Check<T> {
 /** A check of some type that is no longer looked at. */
 export interface AnyCheck {
   (value: unknown, issues: Issues): unknown;
-  readonly shareable?: true;
+  readonly parts?: ReadParts;
   readonly write?: (value: never) => unknown;
 }
 
 /** An object's or array's check. What it writes and what stands for it are of one type, and that type is the check itself. */
-export function composite<T extends object>(read: AnyCheck, itemsOf: (value: T) => readonly unknown[]): Check<T> {
+export function composite<T extends object>(
+  read: (value: unknown, issues: Issues) => unknown,
+  parts: ReadParts,
+  itemsOf: (value: T) => readonly unknown[],
+): Check<T> {
   const check: Check<T> = Object.assign(read, {
-    shareable: true as const,
+    parts,
     write: (value: T): Part => new Part(check, itemsOf(value)),
   });
   return check;
-}
-
-/** What stands at a place where `check` applies: a value, or (if `shareable`) a reference to a part. */
-export function readAt(item: unknown, check: AnyCheck, isShareable: boolean, issues: Issues): unknown {
-  if (isShareable && typeof item === "number" && issues.shared !== undefined) return issues.shared.resolve(item, check, issues);
-  return check(item, issues);
 }
 
 export function writeBy<T>(check: Check<T>, value: T): unknown {
@@ -64,28 +61,47 @@ export function runCheck<T>(check: Check<T>, value: unknown): Result<T> {
 
 /** An array of at most `max` items. */
 export function array<T>(item: Check<T>, max: number, min = 0): Check<readonly T[]> {
-  const isShareable = item.shareable === true;
   const read = (value: unknown, issues: Issues): unknown => {
     if (!Array.isArray(value)) {
       issues.add("", `must be an array, is ${kindOf(value)}`);
       return value;
     }
-    if (value.length > max || value.length < min) {
-      const many = `has ${value.length} items, at most ${max} are allowed`;
-      issues.add("", value.length > max ? many : `needs at least ${min} item(s)`);
+    if (value.length > max) {
+      issues.add("", tooMany(value.length, max));
       return value;
     }
+    if (value.length < min) issues.add("", tooFew(min));
     issues.grow(1 + value.length);
     for (let i = 0; i < value.length; i++) {
       const from = issues.count;
       const held: unknown = value[i];
-      const kept = readAt(held, item, isShareable, issues);
+      const kept = item(held, issues);
       if (kept !== held) value[i] = kept;
       if (issues.count !== from) issues.within(from, `[${i}]`);
     }
     return value;
   };
-  return composite(read, (items: readonly T[]) => items.map((value) => writeBy(item, value)));
+  const parts: ReadParts = (reader, count, issues) => {
+    if (count > max) return reader.break(tooMany(count, max), issues);
+    if (count < min) issues.add("", tooFew(min));
+    issues.grow(1 + count);
+    const items = new Array<unknown>(count);
+    for (let i = 0; i < count && !reader.broken; i++) {
+      const from = issues.count;
+      items[i] = reader.resolve(reader.next(), item, issues);
+      if (issues.count !== from) issues.within(from, `[${i}]`);
+    }
+    return items;
+  };
+  return composite(read, parts, (items: readonly T[]) => items.map((value) => writeBy(item, value)));
+}
+
+function tooMany(count: number, max: number): string {
+  return `has ${count} items, at most ${max} are allowed`;
+}
+
+function tooFew(min: number): string {
+  return `needs at least ${min} item(s)`;
 }
 
 export interface TextRule {
@@ -155,22 +171,27 @@ export function pair<A extends string | number, B extends string | number>(
   first: Check<A>,
   second: Check<B>,
 ): Check<readonly [A, B]> {
-  const read = (value: unknown, issues: Issues): unknown => {
-    if (!Array.isArray(value) || value.length !== 2) {
-      issues.add("", "must be an array of two items");
-      return value;
-    }
-    issues.grow(1 + value.length);
+  const held = (a: unknown, b: unknown, issues: Issues): readonly unknown[] => {
+    issues.grow(1 + 2);
     const from = issues.count;
-    first(value[0], issues);
+    first(a, issues);
     if (issues.count !== from) issues.within(from, "[0]");
     const middle = issues.count;
-    second(value[1], issues);
+    second(b, issues);
     if (issues.count !== middle) issues.within(middle, "[1]");
+    return [a, b];
+  };
+  const read = (value: unknown, issues: Issues): unknown => {
+    if (Array.isArray(value) && value.length === 2) return held(value[0], value[1], issues);
+    issues.add("", NO_PAIR);
     return value;
   };
-  return composite(read, (items: readonly [A, B]) => items);
+  const parts: ReadParts = (reader, count, issues) =>
+    count === 2 ? held(reader.next(), reader.next(), issues) : reader.break(NO_PAIR, issues);
+  return composite(read, parts, (items: readonly [A, B]) => items);
 }
+
+const NO_PAIR = "must be an array of two items";
 
 /** Reports every item whose name was there before. */
 export function unique<T>(items: readonly T[], nameOf: (item: T) => string, path: string, issues: Issues): void {

@@ -141,7 +141,7 @@ export const cluster = object<Cluster>({
 
 const endpoint = object<Endpoint>(
   { address, port, weight, locality: optional(name), labels: optional(array(pair(name, anyText), LIMITS.listLength)) },
-  (row) => ({ address: row[0], port: row[1], weight: row[2], locality: row[3], labels: row[4] }),
+  (address, port, weight, locality, labels) => ({ address, port, weight, locality, labels }),
 );
 
 export const clusterEndpoints = object<ClusterEndpoints>({

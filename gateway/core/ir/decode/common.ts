@@ -33,11 +33,11 @@ export const fieldValue = text({
 
 export const origin = object<Origin>(
   { kind: name, namespace: text({ max: LIMITS.nameLength, min: 0 }), name, path: optional(someText) },
-  (row) => ({ kind: row[0], namespace: row[1], name: row[2], path: row[3] }),
+  (kind, namespace, name, path) => ({ kind, namespace, name, path }),
 );
 export const origins = array(origin, LIMITS.listLength);
 
-const makeComparison: Make = (row) => ({ kind: row[0], value: row[1], ignoreCase: row[2] });
+const makeComparison: Make = (kind, value, ignoreCase) => ({ kind, value, ignoreCase });
 export const stringMatch = variants<StringMatch, "kind">(
   "kind",
   {
@@ -51,6 +51,6 @@ export const stringMatch = variants<StringMatch, "kind">(
   { exact: makeComparison, prefix: makeComparison, suffix: makeComparison },
 );
 
-const makeFieldMatch: Make = (row) => ({ name: row[0], match: row[1], invert: row[2] });
+const makeFieldMatch: Make = (name, match, invert) => ({ name, match, invert });
 export const headerMatch = object<FieldMatch>({ name: fieldName, match: stringMatch, invert: optional(boolean) }, makeFieldMatch);
 export const queryMatch = object<FieldMatch>({ name, match: stringMatch, invert: optional(boolean) }, makeFieldMatch);

@@ -1,6 +1,5 @@
 import { fail, type Issue, ok, type Result } from "../../result.ts";
 import { DECODE_LIMITS as LIMITS } from "./limits.ts";
-import type { SharedParts } from "./shared.ts";
 
 /** Problems kept of one value; further ones are counted in one closing line. */
 export const MAX_ISSUES = 100;
@@ -15,12 +14,8 @@ export class Issues {
    * are used at. Numbers, `true` and `false` are not counted, so it is never more.
    */
   size = 0;
-  /** What references stand for; undefined: the document has none. */
-  shared: SharedParts | undefined;
-
-  /** The next document, with problems of its own. */
-  begin(shared: SharedParts): void {
-    this.shared = shared;
+  /** The next document, with a size of its own. */
+  begin(): void {
     this.size = 0;
   }
 

@@ -54,16 +54,16 @@ export const routeMatch = object<RouteMatch>(
     authority: optional(stringMatch),
     port: optional(port),
   },
-  (row) => ({
-    path: row[0],
-    method: row[1],
-    headers: row[2],
-    name: row[3],
-    query: row[4],
-    ignorePathCase: row[5],
-    scheme: row[6],
-    authority: row[7],
-    port: row[8],
+  (path, method, headers, name, query, ignorePathCase, scheme, authority, port) => ({
+    path,
+    method,
+    headers,
+    name,
+    query,
+    ignorePathCase,
+    scheme,
+    authority,
+    port,
   }),
 );
 
@@ -73,7 +73,7 @@ const headerOps = object<HeaderOps>(
     add: optional(array(pair(fieldName, fieldValue), LIMITS.headerOps)),
     remove: optional(array(fieldName, LIMITS.headerOps)),
   },
-  (row) => ({ set: row[0], add: row[1], remove: row[2] }),
+  (set, add, remove) => ({ set, add, remove }),
 );
 
 const destination = object<WeightedDestination>(
@@ -84,7 +84,13 @@ const destination = object<WeightedDestination>(
     requestHeaders: optional(headerOps),
     responseHeaders: optional(headerOps),
   },
-  (row) => ({ cluster: row[0], weight: row[1], authority: row[2], requestHeaders: row[3], responseHeaders: row[4] }),
+  (cluster, weight, authority, requestHeaders, responseHeaders) => ({
+    cluster,
+    weight,
+    authority,
+    requestHeaders,
+    responseHeaders,
+  }),
 );
 
 const rewrite = object<Rewrite>({
@@ -129,13 +135,13 @@ const forward: Shape<Omit<ForwardAction, "kind">> = {
   timeoutMs: optional(durationMs),
   rewrite: optional(rewrite),
 };
-const makeForward: Make = (row) => ({
-  kind: row[0],
-  destinations: row[1],
-  retry: row[2],
-  mirrors: row[3],
-  timeoutMs: row[4],
-  rewrite: row[5],
+const makeForward: Make = (kind, destinations, retry, mirrors, timeoutMs, rewrite) => ({
+  kind,
+  destinations,
+  retry,
+  mirrors,
+  timeoutMs,
+  rewrite,
 });
 
 const redirect: Shape<Omit<RedirectAction, "kind">> = {
@@ -199,17 +205,17 @@ const route = object<Route>(
     cors: optional(cors),
     fault: optional(fault),
   },
-  (row) => ({
-    id: row[0],
-    origin: row[1],
-    matches: row[2],
-    action: row[3],
-    quotas: row[4],
-    name: row[5],
-    requestHeaders: row[6],
-    responseHeaders: row[7],
-    cors: row[8],
-    fault: row[9],
+  (id, origin, matches, action, quotas, name, requestHeaders, responseHeaders, cors, fault) => ({
+    id,
+    origin,
+    matches,
+    action,
+    quotas,
+    name,
+    requestHeaders,
+    responseHeaders,
+    cors,
+    fault,
   }),
 );
 
