@@ -45,8 +45,17 @@ const UNREAD = -1;
 /** One per thread. */
 export const systemClock = new SystemClock();
 
-/** One timer of the event loop. It holds the process open as the sockets do that it watches. */
+/**
+ * One timer of the event loop. It holds the process open as the sockets do that it watches. When it is due, what has come by then is read first: timers
+ * come before sockets in a turn of the loop, and after a stall of the process nobody is cut off who was in time.
+ */
 export const armSystemTimer: ArmTimer = (delayMs, run) => {
-  const timer = setTimeout(run, delayMs);
-  return () => clearTimeout(timer);
+  let due: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => {
+    due = setImmediate(run);
+  }, delayMs);
+  return () => {
+    clearTimeout(timer);
+    clearImmediate(due);
+  };
 };

@@ -69,8 +69,6 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   #tunnel: Tunnel | undefined;
   #pumping = false;
   #paused = false;
-  /** Its time without a request was over, and nothing has come since. */
-  #overdue = false;
   /** The client lets the connection live on, and so do we. */
   #keepAlive = true;
   /** After a switch to another protocol: the client's bytes that nobody has room for yet. */
@@ -121,7 +119,6 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
       this.#opaque(bytes);
       return;
     }
-    this.#overdue = false;
     this.#parser.feed(bytes);
     if (this.#pumping || !this.#wants()) {
       this.#pause();
@@ -411,12 +408,6 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     }
     // Activity moves deadlines without filing them anew.
     if (this.#nextDeadlineMs() <= nowMs) {
-      if (this.#phase === "head" && !this.#overdue) {
-        // A thread that was late for this is late for what has come since, too: that is read first.
-        this.#overdue = true;
-        this.#thread.deadlines.set(this, nowMs + 1);
-        return;
-      }
       if (this.#phase === "head") this.#expiredHead();
       else if (this.#phase === "exchange") this.#call.expired(nowMs);
       this.#thread.outbox.flush();

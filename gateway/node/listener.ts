@@ -17,7 +17,7 @@ import { type Http2Listener, Http2ServerConnection } from "./http2.ts";
 import { decodeLatin1 } from "./latin1.ts";
 import type { Opening } from "./opening.ts";
 import type { Overload } from "./overload.ts";
-import { closeUnnoticed, descriptorOf, HANDSHAKE_QUIET_MS, SHARES_PORTS } from "./ports.ts";
+import { closeUnnoticed, descriptorOf, HANDSHAKE_QUIET_MS, nextTurn, SHARES_PORTS } from "./ports.ts";
 import { Roster } from "./roster.ts";
 import { Connection, type ConnectionListener } from "./tcp.ts";
 import type { TlsOptions, TlsProblem } from "./tls.ts";
@@ -27,6 +27,8 @@ import type { ShownCertificate } from "./tls-material.ts";
 const BACKLOG = 1024;
 /** A listener that goes away accepts until nobody has connected for this long. */
 const ACCEPT_QUIET_MS = 100;
+/** When clients never stop coming: those that were told to close get this long to come anew, before the port closes. */
+const LAST_COMERS_MS = 500;
 
 export interface ListenerHooks {
   readonly overload: Overload;
@@ -186,14 +188,24 @@ export class Listener implements HttpListener, Http2Listener, ConnectionListener
    */
   async letGo(withinMs: number, succeeded = false): Promise<void> {
     const beganMs = this.thread.clock.now();
-    const now = (): number => this.thread.clock.now();
-    const quietMs = succeeded ? HANDSHAKE_QUIET_MS : ACCEPT_QUIET_MS;
-    while (now() < Math.max(this.#acceptedMs, beganMs) + quietMs && now() < beganMs + withinMs) await pause(ACCEPT_QUIET_MS / 5);
+    await this.#quiet(beganMs, succeeded ? HANDSHAKE_QUIET_MS : ACCEPT_QUIET_MS, withinMs);
     // Clients keep their connections while a moment is looked for: who is not told to close does not come anew.
     this.#holding = true;
+    await this.#quiet(beganMs, ACCEPT_QUIET_MS, Math.min(LAST_COMERS_MS, withinMs));
     if (!this.#open) return;
     await closeUnnoticed(this.#front.server, () => this.#draining && this.#open);
     if (this.#draining) this.#open = false;
+  }
+
+  /** Resolves when nobody has connected for `quietMs`, counted from `sinceMs` on, or `withinMs` are over. */
+  async #quiet(sinceMs: number, quietMs: number, withinMs: number): Promise<void> {
+    const now = (): number => this.thread.clock.now();
+    const giveUpMs = now() + withinMs;
+    while (now() < Math.max(this.#acceptedMs, sinceMs) + quietMs && now() < giveUpMs) {
+      await pause(ACCEPT_QUIET_MS / 5);
+      // Who came while the process stood still is accepted after timers.
+      await nextTurn();
+    }
   }
 
   /** Clients are told to close, and may come anew: to whoever has the port now. */

@@ -13,6 +13,8 @@ export const SHARES_PORTS = process.platform === "linux" || process.platform ===
 export const HANDSHAKE_QUIET_MS = 1000;
 /** How long a moment is looked for at which nobody waits to be accepted. */
 const QUEUE_EMPTY_MS = 1000;
+/** How often at least: a process that stood still for that time has accepted nobody meanwhile. */
+const QUEUE_EMPTY_TURNS = 10;
 
 /**
  * Somebody listens there already: a socket that does not ask to share says so. Where the system tells that nobody does none is opened, for whoever
@@ -29,7 +31,7 @@ export function isBusy(host: string, port: number): Promise<boolean> {
 
 /**
  * Stops accepting at a moment at which nobody waits to be accepted: whom the kernel has told that he is connected is served. It takes a moment to find,
- * QUEUE_EMPTY_MS at most.
+ * QUEUE_EMPTY_MS at most while the process gets its turns.
  *
  * @param wanted asked again after each look: false calls it off
  */
@@ -41,7 +43,8 @@ export async function closeUnnoticed(server: Server, wanted: () => boolean = () 
   const queue = new AcceptQueue(address.port, fd === undefined ? undefined : fstatSync(fd).ino);
   // The first look takes long, the next ones do not.
   queue.waiting();
-  while (wanted() && performance.now() < giveUpMs && (queue.waiting() ?? 0) > 0) await nextTurn();
+  const looks = (turns: number): boolean => turns < QUEUE_EMPTY_TURNS || performance.now() < giveUpMs;
+  for (let turns = 0; wanted() && looks(turns) && (queue.waiting() ?? 0) > 0; turns += 1) await nextTurn();
   // Not `server.close`: that of an HTTP server ends connections that have come and not asked yet.
   if (wanted()) Server.prototype.close.call(server);
 }
@@ -52,6 +55,7 @@ export function descriptorOf(server: Server): number | undefined {
   return typeof handle?.fd === "number" && handle.fd >= 0 ? handle.fd : undefined;
 }
 
-function nextTurn(): Promise<void> {
+/** Whoever waits by now to be accepted or read is, before it resolves. */
+export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
