@@ -5,6 +5,7 @@ import {
   type ClientHttp2Stream,
   type ClientSessionOptions,
   connect,
+  constants,
   createSecureServer,
   createServer,
   type Http2Server,
@@ -34,10 +35,15 @@ export interface Asked {
 
 export class Http2Client {
   readonly session: ClientHttp2Session;
+  /** What GOAWAY said last; before that no stream is refused by it. */
+  #lastTaken = -1;
 
   constructor(url: string, options: ClientSessionOptions | SecureClientSessionOptions = {}) {
     this.session = connect(url, options);
     this.session.on("error", () => undefined);
+    this.session.on("goaway", (_code, lastStream) => {
+      this.#lastTaken = lastStream;
+    });
   }
 
   stream(headers: OutgoingHttpHeaders, endStream = false): ClientHttp2Stream {
@@ -54,6 +60,20 @@ export class Http2Client {
     return answerOf(stream);
   }
 
+  /**
+   * The answer; undefined when the library gave the request up by itself. Once it has read GOAWAY it sends none that it had queued before, although
+   * that GOAWAY lets them through by its last stream id. A request that the peer's last GOAWAY leaves out was refused, and fails.
+   */
+  async askUnlessTold(headers: OutgoingHttpHeaders): Promise<Answer | undefined> {
+    const stream = this.stream(headers, true);
+    try {
+      return await answerOf(stream);
+    } catch (error) {
+      if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && (stream.id ?? 0) <= this.#lastTaken) return undefined;
+      throw error;
+    }
+  }
+
   close(): void {
     this.session.destroy();
   }
@@ -68,9 +88,10 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Answer> {
     trailers = fields;
   });
   stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-  const ended = once(stream, "close");
-  const [headers, , raw] = (await once(stream, "response")) as [IncomingHttpHeaders, number, readonly string[]];
-  await ended;
+  const [[headers, , raw]] = (await Promise.all([once(stream, "response"), once(stream, "close")])) as [
+    [IncomingHttpHeaders, number, readonly string[]],
+    unknown,
+  ];
   if (stream.rstCode !== 0) throw new Error(`reset with ${stream.rstCode}`);
   const fields = raw.filter((_, i) => raw[i - (i % 2)]?.startsWith(":") === false);
   return { status: Number(headers[":status"]), headers, fields, body: Buffer.concat(chunks), trailers, interims };
