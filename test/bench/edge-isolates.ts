@@ -50,6 +50,8 @@ export async function measureIsolates(directory: string, rounds: number): Promis
     await ask(ports[0] ?? 0, "POST", body, WARM_UP);
     const warm = await cpuOf(workerd, async () => await ask(ports[0] ?? 0, "POST", body, rounds));
     return { routes: ROUTES, cpuMs: warm / rounds, firstCpuMs: first, memoryMb: (full - empty) / ISOLATES, bytes };
+  } catch (error) {
+    throw new Error(`workerd ${stateOf(workerd)}`, { cause: error });
   } finally {
     await workerd.stop();
   }
@@ -73,6 +75,12 @@ async function ask(port: number, method: "GET" | "POST", body?: string, rounds =
   const answer = await fetch(`http://127.0.0.1:${port}/?rounds=${rounds}`, { method, ...(body !== undefined && { body }) });
   if (!answer.ok) throw new Error(`the bench's own snapshot was not taken: ${await answer.text()}`);
   await answer.arrayBuffer();
+}
+
+/** For the one who reads that it failed: a connection that broke off does not tell why. */
+function stateOf({ child, output }: Running): string {
+  const ended = child.exitCode ?? child.signalCode;
+  return `${ended === null ? "still runs" : `ended with ${ended}`}, and said: ${output() || "nothing"}`;
 }
 
 async function settled(workerd: Running): Promise<number> {

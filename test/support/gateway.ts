@@ -19,23 +19,38 @@ const ORIGIN = { kind: "VirtualService", namespace: "test", name: "test" };
  * has a block of its own, so that nobody takes the port before its server does.
  */
 export async function freePort(): Promise<number> {
-  for (let tries = 0; tries < BLOCK; tries += 1) {
-    const port = FIRST_PORT + ((process.pid + threadId) % BLOCKS) * BLOCK + (portsGiven++ % BLOCK);
-    if (await isFree(port)) return port;
+  block ??= ownBlock();
+  const first = await block;
+  for (let tries = 1; tries < BLOCK; tries += 1) {
+    const port = first + 1 + (portsGiven++ % (BLOCK - 1));
+    const server = await listenerOn(port);
+    if (server === undefined) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
   }
-  throw new Error(`none of the ${BLOCK} ports from ${FIRST_PORT} on that this process may take is free`);
+  throw new Error(`none of the ${BLOCK} ports from ${first} on is free`);
 }
 
 const FIRST_PORT = 20_000;
 const BLOCK = 300;
 const BLOCKS = 40;
+let block: Promise<number> | undefined;
 let portsGiven = 0;
 
-function isFree(port: number): Promise<boolean> {
-  const server = createServer();
+/** A block is its whose socket listens on its first port; that goes with its process or thread. */
+async function ownBlock(): Promise<number> {
+  for (let tries = 0; tries < BLOCKS; tries += 1) {
+    const first = FIRST_PORT + ((process.pid + threadId + tries) % BLOCKS) * BLOCK;
+    if ((await listenerOn(first))?.unref() !== undefined) return first;
+  }
+  throw new Error(`all ${BLOCKS} blocks of ports from ${FIRST_PORT} on are taken`);
+}
+
+function listenerOn(port: number): Promise<Server | undefined> {
+  const server = createServer((socket) => socket.destroy());
   return new Promise((resolve) => {
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    server.once("error", () => resolve(undefined));
+    server.listen(port, "127.0.0.1", () => resolve(server));
   });
 }
 
@@ -296,7 +311,7 @@ export class RawClient {
 }
 
 /** Resolves when `holds` does; looks every few milliseconds. */
-export async function eventually(holds: () => boolean, withinMs = 15_000): Promise<void> {
+export async function eventually(holds: () => boolean, withinMs = 30_000): Promise<void> {
   const until = performance.now() + withinMs;
   while (!holds()) {
     if (performance.now() > until) throw new Error("it never came true");
