@@ -362,6 +362,9 @@ describe("the bank's door", () => {
   });
 });
 
+/** A deadline that no busy machine takes up by itself. */
+const LONG_MS = 2_000;
+
 describe("a bank that is not there", () => {
   it("costs a Node gateway's requests no more than the deadline, and onStoreFailure decides", async () => {
     const local = policy({ onStoreFailure: { kind: "local", percent: 10 } });
@@ -378,7 +381,7 @@ describe("a bank that is not there", () => {
     const silent = createServer((socket) => void socket.on("error", () => undefined));
     const port = await listening(silent);
     ended.push(async () => void silent.close());
-    const node = await startNode(policy({ onStoreFailure: { kind: "allow" } }), port, 1, 300);
+    const node = await startNode(policy({ onStoreFailure: { kind: "allow" } }), port, 1, LONG_MS);
     expect(await ask(node.port, "warm")).toBe(200);
     const tookMs: number[] = [];
     for (let i = 0; i < 20; i++) {
@@ -386,7 +389,7 @@ describe("a bank that is not there", () => {
       expect(await ask(node.port, "k")).toBe(200);
       tookMs.push(performance.now() - fromMs);
     }
-    expect(tookMs[0]).toBeGreaterThanOrEqual(290);
-    expect(Math.max(...tookMs.slice(1))).toBeLessThan(290);
+    expect(tookMs[0]).toBeGreaterThanOrEqual(LONG_MS - 10);
+    expect(Math.max(...tookMs.slice(1))).toBeLessThan(LONG_MS - 10);
   });
 });

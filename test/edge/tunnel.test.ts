@@ -405,9 +405,13 @@ describe("connections that come and go", () => {
     for (let i = 0; i < 5; i++)
       expect(await ask("/count", { method: "POST", send: MEBIBYTE })).toMatchObject({ text: String(MEBIBYTE) });
     const life = (await ask("/life")).text;
-    // workerd puts an object to sleep after 10 s without work.
-    await pause(25_000);
-    expect((await ask("/life")).text).not.toBe(life);
+    // workerd puts an object to sleep after 10 s without work, which being asked is.
+    let now = life;
+    for (let tries = 0; tries < 2 && now === life; tries += 1) {
+      await pause(25_000);
+      now = (await ask("/life")).text;
+    }
+    expect(now).not.toBe(life);
     for (let i = 0; i < 5; i++)
       expect(await ask("/count", { method: "POST", send: MEBIBYTE })).toMatchObject({ text: String(MEBIBYTE) });
   });

@@ -4,11 +4,21 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { OWN } from "../bench/peers/tidegate.ts";
-import type { Results } from "../bench/results.ts";
+import type { LoadResult, Results } from "../bench/results.ts";
 import { ROWS } from "../bench/rows/index.ts";
 import { needs } from "../support/needs.ts";
 
 const tools = needs("nginx", "nginx-stream", "haproxy", "wrk", "h2load", "ab", "envoy");
+
+/** Why there are no figures where nothing is wrong: the machine was too busy. */
+const TOO_BUSY = /^no round counted: |Socket errors|did not come to rest/;
+
+/** Who has figures, or would have them on a quiet machine. */
+function measurable(result: (Pick<LoadResult, "refused"> & { readonly figures: object }) | undefined): readonly string[] {
+  const { figures = {}, refused = {} } = result ?? {};
+  const missed = Object.entries(refused).filter(([, reason]) => TOO_BUSY.test(reason));
+  return [...Object.keys(figures), ...missed.map(([name]) => name)].sort();
+}
 
 /** That it runs and tells everything; what the figures are is for a quiet machine to say. */
 test.skipIf(tools.missing || availableParallelism() < 2)(
@@ -30,8 +40,8 @@ test.skipIf(tools.missing || availableParallelism() < 2)(
         }
         expect(printed).toContain(`${row.name}: ${row.title}`);
       }
-      expect(Object.keys(results.rows["http1-plain"]?.figures ?? {}).sort()).toEqual(["envoy", "haproxy", "nginx", "relay", OWN]);
-      expect(Object.keys(results.memory?.figures ?? {}).sort()).toEqual(["envoy", "haproxy", "nginx", OWN]);
+      expect(measurable(results.rows["http1-plain"])).toEqual(["envoy", "haproxy", "nginx", "relay", OWN]);
+      expect(measurable(results.memory)).toEqual(["envoy", "haproxy", "nginx", OWN]);
       expect(Object.keys(results.snapshot ?? {})).toEqual(["100", "1000", "5000"]);
       expect(results.snapshot?.["5000"]?.compileMs).toBeGreaterThan(0);
       expect(results.propagation).toMatchObject({ gateways: 10, changes: 40 });

@@ -283,11 +283,14 @@ describe("offers", () => {
     expect(ring.ok && ring.value.pin).toBe(pin);
   });
 
+  /** Seconds until a rollout begins: a busy machine has told the gateway of it before. */
+  const SOON_S = 2;
+
   test("a rollout that has not begun is waited for; then it is taken", async () => {
     await plane.publish(routes(1));
     const one = await gateway({ joinToken: plane.token() });
     await until(one, "1.1");
-    await plane.publish(routes(2), { salt: "a", percent: 100, notBefore: Math.ceil(Date.now() / 1000) + 1 });
+    await plane.publish(routes(2), { salt: "a", percent: 100, notBefore: Math.ceil(Date.now() / 1000) + SOON_S });
     await eventually(() => one.logged.some((line) => line.includes("snapshot waits for its rollout")));
     expect(one.client.status().version).toBe("1.1");
     expect(seen()?.state).toMatchObject({ kind: "offered", offered: { epoch: 1, version: 2 } });
@@ -299,7 +302,7 @@ describe("offers", () => {
     await plane.publish(routes(1));
     const one = await gateway({ joinToken: plane.token() });
     await until(one, "1.1");
-    const notBefore = Math.ceil(Date.now() / 1000) + 1;
+    const notBefore = Math.ceil(Date.now() / 1000) + SOON_S;
     await plane.publish(routes(2), { salt: "a", percent: 100, notBefore });
     await eventually(() => one.logged.some((line) => line.includes("snapshot waits for its rollout")));
     await plane.publish(routes(3));

@@ -60,11 +60,11 @@ describe("bodies", () => {
   });
 
   it("that come in time pass, and the next request has its own time", async () => {
-    const { client } = await start({ minBodyRateBytes: 1000, bodyRateGraceMs: 400 }, (socket) => socket.write(okAnswer("ok")));
+    const { client } = await start({ minBodyRateBytes: 1000, bodyRateGraceMs: 1000 }, (socket) => socket.write(okAnswer("ok")));
     const one = client();
     for (let i = 0; i < 2; i++) {
       one.send(POST).send("x".repeat(500));
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await new Promise((resolve) => setTimeout(resolve, 600));
       expect(await one.send("x".repeat(500)).answer()).toMatch(/^HTTP\/1\.1 200 /);
     }
   });
@@ -108,13 +108,13 @@ describe("responses", () => {
   });
 
   it("that a client takes slowly go on", async () => {
-    const { client } = await start({ writeStallTimeoutMs: 400 }, endless);
+    const { client } = await start({ writeStallTimeoutMs: 1000 }, endless);
     const one = client(false).send(GET);
     for (let turn = 0; turn < 4; turn++) {
       const taken = one.bytes;
       await eventually(() => one.bytes > taken);
       one.socket.pause();
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      await new Promise((resolve) => setTimeout(resolve, 300));
       one.socket.resume();
     }
     await eventually(() => one.bytes > SIZE, 15_000);

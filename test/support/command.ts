@@ -16,11 +16,11 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-/** Runs `node <args>` without this shell's `TIDEGATE_*`, and never longer than 30 s. */
+/** Runs `node <args>` without this shell's `TIDEGATE_*`, and never longer than a minute. */
 export function runNode(args: readonly string[], { env = {}, input = "", cwd = ROOT }: RunOptions = {}): Promise<Ran> {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("TIDEGATE_"));
   const child = spawn(process.execPath, [...args], { cwd, env: { ...Object.fromEntries(inherited), ...env } });
-  const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
   let out = "";
   let err = "";
   child.stdout.on("data", (bytes: Buffer) => {

@@ -9,7 +9,7 @@ import { type Running, start, untilPort } from "../tools/processes.ts";
 import { freePort } from "./gateway.ts";
 
 const NAMESPACE = "test";
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 
 export interface TestSiteOptions {
   /** The mesh's: `control` below it is the control plane's state. */

@@ -7,7 +7,7 @@ import { type Running, start, untilPort } from "../tools/processes.ts";
 import { freePort } from "./gateway.ts";
 
 const ROOT = resolve(import.meta.dirname, "..", "..");
-const WAIT_MS = 10_000;
+const WAIT_MS = 30_000;
 const POLL_MS = 50;
 
 export interface MeshPorts {
@@ -109,7 +109,7 @@ export class TestMesh {
   }
 
   /** Resolves when this many gateways enforce their pool's newest snapshot. */
-  async untilSynced(gateways: number, withinMs = 20_000): Promise<StatusResponse> {
+  async untilSynced(gateways: number, withinMs = 60_000): Promise<StatusResponse> {
     const deadline = performance.now() + withinMs;
     for (;;) {
       const status = await this.api.get<StatusResponse>("/status");

@@ -10,7 +10,7 @@ import { freePort } from "./gateway.ts";
 import { startWorkerd } from "./workerd.ts";
 
 export const RELAY_TOKEN = "relay-token-of-the-test";
-const WAIT_MS = 15_000;
+const WAIT_MS = 30_000;
 const POLL_MS = 10;
 
 type ShownAnswer =

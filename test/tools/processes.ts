@@ -63,7 +63,7 @@ export function start(name: string, command: readonly string[], options: StartOp
 }
 
 /** Resolves when something accepts on the port; rejects with the process's output when it ends or the time is over. */
-export async function untilPort(process: Running, port: number, timeoutMs = 15_000): Promise<void> {
+export async function untilPort(process: Running, port: number, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const accepted = await accepts(port);
