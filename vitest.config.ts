@@ -19,7 +19,7 @@ export default defineConfig({
           pool: "forks" as const,
           fileParallelism: false,
           testTimeout: 120_000,
-          hookTimeout: 60_000,
+          hookTimeout: 120_000,
           include: ["test/{integration,fuzz,edge}/**/*.test.ts"],
         },
       },

@@ -19,7 +19,7 @@ beforeAll(async () => {
   const keys = await loadKeys(join(directory, "control", "keys"));
   if (!keys.ok) throw new Error(JSON.stringify(keys.error));
   site = await TestSite.start({ pin: keys.value.pin, audience: "edge-eu" });
-}, 60_000);
+});
 afterAll(async () => {
   await mesh?.stop();
   await site?.end();

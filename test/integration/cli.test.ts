@@ -96,7 +96,7 @@ spec:
     expect(await asked("apply", "-f", file("strict.yaml", strict), "--wait")).toMatchObject({ code: 0 });
     expect(await fetched("/one/fail")).toBe(500);
     expect(await fetched("/one")).toBe(503);
-    const untilMs = Date.now() + 10_000;
+    const untilMs = Date.now() + 30_000;
     let items: { state: string }[] = [];
     while (items[0]?.state !== "ejected" && Date.now() < untilMs)
       items = JSON.parse((await asked("get", "endpoints", "origin", "--pool", "ingress", "-o", "json")).out) as {
@@ -267,7 +267,7 @@ describe("up", () => {
     const port = await listening(busy);
     const folder = mkdtempSync(join(directory, "up-"));
     writeFileSync(join(folder, "mesh.yaml"), pools(port, mesh.ports.api));
-    const ran = await tidegate(["up", folder, "--state", join(folder, ".state"), "--port-offset", "4700"]);
+    const ran = await tidegate(["up", folder, "--state", join(folder, ".state"), "--port-offset", "4500"]);
     busy.close();
     expect(ran.code).toBe(1);
     expect(ran.err.trim().split("\n")).toEqual([
@@ -281,7 +281,7 @@ describe("up", () => {
     const [http, proxy] = [await freePort(), await freePort()];
     writeFileSync(join(folder, "mesh.yaml"), pools(http, proxy));
     let out = "";
-    const running = start("up", upCommand(folder, "4800"), { cwd: ROOT, onLine: (line) => (out += `${line}\n`) });
+    const running = start("up", upCommand(folder, "4600"), { cwd: ROOT, onLine: (line) => (out += `${line}\n`) });
     try {
       await until(
         async () => out,
@@ -289,7 +289,7 @@ describe("up", () => {
       );
       expect(out).toMatch(new RegExp(`out proxy +http://127\\.0\\.0\\.1:${proxy}`));
       expect(out).toMatch(new RegExp(`front +http://127\\.0\\.0\\.1:${http}\\n`));
-      expect(out).toContain("http://127.0.0.1:19880");
+      expect(out).toContain("http://127.0.0.1:19680");
       expect(out).not.toContain("productpage");
     } finally {
       await running.stop();
@@ -302,7 +302,7 @@ describe("up", () => {
     writeFileSync(join(folder, "mesh.yaml"), pools(await freePort(), await freePort()));
     const command = ["node", "-e", "console.error('no such database'); process.exit(7)"];
     writeFileSync(join(folder, "up.json"), JSON.stringify({ config: ".", run: [{ name: "shop", command }] }));
-    const [, ...args] = upCommand(folder, "4900");
+    const [, ...args] = upCommand(folder, "4700");
     const ran = await runNode(args);
     expect(ran.code).toBe(1);
     expect(ran.err).toContain("shop ended (exit code 7): no such database");

@@ -452,7 +452,7 @@ describe("files", () => {
 
 /** Asks until the answer is this. */
 async function untilStatus(status: string, asked: () => Promise<{ readonly status: string }>): Promise<void> {
-  const untilMs = performance.now() + 5000;
+  const untilMs = performance.now() + 30_000;
   let last = "";
   while (performance.now() < untilMs) {
     last = (await asked()).status;

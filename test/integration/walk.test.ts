@@ -9,7 +9,7 @@ import { pause, WalkRun } from "../support/walk-run.ts";
 
 /** What a person needs at least between two blocks; the gateways follow a changed file in a fraction of it. */
 const BETWEEN_STEPS_MS = 1000;
-const BEGIN_MS = 50_000;
+const BEGIN_MS = 110_000;
 const PORTS = [3128, 8080, 9080, 15000, 15012, 15080, 15090];
 
 const readme = readFileSync(join(ROOT, "README.md"), "utf8");

@@ -8,7 +8,7 @@ import { accepts } from "../tools/processes.ts";
 import { ROOT } from "./command.ts";
 
 const LEFT_OUT = new Set(["node_modules", ".git", ".tidegate"]);
-const READY_MS = 40_000;
+const READY_MS = 100_000;
 
 export class WalkRun {
   /** All that the first command printed since it began. */
