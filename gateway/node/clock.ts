@@ -1,4 +1,6 @@
 /** Time and timers of this process. */
+// The global of this name is looked up anew at each use, which costs three readings.
+import { performance } from "node:perf_hooks";
 import type { Clock } from "../core/index.ts";
 import type { ArmTimer } from "./deadlines.ts";
 
