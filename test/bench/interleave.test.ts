@@ -40,7 +40,7 @@ const generator: Generator = {
   },
 };
 
-async function run(contenders: readonly Contender[], rounds: number, said: string[] = []) {
+async function run(contenders: readonly Contender[], rounds: number, said: string[] = [], change: Partial<Row> = {}) {
   stopped.length = 0;
   const port = running("origin");
   const origins: Origins = {
@@ -62,6 +62,7 @@ async function run(contenders: readonly Contender[], rounds: number, said: strin
     generator,
     contenders,
     bars: () => [],
+    ...change,
   };
   return (await bench.run([row]))["row"];
 }
@@ -94,6 +95,24 @@ describe("a row", () => {
       "row: round 1 of 2, 2 in turn",
       "row: round 2 of 2, 2 in turn",
     ]);
+  });
+
+  test("is preceded by what each contender is to have served, once", { timeout: 30_000 }, async () => {
+    const loads: string[] = [];
+    const told = (name: string): Generator => ({
+      ...generator,
+      command: (port, seconds) => ["echo", `${name} ${port - FIRST_PORT} ${seconds}`],
+      read: (output) => {
+        loads.push(output.trim());
+        if (output.startsWith("before 1")) throw new Trouble("Socket errors: read 1");
+        return { done: 100, rate: 50 };
+      },
+    });
+    const served = { generator: { ...told("before"), check: async () => undefined }, seconds: 0.02 };
+    const row = { generator: { ...told("round"), check: async () => undefined }, served };
+    const result = await run([contender("good"), contender("fails")], 1, [], row);
+    expect(loads).toEqual(["before 0 0.02", "before 1 0.02", "round 0 0.01"]);
+    expect(result?.refused).toEqual({ fails: "Socket errors: read 1" });
   });
 
   test("has no figures of a proxy that left out what the others did", { timeout: 30_000 }, async () => {

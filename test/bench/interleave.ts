@@ -80,6 +80,7 @@ export class Bench {
       entry.proxy = await this.start(contender, row.origin);
       const wrong = await row.generator.check(entry.proxy.port);
       if (wrong !== undefined) throw new Error(wrong);
+      if (row.served !== undefined) await measure({ ...this.#load(entry.proxy, row), ...row.served, warmUp: false });
     } catch (error) {
       entry.refused = reasonOf(error);
     }
@@ -89,20 +90,19 @@ export class Bench {
   async #round(entry: Entry, round: number): Promise<void> {
     const { row, contender, proxy } = entry;
     if (proxy === undefined) return;
-    const options: RoundOptions = {
-      ...{ ...proxy, generator: row.generator, directory: this.directory },
-      seconds: round === 0 ? 1 : this.#options.seconds,
-      warmUp: round > 0,
-      ...(row.loadCpus !== undefined && { loadCpus: row.loadCpus }),
-    };
+    const seconds = round === 0 ? 1 : this.#options.seconds;
     try {
-      const figures = await measure(options);
+      const figures = await measure({ ...this.#load(proxy, row), seconds, warmUp: round > 0 });
       if (round > 0) entry.counted.push(figures);
     } catch (error) {
       const reason = reasonOf(error);
       this.say(`${row.name}: ${contender.name}: round ${round} does not count: ${reason}`);
       if (round > 0) entry.dropped.push(reason);
     }
+  }
+
+  #load(proxy: RunningPeer, { generator, loadCpus }: Row): Omit<RoundOptions, "seconds" | "warmUp"> {
+    return { ...proxy, generator, directory: this.directory, ...(loadCpus !== undefined && { loadCpus }) };
   }
 
   /** Who did not do what the others did has no figures. */
@@ -135,8 +135,8 @@ interface Entry {
   refused?: string | undefined;
 }
 
-function missingOf({ generator }: Row, { peer }: Contender): string | undefined {
-  for (const part of generator.needs) {
+function missingOf({ generator, served }: Row, { peer }: Contender): string | undefined {
+  for (const part of [...generator.needs, ...(served?.generator.needs ?? [])]) {
     const found = ensure(part);
     if (found.kind === "missing") return found.reason;
   }

@@ -16,6 +16,8 @@ export interface Row {
   readonly unit: string;
   readonly origin: OriginName;
   readonly generator: Generator;
+  /** What each contender has served, and for how many seconds, before its first round: for a row whose own load is too light to take a runtime out of its first minute. */
+  readonly served?: { readonly generator: Generator; readonly seconds: number };
   readonly contenders: readonly Contender[];
   /** Default: the load's core. */
   readonly loadCpus?: string;
