@@ -65,8 +65,6 @@ class Drive {
   readonly #exchange: Exchange;
   readonly #request: Request;
   readonly #head: RequestHead;
-  /** Given when the client leaves. */
-  readonly #leaving: AbortSignal;
   readonly #http: HttpSettings;
   /** The access log tells how everything ends. */
   readonly #isTold: boolean;
@@ -101,7 +99,6 @@ class Drive {
     this.#exchange = exchange;
     this.#request = request;
     this.#head = head;
-    this.#leaving = request.signal;
     this.#http = http;
     this.#isTold = accessLog.enabled;
     this.#ports = ports;
@@ -116,7 +113,8 @@ class Drive {
   }
 
   async run(): Promise<Response> {
-    this.#leaving.addEventListener("abort", this.#onGone);
+    // It stays there: what comes of it when all is over is nothing, and to take it away would cost each request as much as to put it there.
+    this.#request.signal.addEventListener("abort", this.#onGone);
     try {
       for (let step = this.#exchange.start(); ; ) {
         if (this.#isGone) return this.#abandoned();
@@ -375,7 +373,6 @@ class Drive {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#limit(undefined);
-    this.#leaving.removeEventListener("abort", this.#onGone);
     this.#exchange.finished({ outcome, requestBytes: this.#body.bytes, responseBytes });
   }
 }

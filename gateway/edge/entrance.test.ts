@@ -50,6 +50,18 @@ test("a forward proxy's port is not for requests to a site", () => {
   expect(new Entrances().find(proxy.listeners, { scheme: "http", authority: "a.test" })).toBeUndefined();
 });
 
+test("what was found last is no answer to another question", () => {
+  const entrances = new Entrances();
+  const found = (scheme: "http" | "https", authority: string) =>
+    entrances.find(all.listeners, { scheme, authority })?.server.source.name;
+  expect(found("http", "a.test")).toBe("plain-80");
+  expect(found("https", "a.test")).toBe("a.test");
+  expect(found("https", "x.b.test")).toBe("*.b.test");
+  expect(found("https", "other.test")).toBeUndefined();
+  expect(found("http", "a.test:8080")).toBe("plain-8080");
+  expect(found("http", "a.test:8080")).toBe("plain-8080");
+});
+
 test("new tables are looked at anew", () => {
   const entrances = new Entrances();
   expect(

@@ -12,13 +12,26 @@ export class Entrances {
   /** Of the tables that were asked about last; their listeners are the same however they age. */
   #listeners: Listeners | undefined;
   #byPort: ReadonlyMap<string, CompiledListener> = new Map();
+  /** What was found last, and for what: most requests of an isolate name the same host. */
+  #scheme = "";
+  #authority = "";
+  #found: Entrance | undefined;
 
   /** The listener for the port that the authority names, else for the scheme's own; undefined: the site has none. */
-  find(listeners: Listeners, { scheme, authority }: Pick<RequestHead, "scheme" | "authority">): Entrance | undefined {
+  find(listeners: Listeners, asked: Pick<RequestHead, "scheme" | "authority">): Entrance | undefined {
+    const { scheme, authority } = asked;
+    if (this.#listeners === listeners && this.#authority === authority && this.#scheme === scheme) return this.#found;
     if (this.#listeners !== listeners) {
       this.#byPort = byPort(listeners);
       this.#listeners = listeners;
     }
+    this.#scheme = scheme;
+    this.#authority = authority;
+    this.#found = this.#lookUp(asked);
+    return this.#found;
+  }
+
+  #lookUp({ scheme, authority }: Pick<RequestHead, "scheme" | "authority">): Entrance | undefined {
     const host = hostOf(authority);
     const named =
       authority.length === host.length ? undefined : this.#byPort.get(`${scheme}:${authority.slice(host.length + 1)}`);

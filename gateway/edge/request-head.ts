@@ -40,13 +40,14 @@ export function readRequest(request: Request, clientAddress: ClientAddressField)
   const url = splitUrl(request.url);
   if (url === undefined) return undefined;
   const { method } = request;
-  if (url.target === "*" && method !== "OPTIONS") return undefined;
+  const { scheme, authority, target } = url;
+  if (target === "*" && method !== "OPTIONS") return undefined;
   const facts = (request.cf ?? {}) as PlatformFacts;
   const { fields, framing, connectionOptions } = readFields(request.headers);
-  const head: RequestHead = { method, ...url, fields, body: bodyOf(request, framing, facts) };
+  const head: RequestHead = { method, scheme, authority, target, fields, body: bodyOf(request, framing, facts) };
   const isUpgrade = connectionOptions?.includes("upgrade") === true || facts.httpProtocol !== undefined;
   const isWebSocket = isUpgrade && method === "GET" && field(fields, "upgrade")?.toLowerCase() === "websocket";
-  const peer = peerOf(fields, facts, url.scheme, clientAddress);
+  const peer = peerOf(fields, facts, scheme, clientAddress);
   return { head, version: "1.1", connectionOptions, switchTo: isWebSocket ? "websocket" : undefined, peer };
 }
 
@@ -83,7 +84,8 @@ function readFields(headers: Headers): ReadFields {
   const fields: FieldList = [];
   let framing: ReadFields["framing"];
   let connectionOptions: readonly string[] | undefined;
-  for (const [name, value] of headers) {
+  // Its iterator would cost the runtime several objects for each line.
+  headers.forEach((value, name) => {
     switch (name) {
       case "host":
         break;
@@ -99,7 +101,7 @@ function readFields(headers: Headers): ReadFields {
       default:
         fields.push(name, value);
     }
-  }
+  });
   return { fields, framing, connectionOptions };
 }
 
@@ -115,6 +117,7 @@ function peerOf(fields: FieldList, facts: PlatformFacts, scheme: Scheme, from: C
   const tls = scheme === "https" ? { serverName: undefined, version: textOf(facts.tlsVersion) ?? "unknown" } : undefined;
   const { address, port } = from === "cf-connecting-ip" ? namedPeer(fields) : connectedPeer(facts);
   const place = placeOf(facts);
+  if (tls === undefined && place === undefined) return { address, port };
   return { address, port, ...(tls === undefined ? {} : { tls }), ...(place === undefined ? {} : { place }) };
 }
 

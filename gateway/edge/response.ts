@@ -50,6 +50,8 @@ export interface OriginResponse {
   readonly head: ResponseHead;
   /** What its Connection names, in lower case. */
   readonly connectionOptions: readonly string[] | undefined;
+  /** It has a Transfer-Encoding. */
+  readonly isCoded: boolean;
 }
 
 /** @returns undefined: its status is none that can be passed on */
@@ -59,13 +61,17 @@ export function readResponse(response: Response, method: string): OriginResponse
   const fields: FieldList = [];
   let connectionOptions: readonly string[] | undefined;
   let length: number | undefined;
-  for (const [name, value] of response.headers) {
+  let isCoded = false;
+  // Its iterator would cost the runtime several objects for each line.
+  response.headers.forEach((value, name) => {
     if (name === "content-length") length = Number(value);
     else if (name === "connection") connectionOptions = optionsOf(value);
-    else if (name !== "transfer-encoding") fields.push(name, value);
-  }
+    else if (name === "transfer-encoding") isCoded = true;
+    else fields.push(name, value);
+  });
   const content = hasNoContent(status, method) ? null : response.body;
-  return { response, content, head: { status, fields, body: bodyOf(content, length, method) }, connectionOptions };
+  const head = { status, fields, body: bodyOf(content, length, method) };
+  return { response, content, head, connectionOptions, isCoded };
 }
 
 /** RFC 9110 7.6.1. What most origins say is not taken apart each time. */
@@ -106,7 +112,7 @@ const ENCODER = new TextEncoder();
  * @param head what core made of the origin's
  */
 export function relayedResponse(
-  { response, head: came }: OriginResponse,
+  { response, head: came, connectionOptions, isCoded }: OriginResponse,
   head: ResponseHead,
   body: ReadableStream<Uint8Array> | Uint8Array | null,
 ): Response {
@@ -117,12 +123,11 @@ export function relayedResponse(
   const relayed = new Response(body, response);
   const { headers } = relayed;
   // The platform writes its own.
-  for (const name of FRAMING) headers.delete(name);
+  if (connectionOptions !== undefined) headers.delete("connection");
+  if (isCoded) headers.delete("transfer-encoding");
   changeFields(headers, came.fields, head.fields);
   return relayed;
 }
-
-const FRAMING: readonly string[] = ["connection", "transfer-encoding"];
 
 /** Core takes a field out with all its lines, leaves the others in their order, and adds its own behind them. */
 function changeFields(headers: Headers, before: ReadonlyFieldList, after: ReadonlyFieldList): void {
