@@ -71,6 +71,8 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
   #paused = false;
   /** The client lets the connection live on, and so do we. */
   #keepAlive = true;
+  /** By its own word the client sends nothing after this request, which has no body. */
+  #isLast = false;
   /** After a switch to another protocol: the client's bytes that nobody has room for yet. */
   #early: Uint8Array | undefined;
   /** Until it is known that no HTTP/2 begins. */
@@ -203,6 +205,7 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
     const { head, minor, connectionOptions, form, expectContinue } = event;
     this.#phase = "exchange";
     this.#keepAlive = event.keepAlive;
+    this.#isLast = !event.keepAlive && head.body.kind === "none";
     this.#response.begin(head.method, minor, event.takesTrailers === true);
     this.#call.begin({
       head,
@@ -339,8 +342,16 @@ export class ServerConnection implements Downstream, SocketOwner, ClientConnecti
 
   over(): void {
     if (this.#keepAlive && this.#call.requestDone && this.#early === undefined) this.#phase = "head";
+    else if (this.#isLast && this.#early === undefined) this.#leave();
     else this.#linger();
     this.schedule();
+  }
+
+  /** RFC 9112 9.6: whoever has asked for the close and has nothing more to send loses nothing by it, so nobody waits for its end. */
+  #leave(): void {
+    this.#phase = "linger";
+    this.#thread.outbox.flush();
+    this.#writer.endAndClose();
   }
 
   /**

@@ -200,6 +200,28 @@ describe("connections", () => {
     expect(origin.received[0]).not.toContain("/2");
   });
 
+  it("close both ways behind a client that has asked for it and has nothing more to send", async () => {
+    const { client } = await start(okAnswer("ok"));
+    const waited = client().send(`POST / HTTP/1.1\r\n${H}connection: close\r\ncontent-length: 1\r\n\r\nx`);
+    expect(await waited.end()).toMatch(/ok$/);
+    const left = client().send(`GET / HTTP/1.1\r\n${H}connection: close\r\n\r\n`);
+    expect(await left.end()).toMatch(/ok$/);
+    // What nobody is there to read is answered with a reset: first on the connection that was answered last.
+    await eventually(() => waited.send("x").closed || left.send("x").closed);
+    expect([waited.closed, left.closed]).toEqual([false, true]);
+  });
+
+  it("wait for the end of a client that may still be sending", async () => {
+    const { client } = await start(okAnswer("ok"));
+    const one = client().send(`POST / HTTP/1.1\r\n${H}connection: close\r\ncontent-length: 1\r\n\r\nx`);
+    const errors: Error[] = [];
+    one.socket.on("error", (error) => errors.push(error));
+    expect(await one.end()).toMatch(/ok$/);
+    one.send("\r\n").socket.end();
+    await eventually(() => one.closed);
+    expect(errors).toEqual([]);
+  });
+
   it("close behind what is ambiguous", async () => {
     const { client, origin } = await start(okAnswer("ok"));
     const doubtful = `POST / HTTP/1.1\r\n${H}content-length: 3\r\n${CHUNKED}\r\n0\r\n\r\n`;

@@ -268,7 +268,11 @@ export const RFC9112: Specification = {
       "9.6",
       "server",
       "A request that says `close` is the connection's last: its answer ends it and nothing more is read.",
-      ["rules: close after the answer to a request that says so, and read no further", "requests: nothing is read after close"],
+      [
+        "rules: close after the answer to a request that says so, and read no further",
+        "rules: close both ways behind a client that has asked for it and has nothing more to send",
+        "requests: nothing is read after close",
+      ],
       2,
     ),
     must("9.6", "server", "An answer that says `close` ends the connection.", [
