@@ -56,7 +56,7 @@ if (values.help) {
   --json FILE   write the figures as JSON
   --keep        keep them under test/bench/results and draw table and chart of docs/performance.md anew
 
-All of it usually takes 16 minutes, --quick 4. Needs Linux and two processors; installs nginx, HAProxy, Envoy, wrk, h2load and ab where that is possible.
+All of it usually takes 17 minutes, --quick 5. Needs Linux and two processors; installs nginx, HAProxy, Envoy, wrk, h2load and ab where that is possible.
 `);
   process.exit(0);
 }
