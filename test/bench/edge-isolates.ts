@@ -42,14 +42,18 @@ export async function measureIsolates(directory: string, rounds: number): Promis
     sockets: ports.map((port, i) => ({ name: `http-${i}`, address: `127.0.0.1:${port}`, service: `holder-${i}` })),
   });
   try {
+    const [first = 0, ...others] = ports;
     for (const port of ports) await ask(port, "GET");
     const empty = await settled(workerd);
-    const first = await cpuOf(workerd, async () => await ask(ports[0] ?? 0, "POST", body));
-    for (const port of ports.slice(1)) await ask(port, "POST", body);
+    for (const port of ports) await ask(port, "PUT", { body });
+    const firstCpuMs = await cpuOf(workerd, async () => await ask(first, "POST"));
+    for (const port of others) await ask(port, "POST");
+    for (const port of ports) await ask(port, "DELETE");
     const full = await settled(workerd);
-    await ask(ports[0] ?? 0, "POST", body, WARM_UP);
-    const warm = await cpuOf(workerd, async () => await ask(ports[0] ?? 0, "POST", body, rounds));
-    return { routes: ROUTES, cpuMs: warm / rounds, firstCpuMs: first, memoryMb: (full - empty) / ISOLATES, bytes };
+    await ask(first, "PUT", { body });
+    await ask(first, "POST", { rounds: WARM_UP });
+    const warm = await cpuOf(workerd, async () => await ask(first, "POST", { rounds }));
+    return { routes: ROUTES, cpuMs: warm / rounds, firstCpuMs, memoryMb: (full - empty) / ISOLATES, bytes };
   } catch (error) {
     throw new Error(`workerd ${stateOf(workerd)}`, { cause: error });
   } finally {
@@ -71,7 +75,12 @@ async function work(): Promise<{ readonly body: string; readonly bytes: number }
   return { body: JSON.stringify(body), bytes: byHash.reduce((sum, [, bytes]) => sum + bytes.byteLength, 0) };
 }
 
-async function ask(port: number, method: "GET" | "POST", body?: string, rounds = 1): Promise<void> {
+interface Asked {
+  readonly body?: string;
+  readonly rounds?: number;
+}
+
+async function ask(port: number, method: "GET" | "PUT" | "POST" | "DELETE", { body, rounds = 1 }: Asked = {}): Promise<void> {
   const answer = await fetch(`http://127.0.0.1:${port}/?rounds=${rounds}`, { method, ...(body !== undefined && { body }) });
   if (!answer.ok) throw new Error(`the bench's own snapshot was not taken: ${await answer.text()}`);
   await answer.arrayBuffer();

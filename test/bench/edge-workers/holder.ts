@@ -1,6 +1,6 @@
 /**
- * Verifies and compiles the snapshot in a request's body as often as the query says, and holds the last outcome, as an isolate does. What it costs is
- * measured from outside: a Worker's own clock stands still while it computes.
+ * Is given a signed snapshot (PUT), verifies and compiles it as often as the query says (POST) and holds the last outcome, as an isolate does. DELETE
+ * forgets what was given and keeps the outcome. What it costs is measured from outside: a Worker's own clock stands still while it computes.
  */
 import { compile, type Tables } from "../../../gateway/core/index.ts";
 import { acceptSnapshot, DEFAULT_SNAPSHOT_LIMITS, type HeldSnapshot, openRoot } from "../../../gateway/core/ir/index.ts";
@@ -15,23 +15,31 @@ export interface HolderWork {
   readonly nowS: number;
 }
 
+interface Given extends Omit<HolderWork, "chunks"> {
+  readonly chunks: ReadonlyMap<string, Uint8Array>;
+}
+
+let given: Given | undefined;
 let held: { readonly snapshot: HeldSnapshot; readonly tables: Tables } | undefined;
 
 export default {
   async fetch(request: Request): Promise<Response> {
-    if (request.method === "GET") return Response.json({ listeners: held?.tables.listeners.size ?? 0 });
-    const rounds = Number(new URL(request.url).searchParams.get("rounds") ?? 1);
-    const work: HolderWork = await request.json();
-    const chunks = new Map(Object.entries(work.chunks).map(([hash, text]) => [hash, fromBase64(text)]));
-    for (let round = 0; round < rounds; round += 1) held = await take(work, chunks);
-    return Response.json({ rounds });
+    if (request.method === "PUT") {
+      const work: HolderWork = await request.json();
+      given = { ...work, chunks: new Map(Object.entries(work.chunks).map(([hash, text]) => [hash, fromBase64(text)])) };
+    } else if (request.method === "DELETE") given = undefined;
+    else if (request.method === "POST" && given !== undefined) {
+      const rounds = Number(new URL(request.url).searchParams.get("rounds") ?? 1);
+      for (let round = 0; round < rounds; round += 1) held = await take(given);
+    }
+    return Response.json({ listeners: held?.tables.listeners.size ?? 0 });
   },
 } satisfies ExportedHandler;
 
-async function take(work: HolderWork, chunks: ReadonlyMap<string, Uint8Array>): Promise<typeof held> {
+async function take(work: Given): Promise<typeof held> {
   const root = await openRoot(fromBase64(work.root), work.pin);
   if (!root.ok) throw new Error(root.error.detail);
-  const accepted = await acceptSnapshot(fromBase64(work.jws), chunks, {
+  const accepted = await acceptSnapshot(fromBase64(work.jws), work.chunks, {
     ...{ root: root.value, audience: work.audience, nowS: work.nowS, limits: DEFAULT_SNAPSHOT_LIMITS, clockSkewS: 30 },
     ...{ accepted: undefined, floor: undefined, held: undefined, purpose: "update", gatewayId: "bench" },
   });
