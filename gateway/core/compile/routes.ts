@@ -48,10 +48,13 @@ export interface RouteCompiler extends StringCompiler {
 export function compileRouteTable(table: RouteTable, path: string, to: RouteCompiler): CompiledRouteTable {
   const quotas = withQuotas([], table.quotas, path, to);
   const hosts = new HostTableBuilder<CompiledVirtualHost>();
-  for (const [i, host] of table.virtualHosts.entries()) {
+  for (let i = 0; i < table.virtualHosts.length; i++) {
+    const host = table.virtualHosts[i] as VirtualHost;
     const hostPath = `${path}.virtualHosts[${i}]`;
     const compiled = compileVirtualHost(host, quotas, hostPath, to);
-    for (const [j, domain] of host.domains.entries()) hosts.add(domain, compiled, `${hostPath}.domains[${j}]`, to.issues);
+    for (let j = 0; j < host.domains.length; j++) {
+      hosts.add(host.domains[j] as string, compiled, `${hostPath}.domains[${j}]`, to.issues);
+    }
   }
   return { source: table, quotas, hosts: hosts.table };
 }
@@ -236,7 +239,7 @@ function compileForward(
   to: RouteCompiler,
 ): CompiledForward {
   const destinations = compileDestinations(action, requestEdit, responseEdit, to);
-  const mirrors = compileMirrors(action.mirrors, to.clusters);
+  const mirrors = action.mirrors.length === 0 ? NO_MIRRORS : compileMirrors(action.mirrors, to.clusters);
   return {
     kind: "forward",
     destinations,
@@ -253,7 +256,6 @@ function isHandedOn({ cluster }: CompiledDestination | CompiledMirror): boolean 
 }
 
 function compileMirrors(mirrors: readonly Mirror[], clusters: ClusterMap): readonly CompiledMirror[] {
-  if (mirrors.length === 0) return NO_MIRRORS;
   return mirrors.flatMap((mirror): CompiledMirror[] => {
     // A mirror nobody can reach is no reason to refuse anything: the copy is lost, as any copy may be.
     const cluster = clusters.get(mirror.cluster);
@@ -269,24 +271,28 @@ function compileDestinations(
   responseEdit: HeaderEdit | undefined,
   to: RouteCompiler,
 ): readonly CompiledDestination[] {
+  const { destinations } = action;
   let total = 0;
-  for (const destination of action.destinations) total += destination.weight;
+  for (let i = 0; i < destinations.length; i++) total += (destinations[i] as WeightedDestination).weight;
   if (!(total > 0)) {
     to.issues.push({
       path: ".action.destinations",
       problem: "no destination has a weight; give at least one a positive weight",
     });
   }
-  const last = action.destinations.length - 1;
+  // Thousands of times per snapshot: a closure for each, with its variables in boxes, would weigh as much as what is made.
+  const compiled = new Array<CompiledDestination>(destinations.length);
+  const last = destinations.length - 1;
   let sum = 0;
-  return action.destinations.map((destination, i): CompiledDestination => {
+  for (let i = 0; i <= last; i++) {
+    const destination = destinations[i] as WeightedDestination;
     const from = to.issues.length;
     sum += destination.weight;
     checkAuthority(destination.authority, ".authority", to.issues);
     const request = compileHeaderOps(destination.requestHeaders, "", "requestHeaders", to);
     const response = compileHeaderOps(destination.responseHeaders, "", "responseHeaders", to);
     if (to.issues.length > from) within(to.issues, from, `.action.destinations[${i}]`);
-    return {
+    compiled[i] = {
       name: destination.cluster,
       cluster: to.clusters.get(destination.cluster),
       upTo: i === last ? 1 : sum / total,
@@ -294,7 +300,8 @@ function compileDestinations(
       requestEdit: joinEdits(request, requestEdit),
       responseEdit: joinEdits(response, responseEdit),
     };
-  });
+  }
+  return compiled;
 }
 
 function compileRewrite(rewrite: Rewrite | undefined, to: RouteCompiler): CompiledRewrite | undefined {

@@ -2,7 +2,7 @@
 import { RE2JS, RE2JSException } from "re2js";
 import type { FieldMatch, StringMatch } from "../ir/index.ts";
 import type { Issue } from "../result.ts";
-import type { Made } from "./made.ts";
+import { type Made, within } from "./made.ts";
 
 /** One shape for every kind, so that testing one never leaves a call site's fast path. */
 export interface StringTest {
@@ -97,11 +97,13 @@ export function compileFields(
   const known = to.made.fields.get(matches);
   if (known !== undefined) return known;
   const from = to.issues.length;
-  const tests = matches.map((match, i) => ({
-    name: match.name,
-    test: compileString(match.match, false, at, `${part}[${i}].match`, to),
-    invert: match.invert === true,
-  }));
+  const tests = new Array<FieldTest>(matches.length);
+  for (let i = 0; i < matches.length; i++) {
+    const { name, match, invert } = matches[i] as FieldMatch;
+    const before = to.issues.length;
+    tests[i] = { name, test: compileString(match, false, "", "match", to), invert: invert === true };
+    if (to.issues.length > before) within(to.issues, before, `${at}.${part}[${i}]`);
+  }
   if (to.issues.length === from) to.made.fields.set(matches, tests);
   return tests;
 }
