@@ -33,6 +33,8 @@ const FIRST_PORT = 19_100;
 const OTHER_PARTS = [MEMORY, "snapshot", "propagation", "edge"];
 const PROXIES = "proxies";
 const NAMES = [...ROWS.map((row) => row.name), PROXIES, ...OTHER_PARTS];
+/** The main job, in less than a minute. */
+const QUICK_NAMES = ["http1-plain", "http1-full", "snapshot"];
 
 const { values } = parseArgs({
   options: {
@@ -49,19 +51,19 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(`Usage: npm run bench -- [--quick] [--only NAMES] [--rounds N] [--seconds S] [--json FILE] [--keep]
 
-  --quick       two rounds of one second, none thrown away: for a look, not for a judgement
+  --quick       two rounds of one second, none thrown away: for a look, not for a judgement; without --only of ${QUICK_NAMES.join(", ")}
   --only NAMES  these alone, with commas between: ${NAMES.join(", ")}
   --rounds N    counted rounds per proxy (default 5)
   --seconds S   length of a round, whole seconds (default 2)
   --json FILE   write the figures as JSON
   --keep        keep them under test/bench/results and draw table and chart of docs/performance.md anew
 
-All of it usually takes 17 minutes, --quick 5. Needs Linux and two processors; installs nginx, HAProxy, Envoy, wrk, h2load and ab where that is possible.
+All of it usually takes 20 minutes, --quick less than one. Needs Linux and two processors; installs nginx, HAProxy, Envoy, wrk, h2load and ab where that is possible.
 `);
   process.exit(0);
 }
 
-const only = values.only?.flatMap((names) => names.split(",")) ?? NAMES;
+const only = values.only?.flatMap((names) => names.split(",")) ?? (values.quick && !values.keep ? QUICK_NAMES : NAMES);
 const unknown = only.filter((name) => !NAMES.includes(name));
 if (unknown.length > 0) fail(`--only ${unknown.join(",")}: no such row; there are ${NAMES.join(", ")}`);
 if (values.keep && values.only !== undefined) fail("--keep: a run that is kept has every row; leave --only out");
