@@ -4,7 +4,6 @@
  */
 import type { PassportPorts } from "../core/identity/index.ts";
 import {
-  applyHealth,
   type Clock,
   ClosableBank,
   type CompiledListener,
@@ -15,14 +14,11 @@ import {
   type EgressSnapshot,
   type EgressTables,
   type EndpointView,
-  endpointViews,
-  type HealthChange,
   MapBank,
   NO_EGRESS,
   type Ports,
   QuotaFilter,
   type QuotaMeter,
-  refreshHealth,
   type Tables,
 } from "../core/index.ts";
 import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index.ts";
@@ -31,8 +27,8 @@ import { CertificateExpiry } from "./certificate-expiry.ts";
 import { systemClock } from "./clock.ts";
 import { ConnectionReports } from "./connection-report.ts";
 import { EgressGateway } from "./egress.ts";
-import { type EjectionNews, type EndpointNews, healthEvent, NameTable } from "./endpoint-news.ts";
-import { namesOf } from "./endpoint-watch.ts";
+import { EndpointHealth } from "./endpoint-health.ts";
+import type { EjectionNews, EndpointNews } from "./endpoint-news.ts";
 import { GatewayMeters } from "./gateway-meters.ts";
 import { type BankAccess, Leases } from "./leases.ts";
 import { Listener, type ListenerHooks } from "./listener.ts";
@@ -49,7 +45,6 @@ import { RoutedConnections, RoutedExchanges } from "./routed.ts";
 import { AdmittingFactory, type ShedPorts } from "./shed.ts";
 import { createHttpThread } from "./thread.ts";
 import type { TlsOptions } from "./tls.ts";
-import { closeIdle } from "./upstream/pools.ts";
 import { OriginContexts } from "./upstream/tls.ts";
 import { collectGarbage, HeapClearing, vitals } from "./vitals.ts";
 
@@ -129,7 +124,7 @@ export class DataPlane {
   readonly #watch: NodeJS.Timeout;
   readonly #clearing = new HeapClearing(() => this.#overload.requests === 0);
   readonly #tls: Omit<TlsOptions, "protocols" | "thread">;
-  readonly #names = new NameTable();
+  readonly #health: EndpointHealth;
   readonly #origins: OriginContexts;
   readonly #expiry: CertificateExpiry;
   #inForce: InForce | undefined;
@@ -145,6 +140,7 @@ export class DataPlane {
     this.#log = new LogFile((message) => log("error", message, {}));
     const metrics = new MetricsBlock(options.metricsMemory, options.announce);
     this.#meters = new GatewayMeters(metrics);
+    this.#health = new EndpointHealth({ clock, meters: this.#meters, ejected: options.ejected, log });
     this.#overload = new Overload(options.limits, options.threads, { clock, vitals, collect: collectGarbage });
     this.#reporter = new RequestReporter(clock, this.#log, metrics, this.#overload);
     this.#connectionReports = new ConnectionReports(clock, this.#log, metrics);
@@ -221,8 +217,8 @@ export class DataPlane {
       threads: this.#options.threads,
       quotaMeter: (id) => this.#quotaMeter(id),
       ...(this.#options.locality === undefined ? {} : { locality: this.#options.locality }),
-      names: this.#names,
-      health: (change) => this.#healthChanged(change),
+      names: this.#health.names,
+      health: (change) => this.#health.changed(change),
     });
     if (!compiled.ok) return compiled.error.map(({ path, problem }) => ({ name: path, reason: problem }));
     const egress = compileEgress(snapshot.egress ?? NO_EGRESS, compiled.value.quotas);
@@ -246,8 +242,7 @@ export class DataPlane {
     this.#connectionReports.configure(tables.settings);
     this.#leases.follow(tables.settings.quotaBank);
     this.#inForce = { tables: this.#routedBy(tables), egress: this.#egressSnapshot(tables, next.egress) };
-    this.#names.keep(namesOf(next.snapshot));
-    refreshHealth(tables, this.#clock.now());
+    this.#health.follow(tables, next.snapshot);
     this.#origins.install(next.snapshot.clusters);
     this.#failures = await this.#listeners.follow(tables, busy);
     this.#clearing.soon();
@@ -287,18 +282,12 @@ export class DataPlane {
 
   /** What is known about the endpoints of the snapshot in force. */
   endpoints(): readonly EndpointView[] {
-    return this.#inForce === undefined ? [] : endpointViews(this.#inForce.tables, this.#clock.now());
+    return this.#inForce === undefined ? [] : this.#health.views(this.#inForce.tables);
   }
 
   /** What other threads have found out. */
   hear(news: readonly EndpointNews[]): void {
-    const tables = this.#inForce?.tables;
-    const nowMs = this.#clock.now();
-    for (const item of news) {
-      if (item.kind === "name") this.#names.set(item.name, item.answer);
-      else if (tables !== undefined) applyHealth(tables, item.cluster, item.key, healthEvent(item, nowMs), nowMs);
-    }
-    if (tables !== undefined && news.some(({ kind }) => kind === "name")) refreshHealth(tables, nowMs);
+    this.#health.hear(news, this.#inForce?.tables);
   }
 
   reopenLogs(): void {
@@ -396,21 +385,6 @@ export class DataPlane {
     if (this.#options.lane !== 0) return;
     const listeners = this.#listeners.serving.flatMap((listener) => listener.shown());
     this.#expiry.look([...listeners, ...this.#origins.shown()], this.#clock.unixMs());
-  }
-
-  #healthChanged(change: HealthChange): void {
-    const { cluster, endpoint } = change;
-    if (change.kind === "spared") {
-      this.#meters.spared(cluster, change.reason);
-      return;
-    }
-    const { state, own } = change;
-    if (state.kind === "draining") closeIdle(endpoint);
-    if (state.kind !== "ejected" || !own) return;
-    const forMs = state.untilMs - this.#clock.now();
-    this.#meters.ejected(cluster, state.reason);
-    this.#options.log("warn", "an endpoint is ejected", { cluster, endpoint: endpoint.key, reason: state.reason, forMs });
-    this.#options.ejected({ kind: "ejected", cluster, key: endpoint.key, reason: state.reason, forMs });
   }
 
   #quotaMeter(id: string): QuotaMeter {
