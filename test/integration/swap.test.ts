@@ -13,9 +13,8 @@ import { TestMesh } from "../support/mesh.ts";
 import { type Running, start } from "../tools/processes.ts";
 
 const SWAPS = 200;
-/** Requests that meet each swap at least, on a busy machine, too. */
-const MIN_PER_SWAP = 20;
-/** What the driver offers: below what two loaded cores can carry. */
+const MIN_PER_SECOND = 2000;
+/** What the driver offers: above what is asked for, below what two loaded cores can carry. */
 const OFFERED_PER_SECOND = 2600;
 /** To each gateway, kept alive; and to ingress, a new one for each request. */
 const CONNECTIONS = 12;
@@ -85,7 +84,7 @@ it(`loses no request and mixes no versions while ${SWAPS} snapshots are swapped`
     await swap();
     if (i % 4 === 3) await removeQuota();
   }
-  expectFlawless(`${SWAPS} swaps`, load.takeFigures(), SWAPS);
+  expectFlawless(`${SWAPS} swaps`, load.takeFigures());
 });
 
 it("serves on while the control plane is killed, away and started again", async () => {
@@ -94,7 +93,7 @@ it("serves on while the control plane is killed, away and started again", async 
   await mesh.startControl();
   await mesh.untilSynced(2);
   await swap();
-  expectFlawless("control plane killed and started again", load.takeFigures(), 1);
+  expectFlawless("control plane killed and started again", load.takeFigures());
 });
 
 it("serves on while bad objects are applied, through the API and as files", async () => {
@@ -114,7 +113,7 @@ it("serves on while bad objects are applied, through the API and as files", asyn
   rmSync(join(mesh.config, "bad.yaml"));
   await expect.poll(shop, { timeout: 20_000 }).toMatchObject({ accepted: true, programmed: [{ pool: "ingress" }] });
   await swap();
-  expectFlawless("bad objects", load.takeFigures(), 2);
+  expectFlawless("bad objects", load.takeFigures());
 });
 
 /** Applies the next version and waits until both gateways enforce it. */
@@ -146,14 +145,14 @@ function forMs(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
 }
 
-function expectFlawless(what: string, figures: LoadFigures, swaps: number): void {
+function expectFlawless(what: string, figures: LoadFigures): void {
   const { requests, failures, seconds, perSecond, slowestMs } = figures;
   told.push(
     `swap: ${what}: ${requests} requests in ${seconds.toFixed(1)} s (${Math.round(perSecond)}/s), ${failures} failed or mixed, slowest ${Math.round(slowestMs)} ms`,
   );
   expect(load.failed).toEqual([]);
   expect(failures).toBe(0);
-  expect(requests).toBeGreaterThanOrEqual(swaps * MIN_PER_SWAP);
+  expect(perSecond).toBeGreaterThanOrEqual(MIN_PER_SECOND);
 }
 
 interface Echo {
