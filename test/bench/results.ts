@@ -47,8 +47,30 @@ export function keptPath(at: string, taken: (path: string) => boolean = existsSy
   }
 }
 
+/** What those look for who compare runs: of every workload, by contender. */
+interface Workload {
+  /** Requests (or what else is counted) per second. */
+  readonly rps: number;
+  readonly cpuMicros: number;
+  readonly p99Ms?: number;
+  readonly rssMb: number;
+}
+
 export function writeResults(path: string, results: Results): void {
-  writeFileSync(path, `${JSON.stringify(results, null, 2)}\n`);
+  writeFileSync(path, `${JSON.stringify({ ...results, workloads: workloadsOf(results) }, null, 2)}\n`);
+}
+
+function workloadsOf({ rows }: Results): Record<string, Record<string, Workload>> {
+  return mapValues(rows, ({ figures }) =>
+    mapValues(figures, ({ rate, cpuMicros, p99Ms, rssMb }) => ({
+      ...{ rps: rate, cpuMicros, rssMb },
+      ...(p99Ms !== undefined && { p99Ms }),
+    })),
+  );
+}
+
+function mapValues<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }
 
 /** The newest run that is kept and has every row; what docs and chart are drawn from. */

@@ -28,7 +28,8 @@ export default {
       const work: HolderWork = await request.json();
       given = { ...work, chunks: new Map(Object.entries(work.chunks).map(([hash, text]) => [hash, fromBase64(text)])) };
     } else if (request.method === "DELETE") given = undefined;
-    else if (request.method === "POST" && given !== undefined) {
+    else if (request.method === "POST") {
+      if (given === undefined) return new Response("nothing was given to verify", { status: 409 });
       const rounds = Number(new URL(request.url).searchParams.get("rounds") ?? 1);
       for (let round = 0; round < rounds; round += 1) held = await take(given);
     }

@@ -14,7 +14,7 @@ import { contenders, type Row } from "./row.ts";
  */
 const SERVED_SECONDS = 12;
 
-const CONNECTIONS = ab({ path: FULL_CHAIN_PATH, bytes: BODY_BYTES });
+const GENERATOR = ab({ path: FULL_CHAIN_PATH, bytes: BODY_BYTES });
 
 export const tlsConnections: Row = {
   name: "tls-connections",
@@ -22,8 +22,8 @@ export const tlsConnections: Row = {
   title: "new TLS connections, full chain: one request each, none resumed, 16 at a time",
   unit: "connections",
   origin: "http",
-  generator: CONNECTIONS,
-  served: { generator: CONNECTIONS, seconds: SERVED_SECONDS },
+  generator: GENERATOR,
+  served: { generator: GENERATOR, seconds: SERVED_SECONDS },
   contenders: contenders({ downstream: "tls", upstream: "http1", ...FULL_CHAIN }, tidegate, nginx, haproxy, envoy),
   bars: ({ rows }) => [
     againstBar({ what: "new TLS connections/s against nginx", result: rows["tls-connections"], other: "nginx", bar: 0.7 }),
