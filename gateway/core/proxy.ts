@@ -185,7 +185,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
   }
 
   interim(head: ResponseHead, connectionOptions?: readonly string[]): ResponseHead {
-    return { ...head, fields: downstreamFields(head, connectionOptions, 0) };
+    return { ...head, fields: downstreamFields(head, connectionOptions, this.ports.clock) };
   }
 
   responded(head: ResponseHead, connectionOptions?: readonly string[], replayable?: boolean): Step {
@@ -406,7 +406,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
   private relay(head: ResponseHead, connectionOptions: readonly string[] | undefined): Step {
     this.phase = "relaying";
     this.status = head.status;
-    const fields = downstreamFields(head, connectionOptions, this.ports.clock.unixMs());
+    const fields = downstreamFields(head, connectionOptions, this.ports.clock);
     // RFC 9110 7.8: a 101 says to what.
     if (head.status === SWITCHING_PROTOCOLS && this.switchTo !== undefined) fields.push("upgrade", this.switchTo);
     const edit = this.destination?.responseEdit ?? this.route?.responseEdit;

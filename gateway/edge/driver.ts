@@ -27,7 +27,7 @@ import { type CallPorts, NOT_SENT, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
 import { MAX_MIRROR_BODY_BYTES, NO_REQUEST_BODY, RequestBody } from "./request-body.ts";
 import type { RequestContext } from "./request-context.ts";
-import { fieldsInit, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
+import { fieldsInit, handedOnResponse, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
 export interface DriverPorts extends CallPorts {
@@ -71,6 +71,7 @@ class Drive {
   readonly #ports: DriverPorts;
   readonly #context: RequestContext;
   readonly #body: RequestBody;
+  readonly #watch = new ClientWatch(this);
   /** Of the attempt at hand; aborting it ends the response's body too. Undefined: only the client's leaving ends it. */
   #attempt: AbortController | undefined;
   /** What the attempt at hand came to. */
@@ -81,12 +82,6 @@ class Drive {
   #passing: PassedBody | undefined;
   #isGone = false;
   #isOver = false;
-  /** The platform may stop this code at its next wait, so what the exchange holds is given back now. */
-  readonly #onGone = (): void => {
-    this.#isGone = true;
-    this.#attempt?.abort();
-    this.#finish("client_gone", this.#passing?.bytes ?? 0);
-  };
 
   constructor(
     exchange: Exchange,
@@ -106,6 +101,13 @@ class Drive {
     this.#body = this.#bodyOf(request);
   }
 
+  /** The platform may stop this code at its next wait, so what the exchange holds is given back now. */
+  onGone(): void {
+    this.#isGone = true;
+    this.#attempt?.abort();
+    this.#finish("client_gone", this.#passing?.bytes ?? 0);
+  }
+
   #bodyOf(request: Request): RequestBody {
     // Asked for its body, the runtime makes a stream even of none.
     if (this.#head.body.kind === "none") return NO_REQUEST_BODY;
@@ -113,8 +115,8 @@ class Drive {
   }
 
   async run(): Promise<Response> {
-    // It stays there: what comes of it when all is over is nothing, and to take it away would cost each request as much as to put it there.
-    this.#request.signal.addEventListener("abort", this.#onGone);
+    // It stays there: to take it away would cost each request as much as to put it there.
+    this.#request.signal.addEventListener("abort", this.#watch);
     try {
       for (let step = this.#exchange.start(); ; ) {
         if (this.#isGone) return this.#abandoned();
@@ -321,15 +323,14 @@ class Drive {
   /** The origin's body moves without this code, which would cost as much again as all that was done for the request so far. It counts as complete. */
   #handOn({ head }: RelayStep): Response {
     const origin = this.#relayed();
-    const body = origin.content;
-    const response = relayedResponse(origin, head, body);
-    this.#finish("complete", body === null || head.body.kind !== "length" ? 0 : head.body.bytes);
+    const response = handedOnResponse(origin, head);
+    this.#finish("complete", origin.isEmpty || head.body.kind !== "length" ? 0 : head.body.bytes);
     return response;
   }
 
   async #relay({ head, deadlineMs }: RelayStep): Promise<Response> {
     const origin = this.#relayed();
-    const body = origin.content;
+    const body = origin.isEmpty ? null : origin.response.body;
     if (body === null) {
       this.#finish("complete", 0);
       return relayedResponse(origin, head, null);
@@ -372,8 +373,26 @@ class Drive {
   #finish(outcome: ExchangeEnd["outcome"], responseBytes: number): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#watch.drive = undefined;
     this.#limit(undefined);
     this.#exchange.finished({ outcome, requestBytes: this.#body.bytes, responseBytes });
+  }
+}
+
+/**
+ * Hears that the client has left. The platform keeps a listener long after its request is over, so this one lets go of the request in time: all that was made for
+ * it would stay, and outgrow everything else.
+ */
+class ClientWatch implements EventListenerObject {
+  /** Undefined: it is over. */
+  drive: Drive | undefined;
+
+  constructor(drive: Drive) {
+    this.drive = drive;
+  }
+
+  handleEvent(): void {
+    this.drive?.onGone();
   }
 }
 

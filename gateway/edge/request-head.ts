@@ -59,20 +59,34 @@ interface SplitUrl {
 
 /** Nothing is decoded or resolved: `URL` would do both. */
 function splitUrl(url: string): SplitUrl | undefined {
-  const parts = URL_PARTS.exec(url);
-  if (parts === null) return undefined;
-  const [, scheme, host = "", rest = ""] = parts;
-  const authority = parseAuthority(host);
+  const scheme = url.startsWith("http://") ? "http" : url.startsWith("https://") ? "https" : undefined;
+  if (scheme === undefined) return undefined;
+  const start = scheme.length + "://".length;
+  let end = start;
+  while (end < url.length && !AFTER_HOST.has(url.charCodeAt(end))) end++;
+  const authority = authorityOf(url.slice(start, end));
   if (authority === undefined) return undefined;
-  const target = rest === "" ? "/" : rest;
+  const target = end === url.length ? "/" : url.slice(end);
   // What an origin would read as the path's end, or as another path, is refused as Node's codec does.
   if (target !== "*" && (target[0] !== "/" || UNFIT.test(target))) return undefined;
-  return { scheme: scheme === "https" ? "https" : "http", authority, target };
+  return { scheme, authority, target };
 }
 
-const URL_PARTS = /^(https?):\/\/([^/?#*\\]*)(.*)$/s;
+const AFTER_HOST: ReadonlySet<number> = new Set([..."/?#*\\"].map((character) => character.charCodeAt(0)));
 /** Anything but visible ASCII, the fragment mark, and a backslash. */
 const UNFIT = /[^\x21-\x7e]|[#\\]/;
+
+/** Most requests of an isolate name the same host as the one before. */
+function authorityOf(host: string): string | undefined {
+  if (host !== lastHost) {
+    lastAuthority = parseAuthority(host);
+    lastHost = host;
+  }
+  return lastAuthority;
+}
+
+let lastHost: string | undefined;
+let lastAuthority: string | undefined;
 
 interface ReadFields {
   readonly fields: FieldList;
@@ -144,11 +158,28 @@ function namedPeer(fields: FieldList): { readonly address: string; readonly port
 
 /** `1.2.3.4:5` or `[2001:db8::1]:5`. */
 function connectedPeer({ clientIp }: PlatformFacts): { readonly address: string; readonly port: number } {
-  const parts = /^\[?([0-9a-f.:]+?)\]?:(\d+)$/.exec(textOf(clientIp) ?? "");
-  return parts === null
-    ? { address: UNKNOWN_ADDRESS, port: 0 }
-    : { address: parts[1] ?? UNKNOWN_ADDRESS, port: Number(parts[2]) };
+  const text = textOf(clientIp) ?? "";
+  const colon = text.lastIndexOf(":");
+  const port = portAt(text, colon + 1);
+  const address = text[0] === "[" && text[colon - 1] === "]" ? text.slice(1, colon - 1) : text.slice(0, colon);
+  if (colon < 1 || port === undefined || !ADDRESS.test(address)) return { address: UNKNOWN_ADDRESS, port: 0 };
+  return { address, port };
 }
+
+const ADDRESS = /^[0-9a-f.:]+$/;
+
+/** Digits to the end. */
+function portAt(text: string, from: number): number | undefined {
+  let port = 0;
+  for (let i = from; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - ZERO;
+    if (digit < 0 || digit > 9) return undefined;
+    port = port * 10 + digit;
+  }
+  return from === text.length ? undefined : port;
+}
+
+const ZERO = 0x30;
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;

@@ -14,11 +14,11 @@ export type FieldsInit = Record<string, string> | Headers;
 
 /** @param leaveOut names that do not go along */
 export function fieldsInit(fields: ReadonlyFieldList, leaveOut: readonly string[] = []): FieldsInit {
-  // No name that a peer may choose means anything to it.
-  const record = Object.create(null) as Record<string, string>;
+  const record: Record<string, string> = {};
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string;
     if (leaveOut.includes(name)) continue;
+    // It comes again, or it is a name that objects have anyway.
     if (record[name] !== undefined) return linesOf(fields, leaveOut);
     record[name] = fields[i + 1] as string;
   }
@@ -45,8 +45,8 @@ const SWITCHING_PROTOCOLS = 101;
 /** An origin's response, and its head in core's words. */
 export interface OriginResponse {
   readonly response: Response;
-  /** Null: it has none, whatever its head says. */
-  readonly content: ReadableStream<Uint8Array> | null;
+  /** It has none, whatever its head says. */
+  readonly isEmpty: boolean;
   readonly head: ResponseHead;
   /** What its Connection names, in lower case. */
   readonly connectionOptions: readonly string[] | undefined;
@@ -69,9 +69,10 @@ export function readResponse(response: Response, method: string): OriginResponse
     else if (name === "transfer-encoding") isCoded = true;
     else fields.push(name, value);
   });
-  const content = hasNoContent(status, method) ? null : response.body;
-  const head = { status, fields, body: bodyOf(content, length, method) };
-  return { response, content, head, connectionOptions, isCoded };
+  // Asked for its body, the runtime makes a stream of it, which a response that goes on as it is has no need of.
+  const isEmpty = hasNoContent(status, method) || (length === undefined && response.body === null);
+  const head = { status, fields, body: bodyOf(isEmpty, length, method) };
+  return { response, isEmpty, head, connectionOptions, isCoded };
 }
 
 /** RFC 9110 7.6.1. What most origins say is not taken apart each time. */
@@ -81,10 +82,10 @@ function optionsOf(connection: string): readonly string[] {
 
 const KEEP_ALIVE: readonly string[] = ["keep-alive"];
 
-function bodyOf(content: unknown, length: number | undefined, method: string): BodyKind {
+function bodyOf(isEmpty: boolean, length: number | undefined, method: string): BodyKind {
   // The length that a GET would have had is worth telling.
   if (method === "HEAD" && length !== undefined) return { kind: "length", bytes: length };
-  if (content === null) return NO_BODY;
+  if (isEmpty) return NO_BODY;
   return length === undefined || !Number.isSafeInteger(length) ? STREAM_BODY : { kind: "length", bytes: length };
 }
 
@@ -106,8 +107,26 @@ export function responseOf({ head, body }: RespondStep, method: string): { reado
 const ENCODER = new TextEncoder();
 
 /**
- * An origin's response, passed on as it is encoded. The runtime copies it as a whole, which costs far less than to take it apart and to make another
- * one; what core has changed of its fields is changed then.
+ * An origin's response with its own content, as it is encoded: itself, where core has changed nothing of it. What it says of its connection goes no further,
+ * for the platform writes its own.
+ *
+ * @param head what core made of the origin's
+ */
+export function handedOnResponse(origin: OriginResponse, head: ResponseHead): Response {
+  const { response, isEmpty, head: came, isCoded } = origin;
+  if (!isCoded && isSame(came.fields, head.fields)) return response;
+  return relayedResponse(origin, head, isEmpty ? null : response.body);
+}
+
+function isSame(before: ReadonlyFieldList, after: ReadonlyFieldList): boolean {
+  if (before.length !== after.length) return false;
+  for (let i = 0; i < before.length; i++) if (before[i] !== after[i]) return false;
+  return true;
+}
+
+/**
+ * An origin's response with content of ours. The runtime copies it as a whole, which costs far less than to take it apart and to make another one; what
+ * core has changed of its fields is changed then.
  *
  * @param head what core made of the origin's
  */

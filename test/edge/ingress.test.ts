@@ -483,9 +483,57 @@ describe("bytes", () => {
     expect(named("x-two")).toEqual(["3"]);
     expect(named("content-encoding")).toEqual(["br"]);
     expect(named("content-length")).toEqual(["3"]);
-    expect(named("via")).toEqual(["1.1 tidegate"]);
-    for (const name of ["server", "keep-alive"]) expect([name, named(name)]).toEqual([name, []]);
+    for (const name of ["server", "keep-alive", "via"]) expect([name, named(name)]).toEqual([name, []]);
     expect(lines.at(-1)).toBe("abc");
+  });
+
+  it("of a response in which nothing is changed all goes on but what it says of its connection", async () => {
+    const settings = { accessLog: { ...DEFAULT_SETTINGS.accessLog, enabled: false } };
+    await inForce(await publish(snapshot([virtualHost(["*"], [route("r")])], { settings })));
+    for (const hop of [{}, { "keep-alive": "timeout=7" }]) {
+      play = (_, response) => {
+        response.setHeader("set-cookie", ["a=1", "b=2"]).setHeader("connection", "close");
+        response.writeHead(203, "Fine By Me", { "content-encoding": "br", "content-length": 3, ...hop }).end("abc");
+      };
+      const client = new RawClient(port);
+      const answered = client.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").until((text) => text.endsWith("\r\n\r\nabc"));
+      const lines = (await answered).split("\r\n").slice(0, -2);
+      expect(lines[0]).toBe("HTTP/1.1 203 Fine By Me");
+      expect(
+        lines
+          .slice(1)
+          .filter((line) => !/^date: /i.test(line))
+          .map((line) => line.toLowerCase())
+          .sort(),
+      ).toEqual(["content-encoding: br", "content-length: 3", "set-cookie: a=1", "set-cookie: b=2"]);
+      client.socket.destroy();
+    }
+    play = (_, response) => void response.writeHead(304, { etag: '"1"' }).end();
+    expect(await get("/")).toMatchObject({ status: 304, headers: { etag: '"1"' } });
+    play = (_, response) => void response.writeHead(200, { "content-length": 7 }).end();
+    expect(await get("/", { method: "HEAD" })).toMatchObject({ status: 200, headers: { "content-length": "7" } });
+  });
+
+  it("clients that go away before there is an answer give back what was counted for them", async () => {
+    const settings = { accessLog: { ...DEFAULT_SETTINGS.accessLog, enabled: false } };
+    const content = snapshot([virtualHost(["*"], [route("r")])], { settings });
+    const clusters = content.clusters.map((cluster) => ({ ...cluster, circuit: { maxRequests: 1 } }));
+    await inForce(await publish({ ...content, clusters }));
+    let came = 0;
+    play = (message, response) => {
+      if (message.url === "/silent") came++;
+      else response.end("ok");
+    };
+    for (let i = 1; i <= 5; i++) {
+      const client = new RawClient(port);
+      client.send("GET /silent HTTP/1.1\r\nhost: a.test\r\n\r\n");
+      await eventually(() => came === i);
+      expect((await get("/")).status).toBe(503);
+      client.socket.resetAndDestroy();
+      let status = 503;
+      for (const until = Date.now() + 30_000; status !== 200 && Date.now() < until; ) ({ status } = await get("/"));
+      expect(status).toBe(200);
+    }
   });
 
   it("a request's time includes the answer's body", async () => {

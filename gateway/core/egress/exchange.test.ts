@@ -235,7 +235,7 @@ describe("a plain http request", () => {
     ]);
     const date = "Tue, 14 Nov 2023 22:13:20 GMT";
     expect(exchange.responded({ status: 200, fields: [], body })).toMatchObject({
-      head: { fields: ["via", "1.1 tidegate", "date", date] },
+      head: { fields: ["date", date, "via", "1.1 tidegate"] },
     });
   });
 

@@ -151,7 +151,7 @@ export class EgressExchange implements Exchange {
   }
 
   interim(head: ResponseHead, connectionOptions?: readonly string[]): ResponseHead {
-    return { ...head, fields: responseFields(head, connectionOptions, 0) };
+    return { ...head, fields: responseFields(head, connectionOptions, this.#ports.clock) };
   }
 
   responded(head: ResponseHead, connectionOptions?: readonly string[]): Step {
@@ -162,7 +162,7 @@ export class EgressExchange implements Exchange {
     if (head.status === 101 && this.#request.switchTo === undefined) {
       return this.#refuse(unreached(this.#hostText(), UNASKED_SWITCH));
     }
-    const fields = responseFields(head, connectionOptions, this.#ports.clock.unixMs());
+    const fields = responseFields(head, connectionOptions, this.#ports.clock);
     // RFC 9110 7.8: a 101 says to what.
     if (head.status === 101 && this.#request.switchTo !== undefined) fields.push("upgrade", this.#request.switchTo);
     this.#status = head.status;

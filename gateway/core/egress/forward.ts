@@ -3,6 +3,7 @@ import { isHopByHop, isOwnField } from "../http/hop-by-hop.ts";
 import { type FieldList, type HttpVersion, listsTrailers, type ReadonlyFieldList, type ResponseHead } from "../http/message.ts";
 import { downstreamFields } from "../http/response-fields.ts";
 import { viaValue } from "../http/via.ts";
+import type { Clock } from "../ports.ts";
 
 /**
  * Request fields for the origin, with Via as a proxy has to add it (RFC 9110 7.6.3). `Host` is written from the authority that was judged.
@@ -29,8 +30,13 @@ export function requestFields(
   return kept;
 }
 
-/** Response fields for the client; what only this gateway may say of itself is left out. */
-export function responseFields(head: ResponseHead, connectionOptions: readonly string[] | undefined, unixMs: number): FieldList {
-  const fields = downstreamFields(head, connectionOptions, unixMs);
+/** Response fields for the client, with Via as a proxy has to add it (RFC 9110 7.6.3); what only this gateway may say of itself is left out. */
+export function responseFields(
+  head: ResponseHead,
+  connectionOptions: readonly string[] | undefined,
+  clock: Pick<Clock, "unixMs">,
+): FieldList {
+  const fields = downstreamFields(head, connectionOptions, clock);
+  fields.push("via", viaValue(head.version ?? "1.1"));
   return fields.filter((_, i) => !isOwnField(fields[i - (i % 2)] ?? ""));
 }

@@ -1,15 +1,15 @@
+import type { Clock } from "../ports.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
 import type { FieldList, ResponseHead } from "./message.ts";
-import { viaValue } from "./via.ts";
 
 /**
- * The origin's fields as they go on to the client: end-to-end ones, untouched, and Via (RFC 9110 7.6.3). Server stays the origin's; a final
- * response without a Date gets the time at which it came (RFC 9110 6.6.1).
+ * The origin's fields as they go on to the client: end-to-end ones, untouched. Server stays the origin's, and so does Via, which a gateway need not add
+ * to a response (RFC 9110 7.6.3); a final response without a Date gets the time at which it came (RFC 9110 6.6.1).
  */
 export function downstreamFields(
   head: ResponseHead,
   connectionOptions: readonly string[] | undefined,
-  unixMs: number,
+  clock: Pick<Clock, "unixMs">,
 ): FieldList {
   const from = head.fields;
   const to: FieldList = [];
@@ -26,8 +26,7 @@ export function downstreamFields(
     if (name === "date") hasDate = true;
     to.push(name, from[i + 1] as string);
   }
-  to.push("via", viaValue(head.version ?? "1.1"));
-  if (!hasDate) to.push("date", httpDate(unixMs));
+  if (!hasDate) to.push("date", httpDate(clock.unixMs()));
   return to;
 }
 

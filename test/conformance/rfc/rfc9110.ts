@@ -217,10 +217,11 @@ export const RFC9110: Specification = {
       "egress: Via says what the request came in by",
       "egress: a response without Date gets one, an interim one does not",
     ]),
-    must("7.6.3", "gateway", "Via is added to requests, and here to responses as well.", [
+    must("7.6.3", "gateway", "Via is added to requests. Responses may do without, and do.", [
       "forwarding: Via",
       "forwarding: Via behind others",
-      "forwarding: Via of a response behind others",
+      "forwarding: Via of a response stays the origin's",
+      "forwarding: the origin's fields go through",
       "rules: pass on without what is for this hop",
     ]),
     must("7.6.3", "sender", "Members that say different versions are not joined: none is.", [
