@@ -103,7 +103,7 @@ export class EgressWorker {
       peer: { address: "", port: 0 },
       service: way.service,
     };
-    const ports = { ...this.#ports, quotas: this.#quotas.filter(inForce, (work) => context.waitUntil(work)) };
+    const ports = { ...this.#ports, quotas: this.#quotas.filter(inForce, context) };
     const exchange = new EgressExchange(snapshotOf(inForce), ports, this.#endpoints, proxied);
     const settings = inForce?.tables.settings ?? DEFAULT_SETTINGS;
     return drive(exchange, request, { ...read, head }, settings, this.#driver, context);

@@ -83,7 +83,7 @@ async function serve(
   if (asked instanceof Response) return asked;
   try {
     const context = new RequestContext(waiting);
-    const inForce = await isolate.inForce(relayOf(settings.relay, settings.site), (work) => context.waitUntil(work));
+    const inForce = await isolate.inForce(relayOf(settings.relay, settings.site), context);
     return await worker.serve(came, asked, inForce, context);
   } catch (error) {
     workerLog("error", "a request failed by a bug", { error: error instanceof Error ? error.stack : String(error) });

@@ -2,7 +2,14 @@
  * The ingress gateway of one isolate: from a `Request` to a `Response`. What requests share is here (tables, counters, reporters); what belongs to one
  * request (its relay, its timers, its streams) is handed through.
  */
-import { createExchange, type ErrorCode, type Ports, type ReadonlyFieldList, respondError } from "../core/index.ts";
+import {
+  createExchange,
+  type ErrorCode,
+  type Ports,
+  type QuotaFilter,
+  type ReadonlyFieldList,
+  respondError,
+} from "../core/index.ts";
 import { ADMIN_PREFIX, adminRoutes } from "./admin.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
 import { Clusters } from "./cluster.ts";
@@ -28,6 +35,8 @@ export class IngressGateway {
   readonly #entrances = new Entrances();
   readonly #relay: RelayRpc;
   readonly #admin: ReturnType<typeof adminRoutes>;
+  /** Of the request before. */
+  #ports: Ports | undefined;
 
   constructor(settings: IngressSettings, env: object) {
     this.#settings = settings;
@@ -77,7 +86,7 @@ export class IngressGateway {
   }
 
   #inForce(context: RequestContext): InForce | undefined | Promise<InForce | undefined> {
-    return this.#isolate.inForce(this.#relay, (work) => context.waitUntil(work));
+    return this.#isolate.inForce(this.#relay, context);
   }
 
   #serve(
@@ -96,11 +105,18 @@ export class IngressGateway {
       return refusal("body_too_large", request, fields);
     }
     this.#reporter.configure(tables.settings);
-    const quotas = this.#quotas.filter(inForce, (work) => context.waitUntil(work));
-    const ports: Ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
+    const ports = this.#portsWith(this.#quotas.filter(inForce, context));
     const { listener, server } = entrance;
     const exchange = createExchange(tables, listener, server, read, read.peer, ports);
     return drive(exchange, request, read, tables.settings, this.#driverPorts, context);
+  }
+
+  /** Most requests share a filter, and so their ports. */
+  #portsWith(quotas: QuotaFilter): Ports {
+    if (this.#ports?.quotas !== quotas) {
+      this.#ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
+    }
+    return this.#ports;
   }
 
   async #administer(request: Request, context: RequestContext): Promise<Response> {

@@ -155,7 +155,7 @@ function bench(play: Play, change: Partial<IsolateOptions> = {}): Bench {
     ...change,
   });
   const request = async (): Promise<InForce | undefined> => {
-    const answer = isolate.inForce(relay, (work) => void work);
+    const answer = isolate.inForce(relay, { waitUntil: (work) => void work });
     let found = answer instanceof Promise ? undefined : { value: answer };
     if (answer instanceof Promise) void answer.then((value) => (found = { value }));
     await settled();
@@ -170,12 +170,12 @@ function bench(play: Play, change: Partial<IsolateOptions> = {}): Bench {
 describe("freshness", () => {
   test("the first request fetches for itself, those behind it wait for that one fetch", async () => {
     const { isolate, relay, time } = bench(holds(await offer(1)));
-    const answers = [1, 2, 3].map(() => isolate.inForce(relay, () => undefined));
+    const answers = [1, 2, 3].map(() => isolate.inForce(relay, { waitUntil: () => undefined }));
     expect(answers.every((answer) => answer instanceof Promise)).toBe(true);
     await time.pass(20);
     expect((await Promise.all(answers)).map((held) => held?.version)).toEqual(["1.10", "1.10", "1.10"]);
     expect(relay.count("current")).toBe(1);
-    expect(isolate.inForce(relay, () => undefined)).not.toBeInstanceOf(Promise);
+    expect(isolate.inForce(relay, { waitUntil: () => undefined })).not.toBeInstanceOf(Promise);
   });
 
   test("a request that was cut off while it asked blocks the others for MAX_ASK_MS at most", async () => {
@@ -186,10 +186,10 @@ describe("freshness", () => {
       clock: time.clock,
       arm: (ms, run) => (cut ? () => undefined : time.arm(ms, run)),
     });
-    void isolate.inForce(relay, () => undefined);
+    void isolate.inForce(relay, { waitUntil: () => undefined });
     cut = false;
     relay.play = holds(await offer(1));
-    const answer = isolate.inForce(relay, () => undefined);
+    const answer = isolate.inForce(relay, { waitUntil: () => undefined });
     await time.pass(MAX_ASK_MS - 10);
     expect(relay.count("current")).toBe(1);
     await time.pass(20);
@@ -204,7 +204,7 @@ describe("freshness", () => {
     expect(relay.count("current")).toBe(1);
     relay.play = holds(await offer(2));
     await time.pass(SOFT_TTL_MS * 0.3);
-    for (let i = 0; i < 3; i++) expect(isolate.inForce(relay, () => undefined)).toMatchObject({ version: "1.10" });
+    for (let i = 0; i < 3; i++) expect(isolate.inForce(relay, { waitUntil: () => undefined })).toMatchObject({ version: "1.10" });
     await settled();
     expect(relay.count("current")).toBe(2);
     expect((await request())?.version).toBe("1.20");
@@ -226,7 +226,7 @@ describe("freshness", () => {
     await request();
     relay.play = holds(await offer(2));
     await time.pass(HARD_TTL_MS);
-    expect(isolate.inForce(relay, () => undefined)).toBeInstanceOf(Promise);
+    expect(isolate.inForce(relay, { waitUntil: () => undefined })).toBeInstanceOf(Promise);
     expect((await request())?.version).toBe("1.20");
   });
 
@@ -237,7 +237,8 @@ describe("freshness", () => {
     await time.pass(HARD_TTL_MS);
     expect((await request())?.version).toBe("1.10");
     const asked = relay.asked.length;
-    for (let i = 0; i < 50; i++) expect(isolate.inForce(relay, () => undefined)).toMatchObject({ version: "1.10" });
+    for (let i = 0; i < 50; i++)
+      expect(isolate.inForce(relay, { waitUntil: () => undefined })).toMatchObject({ version: "1.10" });
     expect(relay.asked).toHaveLength(asked);
   });
 
@@ -489,7 +490,7 @@ describe("what is legitimate", () => {
       await request();
       await time.pass(SOFT_TTL_MS);
       relay.play = () => byQuestion;
-      isolate.inForce(relay, () => undefined);
+      isolate.inForce(relay, { waitUntil: () => undefined });
       publish(byWatch);
       await settled();
       await settled();

@@ -3,10 +3,10 @@
  *
  *     no tables ──► the request fetches for itself ──► in force
  *     in force, asked within the soft TTL    ──► answer at once
- *               older than that              ──► answer at once, ask under `wait`
+ *               older than that              ──► answer at once, ask under `waitUntil`
  *               older than the hard TTL      ──► ask first; no answer: the sections' ages and fail modes decide
  *
- * Besides, one `watch` is kept open under `wait`, so that a change arrives without anybody asking. A relay that fails or says nothing of use is left
+ * Besides, one `watch` is kept open under `waitUntil`, so that a change arrives without anybody asking. A relay that fails or says nothing of use is left
  * alone for a while, and what is in force stays.
  *
  * On Workers a promise or an I/O object must not cross requests: what requests share here are tables, numbers, and flags with a time at which they lapse,
@@ -15,6 +15,7 @@
 import type { Clock, EgressTables, Random, Tables } from "../core/index.ts";
 import { type ClosedSections, closedSections, type SnapshotAge, sectionState } from "../core/ir/index.ts";
 import { MAX_WATCH_MS, type RelayAnswer, type RelayRpc } from "./relay-rpc.ts";
+import type { WaitingContext } from "./request-context.ts";
 import { type HeldTables, type KeeperOptions, SnapshotKeeper } from "./snapshot-keeper.ts";
 
 export interface IsolateOptions extends KeeperOptions {
@@ -99,15 +100,15 @@ export class Isolate {
    * What requests are held against now; undefined: there is no snapshot. A promise only when nothing usable is held.
    *
    * @param relay the request's own
-   * @param wait keeps the request's context alive until the promise has settled (`ctx.waitUntil`)
+   * @param waiting keeps the request's context alive until the promise has settled
    */
-  inForce(relay: RelayRpc, wait: (work: Promise<unknown>) => void): InForce | undefined | Promise<InForce | undefined> {
+  inForce(relay: RelayRpc, waiting: WaitingContext): InForce | undefined | Promise<InForce | undefined> {
     const nowMs = this.#options.clock.now();
     const held = this.#aged();
     if (nowMs < this.#holdOffUntilMs) return held;
-    if (!this.#isFresh(nowMs)) return this.#renewed(relay, wait);
-    if (nowMs >= this.#softMs && nowMs >= this.#askingUntilMs) wait(this.#ask(relay));
-    this.#keepWatch(relay, wait, nowMs);
+    if (!this.#isFresh(nowMs)) return this.#renewed(relay, waiting);
+    if (nowMs >= this.#softMs && nowMs >= this.#askingUntilMs) waiting.waitUntil(this.#ask(relay));
+    this.#keepWatch(relay, waiting, nowMs);
     return held;
   }
 
@@ -127,20 +128,20 @@ export class Isolate {
   }
 
   /** Asks, or waits by timers of its own for another request that is asking. */
-  async #renewed(relay: RelayRpc, wait: (work: Promise<unknown>) => void): Promise<InForce | undefined> {
+  async #renewed(relay: RelayRpc, waiting: WaitingContext): Promise<InForce | undefined> {
     const { clock } = this.#options;
     for (let nowMs = clock.now(); !this.#isFresh(nowMs) && nowMs >= this.#holdOffUntilMs; nowMs = clock.now()) {
       if (nowMs < this.#askingUntilMs) await this.#pause(LOOK_MS);
       else await this.#ask(relay);
     }
-    this.#keepWatch(relay, wait, clock.now());
+    this.#keepWatch(relay, waiting, clock.now());
     return this.#aged();
   }
 
-  #keepWatch(relay: RelayRpc, wait: (work: Promise<unknown>) => void, nowMs: number): void {
+  #keepWatch(relay: RelayRpc, waiting: WaitingContext, nowMs: number): void {
     // To watch says to hold that version. What was refused is not held, and what is held would be answered at once: then asking has to do.
     if (this.#isRefusing(nowMs)) return;
-    if (nowMs >= this.#watchedUntilMs && nowMs >= this.#holdOffUntilMs) wait(this.#watch(relay));
+    if (nowMs >= this.#watchedUntilMs && nowMs >= this.#holdOffUntilMs) waiting.waitUntil(this.#watch(relay));
   }
 
   async #ask(relay: RelayRpc): Promise<void> {

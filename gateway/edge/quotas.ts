@@ -6,6 +6,7 @@ import { ClosableBank, type CompiledQuota, DEFAULT_MAX_COUNTERS, MapBank, QuotaF
 import { type BankPlace, IsolateBank } from "./bank.ts";
 import { workerClock } from "./clock.ts";
 import type { InForce } from "./isolate.ts";
+import type { WaitingContext } from "./request-context.ts";
 import type { Secret } from "./secret.ts";
 
 export interface IsolateQuotasOptions {
@@ -36,7 +37,7 @@ export class IsolateQuotas {
   }
 
   /** The filter for one request. @param inForce undefined: there is no snapshot, and so no quota */
-  filter(inForce: InForce | undefined, waitUntil: (work: Promise<unknown>) => void): QuotaFilter {
+  filter(inForce: InForce | undefined, waiting: WaitingContext): QuotaFilter {
     if (inForce === undefined) return this.#local;
     const { tables, closed } = inForce;
     const isClosed = closed.quota !== undefined;
@@ -46,6 +47,7 @@ export class IsolateQuotas {
       this.#hasGlobal = [...tables.quotas.values()].some((quota) => quota.isGlobal);
     }
     if (!this.#hasGlobal) return this.#local;
+    const waitUntil = (work: Promise<unknown>) => waiting.waitUntil(work);
     const leased = new ClosableBank(this.#leases.forRequest({ place: this.#place(tables.settings.quotaBank), waitUntil }));
     leased.closed = isClosed;
     return new QuotaFilter({ bank: this.#bank, leased, fallback: this.#fallback, nowUs: this.#nowUs });
