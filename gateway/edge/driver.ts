@@ -23,11 +23,11 @@ import {
 import type { HttpSettings, Settings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
 import { failureOf, KnownFailure } from "./fetch-failure.ts";
-import { type CallPorts, NOT_SENT, sendCopy } from "./mirror.ts";
+import { type CallPorts, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
 import { MAX_MIRROR_BODY_BYTES, NO_REQUEST_BODY, RequestBody } from "./request-body.ts";
 import type { RequestContext } from "./request-context.ts";
-import { fieldsInit, handedOnResponse, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
+import { handedOnResponse, type OriginResponse, readResponse, relayedResponse, responseOf, sentInit } from "./response.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
 export interface DriverPorts extends CallPorts {
@@ -190,7 +190,7 @@ class Drive {
     if (call.kind === "refused") throw new KnownFailure({ code: "not_supported", reason: call.reason, neverSent: true });
     this.#isDirect = step.target.via === undefined;
     const fields = switchTo === undefined ? head.fields : [...head.fields, "upgrade", switchTo];
-    const headers = fieldsInit(fields, NOT_SENT);
+    const headers = sentInit(fields);
     const init: RequestInit = { method: head.method, headers, redirect: "manual", encodeResponseBody: "manual" };
     if (this.#body.isEmpty) {
       this.#mirror(step);

@@ -1,7 +1,7 @@
 /** How requests leave a site, and copies of them whose responses nobody reads. */
 import type { Established, MirrorSend, SendStep } from "../core/index.ts";
 import type { ArmTimer } from "./isolate.ts";
-import { fieldsInit } from "./response.ts";
+import { sentInit } from "./response.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
 export interface CallPorts {
@@ -9,9 +9,6 @@ export interface CallPorts {
   /** Where an attempt or a mirror's copy goes, and how. */
   readonly call: (send: Pick<SendStep, "target" | "head" | "switchTo">, established: Established | undefined) => UpstreamCall;
 }
-
-/** RFC 9110 10.1.1: the platform has given the go-ahead itself. 6.5.1: `fetch` has no trailer fields to pass on. */
-export const NOT_SENT: readonly string[] = ["expect", "te"];
 
 /** A copy that nobody waits for gets no longer than the platform gives what is left behind after a response. */
 const MIRROR_TIMEOUT_MS = 25_000;
@@ -29,7 +26,7 @@ export async function sendCopy(
   const attempt = new AbortController();
   const cancel = ports.arm(MIRROR_TIMEOUT_MS, () => attempt.abort());
   try {
-    const headers = fieldsInit(fields, NOT_SENT);
+    const headers = sentInit(fields);
     const { signal } = attempt;
     const response = await call.fetcher.fetch(call.url, { method, headers, body, redirect: "manual", signal });
     await response.body?.cancel();

@@ -37,9 +37,9 @@ const MAX_SERIES = 4_096;
 export class EdgeReporter implements Reporter {
   readonly #clock: Clock;
   readonly #write: (line: string) => void;
-  readonly #requests = new Counts();
-  readonly #flags = new Counts();
-  readonly #quotas = new Map<string, Counts>();
+  readonly #requests = new Counts<number>();
+  readonly #flags = new Counts<string>();
+  readonly #quotas = new Map<string, Counts<string>>();
   #isLogging = true;
 
   constructor(clock: Clock, write: (line: string) => void) {
@@ -53,7 +53,7 @@ export class EdgeReporter implements Reporter {
   }
 
   request(record: RequestRecord): void {
-    this.#requests.add(String(record.status));
+    this.#requests.add(record.status);
     if (record.flags !== "-") this.#flags.add(record.flags);
     if (!this.#isLogging) return;
     const startedUnixMs = this.#clock.unixMs() - (this.#clock.now() - record.startedMs);
@@ -68,7 +68,7 @@ export class EdgeReporter implements Reporter {
     let counts = this.#quotas.get(id);
     if (counts === undefined) {
       if (this.#quotas.size >= MAX_SERIES) this.#quotas.clear();
-      counts = new Counts();
+      counts = new Counts<string>();
       this.#quotas.set(id, counts);
     }
     const known = counts;
@@ -81,12 +81,13 @@ export class EdgeReporter implements Reporter {
   }
 }
 
-class Counts {
-  readonly #counts = new Map<string, number>();
+class Counts<Name extends string | number> {
+  readonly #counts = new Map<Name, number>();
 
-  add(name: string): void {
-    if (this.#counts.size >= MAX_SERIES && !this.#counts.has(name)) return;
-    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+  add(name: Name): void {
+    const count = this.#counts.get(name);
+    if (count !== undefined) this.#counts.set(name, count + 1);
+    else if (this.#counts.size < MAX_SERIES) this.#counts.set(name, 1);
   }
 
   told(): { readonly [name: string]: number } {

@@ -14,6 +14,7 @@ import {
   STREAM_BODY,
 } from "../core/index.ts";
 import type { ClientAddressField } from "./env.ts";
+import { numberIn } from "./number.ts";
 import type { ClientPlace, PlacedPeer } from "./report.ts";
 
 export interface EdgeRequest extends IncomingRequest {
@@ -107,7 +108,7 @@ function readFields(headers: Headers): ReadFields {
         connectionOptions = value.split(",").map((option) => option.trim().toLowerCase());
         break;
       case "content-length":
-        framing ??= Number(value);
+        framing ??= numberIn(value);
         break;
       case "transfer-encoding":
         framing = "chunked";
@@ -160,26 +161,13 @@ function namedPeer(fields: FieldList): { readonly address: string; readonly port
 function connectedPeer({ clientIp }: PlatformFacts): { readonly address: string; readonly port: number } {
   const text = textOf(clientIp) ?? "";
   const colon = text.lastIndexOf(":");
-  const port = portAt(text, colon + 1);
+  const port = numberIn(text.slice(colon + 1));
   const address = text[0] === "[" && text[colon - 1] === "]" ? text.slice(1, colon - 1) : text.slice(0, colon);
-  if (colon < 1 || port === undefined || !ADDRESS.test(address)) return { address: UNKNOWN_ADDRESS, port: 0 };
+  if (colon < 1 || Number.isNaN(port) || !ADDRESS.test(address)) return { address: UNKNOWN_ADDRESS, port: 0 };
   return { address, port };
 }
 
 const ADDRESS = /^[0-9a-f.:]+$/;
-
-/** Digits to the end. */
-function portAt(text: string, from: number): number | undefined {
-  let port = 0;
-  for (let i = from; i < text.length; i++) {
-    const digit = text.charCodeAt(i) - ZERO;
-    if (digit < 0 || digit > 9) return undefined;
-    port = port * 10 + digit;
-  }
-  return from === text.length ? undefined : port;
-}
-
-const ZERO = 0x30;
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;

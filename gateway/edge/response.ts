@@ -8,31 +8,42 @@ import {
   type ResponseHead,
   STREAM_BODY,
 } from "../core/index.ts";
+import { numberIn } from "./number.ts";
 
 /** Field lines as `fetch` and `Response` take them. A record costs them least, and has one line for each name. */
 export type FieldsInit = Record<string, string> | Headers;
 
-/** @param leaveOut names that do not go along */
-export function fieldsInit(fields: ReadonlyFieldList, leaveOut: readonly string[] = []): FieldsInit {
+export function fieldsInit(fields: ReadonlyFieldList): FieldsInit {
   const record: Record<string, string> = {};
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string;
-    if (leaveOut.includes(name)) continue;
     // It comes again, or it is a name that objects have anyway.
-    if (record[name] !== undefined) return linesOf(fields, leaveOut);
+    if (record[name] !== undefined) return linesOf(fields);
     record[name] = fields[i + 1] as string;
   }
   return record;
 }
 
 /** Where a name comes several times. */
-function linesOf(fields: ReadonlyFieldList, leaveOut: readonly string[]): Headers {
+function linesOf(fields: ReadonlyFieldList): Headers {
   const headers = new Headers();
-  for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i] as string;
-    if (!leaveOut.includes(name)) headers.append(name, fields[i + 1] as string);
-  }
+  for (let i = 0; i < fields.length; i += 2) headers.append(fields[i] as string, fields[i + 1] as string);
   return headers;
+}
+
+/**
+ * The fields of a request as they are sent. Without Expect, for the platform has given the go-ahead itself (RFC 9110 10.1.1), and without TE, for `fetch` has
+ * no trailer fields to pass on (6.5.1).
+ */
+export function sentInit(fields: ReadonlyFieldList): FieldsInit {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (isNotSent(fields[i] as string)) return fieldsInit(fields.filter((_, at) => !isNotSent(fields[at - (at % 2)] as string)));
+  }
+  return fieldsInit(fields);
+}
+
+function isNotSent(name: string): boolean {
+  return name === "expect" || name === "te";
 }
 
 /** Statuses whose responses have no content, whatever their fields say, and all answers to HEAD (RFC 9112 6.3). */
@@ -64,7 +75,7 @@ export function readResponse(response: Response, method: string): OriginResponse
   let isCoded = false;
   // Its iterator would cost the runtime several objects for each line.
   response.headers.forEach((value, name) => {
-    if (name === "content-length") length = Number(value);
+    if (name === "content-length") length = numberIn(value);
     else if (name === "connection") connectionOptions = optionsOf(value);
     else if (name === "transfer-encoding") isCoded = true;
     else fields.push(name, value);
