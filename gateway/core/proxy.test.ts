@@ -121,6 +121,34 @@ describe("what is counted while it lasts", () => {
     expect(rig.counts).toEqual({ active: 0, retrying: 0, endpoint: 0 });
   });
 
+  it("a request whose client may be gone is not counted any more, though it may yet be answered", () => {
+    const rig = new Rig(only({}));
+    const exchange = rig.exchange();
+    const other = rig.exchange();
+    exchange.start();
+    other.start();
+    exchange.presumeGone?.();
+    exchange.presumeGone?.();
+    expect(rig.counts).toEqual({ active: 1, retrying: 0, endpoint: 1 });
+    expect(exchange.responded(OK)).toMatchObject({ kind: "relay" });
+    expect(rig.end(exchange, "complete")).toMatchObject({ status: 200 });
+    expect(rig.counts).toEqual({ active: 1, retrying: 0, endpoint: 1 });
+    rig.end(other, "complete");
+    expect(rig.counts).toEqual({ active: 0, retrying: 0, endpoint: 0 });
+  });
+
+  it("a retry of such a request is counted anew, and given back", () => {
+    const rig = new Rig(only({ action: forward("a", { retry: { ...NO_RETRY, attempts: 1, on: ["5xx"] } }) }));
+    const exchange = rig.exchange();
+    exchange.start();
+    exchange.presumeGone?.();
+    expect(exchange.responded({ ...OK, status: 500 }).kind).toBe("sleep");
+    exchange.timer();
+    expect(rig.counts).toEqual({ active: 0, retrying: 1, endpoint: 1 });
+    rig.end(exchange, "complete");
+    expect(rig.counts).toEqual({ active: 0, retrying: 0, endpoint: 0 });
+  });
+
   it("retries beyond the budget are not made", () => {
     const rig = new Rig(only({ action: forward("a", { retry: { ...NO_RETRY, attempts: 5, on: ["5xx"] } }) }));
     const all = Array.from({ length: 4 }, () => rig.exchange());
@@ -141,7 +169,7 @@ describe("a body that was sent", () => {
     ["unknown length", STREAM_BODY, "relay"],
   ] as const)("of %s: after a 500 comes %s", (_, body, next) => {
     const exchange = new Rig(put).exchange({ method: "PUT", body });
-    expect(exchange.start()).toMatchObject({ kind: "send", keepBody: true });
+    expect(exchange.start()).toMatchObject({ kind: "send", keepBody: true, isAwaited: false });
     expect(exchange.responded({ ...OK, status: 500 }).kind).toBe(next);
   });
 

@@ -222,6 +222,10 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
     return this.handedOn === undefined ? this.pass(STAGE.fault) : this.forward();
   }
 
+  presumeGone(): void {
+    this.attempts?.uncount();
+  }
+
   finished(end: ExchangeEnd): void {
     this.attempts?.finish(end);
     this.held?.settle(end.requestBytes, end.responseBytes);
@@ -354,6 +358,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
       maxReplayBytes: this.tables.settings.http.maxReplayBytes,
       switchTo: this.switchTo,
       hash,
+      holds: this.held !== undefined,
     });
     return this.send(this.phase === "new" ? this.startedMs : this.ports.clock.now());
   }
@@ -419,7 +424,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
     const deadlineMs = head.status === SWITCHING_PROTOCOLS ? undefined : this.attempts?.deadlineMs;
     const relayed = { status: head.status, fields, body: head.body };
     if (this.grpc !== undefined) this.grpcStatus = grpcStatusIn(head.fields);
-    const isAwaited = this.held !== undefined || this.attempts?.isAwaited === true;
+    const isAwaited = this.attempts?.isAwaited === true;
     if (this.grpcWeb === undefined) return { kind: "relay", head: relayed, deadlineMs, isAwaited };
     return { kind: "relay", grpcWeb: fromGrpc(relayed, this.grpcWeb), head: relayed, deadlineMs, isAwaited };
   }

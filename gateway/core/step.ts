@@ -27,6 +27,11 @@ export interface Exchange {
   timer(replayable?: boolean): Step;
   /** The promise of a `wait` step has settled (the exchange looks at the outcome itself). */
   resumed(): Step;
+  /**
+   * Nobody may be there any more: what is counted for this request while it lasts is given back now. It goes on all the same if somebody is, until
+   * `finished`. Absent where nothing is ever presumed.
+   */
+  presumeGone?(): void;
   /** Over, one way or the other; exactly once. Releases what was held, charges what was used, reports. */
   finished(end: ExchangeEnd): void;
 }
@@ -55,6 +60,8 @@ export interface SendStep {
   readonly grpcWeb?: GrpcWebForm | undefined;
   /** Ask for this protocol on the connection. The origin may take it (its response is 101: what follows is opaque) or answer as to any request. */
   readonly switchTo?: Upgrade | undefined;
+  /** Something is held until the request is over, or somebody waits to be told: it must be known at once when its client has left. */
+  readonly isAwaited: boolean;
   /** Copies sent at the same time whose responses nobody reads; only with the first attempt. */
   readonly mirrors: readonly MirrorSend[];
   /** Present when the target or a mirror's is a cluster's gateway (`via`): what each passport has to say besides where the request goes. */

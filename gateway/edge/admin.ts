@@ -18,7 +18,8 @@ export interface AdminPorts {
   readonly status: () => Promise<IsolateStatus>;
   /** Of the snapshot in force, by id. */
   readonly quotas: () => Promise<ReadonlyMap<string, CompiledQuota>>;
-  readonly stats: () => EdgeStats;
+  /** `presumedGone`: requests whose clients may have left without a word while they waited, so far. */
+  readonly stats: () => EdgeStats & { readonly presumedGone: number };
 }
 
 /** One request's answer. Made per isolate; what a request brings is handed to `fetch`. */

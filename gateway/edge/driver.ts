@@ -22,16 +22,20 @@ import {
 } from "../core/index.ts";
 import type { HttpSettings, Settings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
+import { ClientWatch, needsWatch, type Served } from "./client-watch.ts";
 import { failureOf, KnownFailure } from "./fetch-failure.ts";
 import { type CallPorts, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
 import { MAX_MIRROR_BODY_BYTES, NO_REQUEST_BODY, RequestBody } from "./request-body.ts";
 import type { RequestContext } from "./request-context.ts";
 import { handedOnResponse, type OriginResponse, readResponse, relayedResponse, responseOf, sentInit } from "./response.ts";
+import type { Unwatched, UnwatchedRequests } from "./unwatched.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
 export interface DriverPorts extends CallPorts {
   readonly clock: Clock;
+  /** Takes exchanges that hold nothing of the runtime's; undefined: every client is watched. */
+  readonly unwatched?: UnwatchedRequests | undefined;
   /** The answer to a request that something was thrown at, which only a bug does. */
   readonly failed: (error: unknown, head: RequestHead) => Response;
 }
@@ -61,7 +65,7 @@ export function drive(
   return new Drive(exchange, request, incoming, settings, ports, context).run();
 }
 
-class Drive {
+class Drive implements Served {
   readonly #exchange: Exchange;
   readonly #request: Request;
   readonly #head: RequestHead;
@@ -71,7 +75,9 @@ class Drive {
   readonly #ports: DriverPorts;
   readonly #context: RequestContext;
   readonly #body: RequestBody;
-  readonly #watch = new ClientWatch(this);
+  /** Undefined: it is not told when the client leaves. */
+  #watch: ClientWatch | undefined;
+  #unwatched: Unwatched | undefined;
   /** Of the attempt at hand; aborting it ends the response's body too. Undefined: only the client's leaving ends it. */
   #attempt: AbortController | undefined;
   /** What the attempt at hand came to. */
@@ -115,8 +121,6 @@ class Drive {
   }
 
   async run(): Promise<Response> {
-    // It stays there: to take it away would cost each request as much as to put it there.
-    this.#request.signal.addEventListener("abort", this.#watch);
     try {
       for (let step = this.#exchange.start(); ; ) {
         if (this.#isGone) return this.#abandoned();
@@ -146,7 +150,7 @@ class Drive {
           case "respond":
             return this.#respond(step);
           case "relay":
-            return this.#isUnwatched(step) ? this.#handOn(step) : await this.#relay(step);
+            return this.#endsUnheard(step) ? this.#handOn(step) : await this.#relay(step);
           case "drop":
             this.#finish("timeout", 0);
             throw new MeshError(step.code, "local", "the connection is to be closed without an answer");
@@ -158,6 +162,34 @@ class Drive {
       this.#finish("protocol_error", 0);
       return this.#ports.failed(error, this.#head);
     }
+  }
+
+  // ── the client ─────────────────────────────────────────────────────────────
+
+  /** Nobody needs to know at once that the client has left, and the platform ends what there is to end by itself. */
+  #goesUnwatched(step: SendStep): boolean {
+    this.#leaveUnwatched();
+    if (this.#watch !== undefined || this.#isTold || this.#context.isKept || !this.#body.isEmpty || needsWatch(step))
+      return false;
+    const { unwatched, clock } = this.#ports;
+    this.#unwatched = unwatched?.add(this.#exchange, clock.now());
+    return this.#unwatched !== undefined;
+  }
+
+  #watchClient(): void {
+    if (this.#watch !== undefined) return;
+    this.#leaveUnwatched();
+    this.#watch = new ClientWatch(this);
+    const { signal } = this.#request;
+    // It stays there: to take it away would cost each request as much as to put it there.
+    signal.addEventListener("abort", this.#watch);
+    if (signal.aborted) this.onGone();
+  }
+
+  #leaveUnwatched(): void {
+    if (this.#unwatched === undefined) return;
+    this.#ports.unwatched?.remove(this.#unwatched);
+    this.#unwatched = undefined;
   }
 
   // ── attempts ───────────────────────────────────────────────────────────────
@@ -186,6 +218,7 @@ class Drive {
   #fetch(step: SendStep): Promise<Response> {
     this.#release();
     const { head, deadlineMs, switchTo } = step;
+    if (!this.#goesUnwatched(step)) this.#watchClient();
     const call = this.#ports.call(step, step.established);
     if (call.kind === "refused") throw new KnownFailure({ code: "not_supported", reason: call.reason, neverSent: true });
     this.#isDirect = step.target.via === undefined;
@@ -272,12 +305,14 @@ class Drive {
   // ── waiting ────────────────────────────────────────────────────────────────
 
   async #sleep(step: SleepStep): Promise<Step> {
+    this.#watchClient();
     await new Promise<void>((resolve) => void this.#at(step.deadlineMs, resolve));
     return this.#isGone ? step : this.#exchange.timer();
   }
 
   async #wait(step: WaitStep): Promise<Step> {
     const { until, deadlineMs } = step;
+    this.#watchClient();
     // What is asked for may be taken although nobody is left to use it: the exchange gives it back then.
     this.#context.waitUntil(until);
     let isLate = false;
@@ -315,7 +350,7 @@ class Drive {
    * Nobody asks how the content ends. It has to be small, because until it has gone its endpoint looks less busy than it is, and of declared length, so
    * that less of it never looks whole to the client.
    */
-  #isUnwatched({ head, deadlineMs, isAwaited }: RelayStep): boolean {
+  #endsUnheard({ head, deadlineMs, isAwaited }: RelayStep): boolean {
     if (isAwaited || this.#isTold || deadlineMs !== undefined || !this.#isDirect || this.#attempt !== undefined) return false;
     return head.body.kind === "length" && head.body.bytes <= MAX_WHOLE_BODY_BYTES;
   }
@@ -329,6 +364,7 @@ class Drive {
   }
 
   async #relay({ head, deadlineMs }: RelayStep): Promise<Response> {
+    this.#watchClient();
     const origin = this.#relayed();
     const body = origin.isEmpty ? null : origin.response.body;
     if (body === null) {
@@ -373,26 +409,10 @@ class Drive {
   #finish(outcome: ExchangeEnd["outcome"], responseBytes: number): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#watch.drive = undefined;
+    this.#leaveUnwatched();
+    this.#watch?.end();
     this.#limit(undefined);
     this.#exchange.finished({ outcome, requestBytes: this.#body.bytes, responseBytes });
-  }
-}
-
-/**
- * Hears that the client has left. The platform keeps a listener long after its request is over, so this one lets go of the request in time: all that was made for
- * it would stay, and outgrow everything else.
- */
-class ClientWatch implements EventListenerObject {
-  /** Undefined: it is over. */
-  drive: Drive | undefined;
-
-  constructor(drive: Drive) {
-    this.drive = drive;
-  }
-
-  handleEvent(): void {
-    this.drive?.onGone();
   }
 }
 

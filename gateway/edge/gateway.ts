@@ -9,6 +9,7 @@ import {
   type QuotaFilter,
   type ReadonlyFieldList,
   respondError,
+  type Tables,
 } from "../core/index.ts";
 import { ADMIN_PREFIX, adminRoutes } from "./admin.ts";
 import { armWorkerTimer, workerClock } from "./clock.ts";
@@ -24,6 +25,7 @@ import { EdgeReporter } from "./report.ts";
 import { RequestContext, type WaitingContext } from "./request-context.ts";
 import { type EdgeRequest, readRequest } from "./request-head.ts";
 import { responseOf } from "./response.ts";
+import { UnwatchedRequests } from "./unwatched.ts";
 import { Upstreams } from "./upstream.ts";
 
 export class IngressGateway {
@@ -32,9 +34,14 @@ export class IngressGateway {
   readonly #reporter = new EdgeReporter(workerClock, (line) => console.log(line));
   readonly #quotas: IsolateQuotas;
   readonly #driverPorts: DriverPorts;
+  /** For exchanges that hold nothing of their request's. */
+  readonly #sharedPorts: DriverPorts;
+  readonly #unwatched = new UnwatchedRequests();
   readonly #entrances = new Entrances();
   readonly #relay: RelayRpc;
   readonly #admin: ReturnType<typeof adminRoutes>;
+  /** What the request before was held against. */
+  #tables: Tables | undefined;
   /** Of the request before. */
   #ports: Ports | undefined;
 
@@ -70,6 +77,7 @@ export class IngressGateway {
         return responseOf(respondError("internal", fields), method).response;
       },
     };
+    this.#sharedPorts = { ...this.#driverPorts, unwatched: this.#unwatched };
     this.#admin = adminRoutes(settings);
   }
 
@@ -105,10 +113,16 @@ export class IngressGateway {
       return refusal("body_too_large", request, fields);
     }
     this.#reporter.configure(tables.settings);
-    const ports = this.#portsWith(this.#quotas.filter(inForce, context));
+    if (tables !== this.#tables) {
+      this.#tables = tables;
+      this.#unwatched.presumeAll();
+    }
+    const quotas = this.#quotas.filter(inForce, context);
+    const ports = this.#portsWith(quotas);
     const { listener, server } = entrance;
     const exchange = createExchange(tables, listener, server, read, read.peer, ports);
-    return drive(exchange, request, read, tables.settings, this.#driverPorts, context);
+    const driverPorts = this.#quotas.isShared(quotas) ? this.#sharedPorts : this.#driverPorts;
+    return drive(exchange, request, read, tables.settings, driverPorts, context);
   }
 
   /** Most requests share a filter, and so their ports. */
@@ -125,7 +139,9 @@ export class IngressGateway {
       return this.#isolate.status();
     };
     const quotas = async () => (await this.#inForce(context))?.tables.quotas ?? new Map();
-    return await this.#admin.fetch(request, { ports: { status, quotas, stats: () => this.#reporter.stats() } });
+    return await this.#admin.fetch(request, {
+      ports: { status, quotas, stats: () => ({ ...this.#reporter.stats(), presumedGone: this.#unwatched.presumedGone }) },
+    });
   }
 }
 

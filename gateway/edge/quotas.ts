@@ -53,6 +53,11 @@ export class IsolateQuotas {
     return new QuotaFilter({ bank: this.#bank, leased, fallback: this.#fallback, nowUs: this.#nowUs });
   }
 
+  /** A filter that all requests have, rather than one's own. */
+  isShared(filter: QuotaFilter): boolean {
+    return filter === this.#local;
+  }
+
   #place(elsewhere: { readonly url: string } | undefined): BankPlace | undefined {
     const { namespace, token } = this.#options;
     if (elsewhere !== undefined) return token === undefined ? undefined : { kind: "elsewhere", url: elsewhere.url, token };

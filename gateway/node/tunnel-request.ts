@@ -44,7 +44,15 @@ export class TunnelRequest implements UpstreamUser {
     this.#incomingEnded = !hasBody(head);
     this.#sender.reset(hasBody(head), 0, false, undefined);
     try {
-      const failure = this.#sender.send({ kind: "send", target, head, deadlineMs: undefined, keepBody: false, mirrors: [] });
+      const failure = this.#sender.send({
+        kind: "send",
+        target,
+        head,
+        deadlineMs: undefined,
+        keepBody: false,
+        isAwaited: true,
+        mirrors: [],
+      });
       if (failure !== undefined) this.upstreamFailed(failure);
       else if (this.#incomingEnded) this.#sender.end(undefined);
     } catch (error) {

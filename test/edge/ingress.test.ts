@@ -536,6 +536,33 @@ describe("bytes", () => {
     }
   });
 
+  it("a client that goes away unwatched ends its request, which is presumed gone when other tables are in force", async () => {
+    const settings = { accessLog: { ...DEFAULT_SETTINGS.accessLog, enabled: false } };
+    const content = snapshot([virtualHost(["*"], [route("r")])], { settings });
+    await inForce(await publish(content));
+    const presumedGone = async () => {
+      const { body } = await admin("stats", TOKENS.RELAY_TOKEN);
+      return (JSON.parse(body.toString()) as { presumedGone: number }).presumedGone;
+    };
+    let closed = false;
+    play = (message, response) => {
+      response.on("close", () => {
+        closed = true;
+      });
+      if (message.url !== "/silent") response.end("ok");
+    };
+    const before = await presumedGone();
+    const client = new RawClient(port).send("GET /silent HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    client.socket.resetAndDestroy();
+    await eventually(() => closed);
+    await get("/");
+    expect(await presumedGone()).toBe(before);
+    await inForce(await publish(content));
+    await get("/");
+    expect(await presumedGone()).toBe(before + 1);
+  });
+
   it("a request's time includes the answer's body", async () => {
     await serve(route("r", [], { action: forward("a", { timeoutMs: 300 }) }));
     play = (_, response) => void response.writeHead(200).write("abc");

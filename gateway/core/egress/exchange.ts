@@ -318,7 +318,7 @@ export class EgressExchange implements Exchange {
     const keepBody = this.#dialled + 1 < this.#addresses.length;
     const head = outgoingHead(this.#request, this.#injected, host, allow.port, tls !== undefined);
     const { switchTo } = this.#request;
-    return { kind: "send", target, head, switchTo, deadlineMs: undefined, keepBody, mirrors: [] };
+    return { kind: "send", target, head, switchTo, deadlineMs: undefined, keepBody, isAwaited: true, mirrors: [] };
   }
 
   #tunnel(tunnels: Tunnels, target: UpstreamTarget, allow: EgressAllow, host: Host): Step {

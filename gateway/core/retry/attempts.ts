@@ -43,6 +43,8 @@ export interface AttemptsOptions {
   readonly grpcWeb?: GrpcWebForm | undefined;
   /** Of the request, where its cluster asks. */
   readonly hash?: number | undefined;
+  /** A quota holds something until the request is over. */
+  readonly holds: boolean;
 }
 
 /** Why there is no attempt. */
@@ -72,10 +74,13 @@ export class Attempts {
   private readonly grpcTimeoutAt: number | undefined;
   private readonly grpcWeb: GrpcWebForm | undefined;
   private readonly hash: number | undefined;
+  private readonly holds: boolean;
   private readonly ports: Ports;
   private tried: UpstreamEndpoint[] | undefined = undefined;
   /** Only the end of the response will say whether the attempt was a success. */
   private isOpen = false;
+  /** Counted in the cluster's `active`. */
+  private isCounted = true;
   /** Counted in `endpoint.active`. */
   private isActive = false;
   /** Counted in the cluster's `retrying`. */
@@ -95,6 +100,7 @@ export class Attempts {
     this.grpcTimeoutAt = options.grpcTimeoutAt;
     this.grpcWeb = options.grpcWeb;
     this.hash = options.hash;
+    this.holds = options.holds;
     cluster.state.active++;
   }
 
@@ -129,6 +135,7 @@ export class Attempts {
         policy !== undefined && this.count <= policy.attempts && head.body.kind !== "none" && mayRepeatSent(policy, head.method),
       grpcWeb: this.grpcWeb,
       switchTo: this.switchTo,
+      isAwaited: this.isAwaited,
       // A copy that nobody reads cannot speak another protocol.
       mirrors:
         this.count === 1 && this.switchTo === undefined ? mirrorSends(this.action.mirrors, head, random, nowMs) : NO_MIRRORS,
@@ -172,9 +179,9 @@ export class Attempts {
     return may ? this.again(policy) : undefined;
   }
 
-  /** How the response ends says something about its endpoint, or makes room for another request. */
+  /** How the request ends says something about its endpoint, or makes room for another one. */
   get isAwaited(): boolean {
-    return this.cluster.watched || this.cluster.circuit?.maxRequests !== undefined;
+    return this.holds || this.cluster.watched || this.cluster.circuit?.maxRequests !== undefined;
   }
 
   /** Which deadline it was that passed. */
@@ -182,11 +189,17 @@ export class Attempts {
     return this.isPerTry ? "per_try_timeout" : "request_timeout";
   }
 
+  /** Another attempt would be counted anew. */
+  uncount(): void {
+    this.releaseEndpoint();
+    if (this.isCounted) this.cluster.state.active--;
+    this.isCounted = false;
+  }
+
   /** Over; nothing is counted any more. */
   finish(end: ExchangeEnd): void {
     if (this.cluster.watched) this.observeEnd(end);
-    this.releaseEndpoint();
-    this.cluster.state.active--;
+    this.uncount();
     if (this.isRetrying) this.cluster.state.retrying--;
   }
 
