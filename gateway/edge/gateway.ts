@@ -34,16 +34,14 @@ export class IngressGateway {
   readonly #reporter = new EdgeReporter(workerClock, (line) => console.log(line));
   readonly #quotas: IsolateQuotas;
   readonly #driverPorts: DriverPorts;
-  /** For exchanges that hold nothing of their request's. */
-  readonly #sharedPorts: DriverPorts;
+  /** Of requests with the shared filter, whose exchanges hold nothing of theirs. */
+  readonly #shared: { readonly ports: Ports; readonly driver: DriverPorts };
   readonly #unwatched = new UnwatchedRequests();
   readonly #entrances = new Entrances();
   readonly #relay: RelayRpc;
   readonly #admin: ReturnType<typeof adminRoutes>;
   /** What the request before was held against. */
   #tables: Tables | undefined;
-  /** Of the request before. */
-  #ports: Ports | undefined;
 
   constructor(settings: IngressSettings, env: object) {
     this.#settings = settings;
@@ -77,7 +75,8 @@ export class IngressGateway {
         return responseOf(respondError("internal", fields), method).response;
       },
     };
-    this.#sharedPorts = { ...this.#driverPorts, unwatched: this.#unwatched };
+    const driver = { ...this.#driverPorts, unwatched: this.#unwatched };
+    this.#shared = { ports: this.#portsWith(this.#quotas.shared), driver };
     this.#admin = adminRoutes(settings);
   }
 
@@ -118,19 +117,15 @@ export class IngressGateway {
       this.#unwatched.presumeAll();
     }
     const quotas = this.#quotas.filter(inForce, context);
-    const ports = this.#portsWith(quotas);
+    const isShared = quotas === this.#quotas.shared;
+    const ports = isShared ? this.#shared.ports : this.#portsWith(quotas);
     const { listener, server } = entrance;
     const exchange = createExchange(tables, listener, server, read, read.peer, ports);
-    const driverPorts = this.#quotas.isShared(quotas) ? this.#sharedPorts : this.#driverPorts;
-    return drive(exchange, request, read, tables.settings, driverPorts, context);
+    return drive(exchange, request, read, tables.settings, isShared ? this.#shared.driver : this.#driverPorts, context);
   }
 
-  /** Most requests share a filter, and so their ports. */
   #portsWith(quotas: QuotaFilter): Ports {
-    if (this.#ports?.quotas !== quotas) {
-      this.#ports = { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
-    }
-    return this.#ports;
+    return { clock: workerClock, random: Math.random, quotas, reporter: this.#reporter };
   }
 
   async #administer(request: Request, context: RequestContext): Promise<Response> {

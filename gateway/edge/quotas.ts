@@ -22,7 +22,8 @@ export class IsolateQuotas {
   readonly #fallback = counters();
   readonly #nowUs = monotonicUs();
   readonly #leases: IsolateBank;
-  readonly #local: QuotaFilter;
+  /** Of all requests that draw nothing from a bank: it holds nothing of theirs. */
+  readonly shared: QuotaFilter;
   /** Of the tables that were asked about last. */
   #quotas: ReadonlyMap<string, CompiledQuota> | undefined;
   #hasGlobal = false;
@@ -33,12 +34,12 @@ export class IsolateQuotas {
     this.#options = options;
     this.#bank = new ClosableBank(local);
     this.#leases = new IsolateBank({ local, nowUs, holder: crypto.randomUUID() });
-    this.#local = new QuotaFilter({ bank: this.#bank, fallback: this.#fallback, nowUs });
+    this.shared = new QuotaFilter({ bank: this.#bank, fallback: this.#fallback, nowUs });
   }
 
   /** The filter for one request. @param inForce undefined: there is no snapshot, and so no quota */
   filter(inForce: InForce | undefined, waiting: WaitingContext): QuotaFilter {
-    if (inForce === undefined) return this.#local;
+    if (inForce === undefined) return this.shared;
     const { tables, closed } = inForce;
     const isClosed = closed.quota !== undefined;
     this.#bank.closed = isClosed;
@@ -46,16 +47,11 @@ export class IsolateQuotas {
       this.#quotas = tables.quotas;
       this.#hasGlobal = [...tables.quotas.values()].some((quota) => quota.isGlobal);
     }
-    if (!this.#hasGlobal) return this.#local;
+    if (!this.#hasGlobal) return this.shared;
     const waitUntil = (work: Promise<unknown>) => waiting.waitUntil(work);
     const leased = new ClosableBank(this.#leases.forRequest({ place: this.#place(tables.settings.quotaBank), waitUntil }));
     leased.closed = isClosed;
     return new QuotaFilter({ bank: this.#bank, leased, fallback: this.#fallback, nowUs: this.#nowUs });
-  }
-
-  /** A filter that all requests have, rather than one's own. */
-  isShared(filter: QuotaFilter): boolean {
-    return filter === this.#local;
   }
 
   #place(elsewhere: { readonly url: string } | undefined): BankPlace | undefined {
