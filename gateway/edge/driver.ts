@@ -10,7 +10,6 @@ import {
   type Clock,
   type Exchange,
   type ExchangeEnd,
-  type IncomingRequest,
   MeshError,
   type RelayStep,
   type RequestHead,
@@ -28,7 +27,9 @@ import { type CallPorts, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
 import { MAX_MIRROR_BODY_BYTES, NO_REQUEST_BODY, RequestBody } from "./request-body.ts";
 import type { RequestContext } from "./request-context.ts";
-import { handedOnResponse, type OriginResponse, readResponse, relayedResponse, responseOf, sentInit } from "./response.ts";
+import type { EdgeRequest } from "./request-head.ts";
+import { handedOnResponse, type OriginResponse, readResponse, relayedResponse, responseOf } from "./response.ts";
+import { changedInit, sentInit } from "./sent-fields.ts";
 import type { Unwatched, UnwatchedRequests } from "./unwatched.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
@@ -36,6 +37,8 @@ export interface DriverPorts extends CallPorts {
   readonly clock: Clock;
   /** Takes exchanges that hold nothing of the runtime's; undefined: every client is watched. */
   readonly unwatched?: UnwatchedRequests | undefined;
+  /** Lines that core leaves alone go on as the runtime has them. False: what is sent is made of core's list and nothing else. */
+  readonly keepsLines: boolean;
   /** The answer to a request that something was thrown at, which only a bug does. */
   readonly failed: (error: unknown, head: RequestHead) => Response;
 }
@@ -57,7 +60,7 @@ interface Deadline {
 export function drive(
   exchange: Exchange,
   request: Request,
-  incoming: IncomingRequest,
+  incoming: EdgeRequest,
   settings: DriverSettings,
   ports: DriverPorts,
   context: RequestContext,
@@ -68,6 +71,7 @@ export function drive(
 class Drive implements Served {
   readonly #exchange: Exchange;
   readonly #request: Request;
+  readonly #incoming: EdgeRequest;
   readonly #head: RequestHead;
   readonly #http: HttpSettings;
   /** The access log tells how everything ends. */
@@ -92,14 +96,15 @@ class Drive implements Served {
   constructor(
     exchange: Exchange,
     request: Request,
-    { head }: IncomingRequest,
+    incoming: EdgeRequest,
     { http, accessLog }: DriverSettings,
     ports: DriverPorts,
     context: RequestContext,
   ) {
     this.#exchange = exchange;
     this.#request = request;
-    this.#head = head;
+    this.#incoming = incoming;
+    this.#head = incoming.head;
     this.#http = http;
     this.#isTold = accessLog.enabled;
     this.#ports = ports;
@@ -223,7 +228,7 @@ class Drive implements Served {
     if (call.kind === "refused") throw new KnownFailure({ code: "not_supported", reason: call.reason, neverSent: true });
     this.#isDirect = step.target.via === undefined;
     const fields = switchTo === undefined ? head.fields : [...head.fields, "upgrade", switchTo];
-    const headers = sentInit(fields);
+    const headers = this.#ports.keepsLines ? changedInit(this.#request.headers, this.#incoming, fields) : sentInit(fields);
     const init: RequestInit = { method: head.method, headers, redirect: "manual", encodeResponseBody: "manual" };
     if (this.#body.isEmpty) {
       this.#mirror(step);

@@ -83,7 +83,7 @@ export class EgressWorker {
     const failed = (error: unknown): never => {
       throw error;
     };
-    this.#driver = { clock, arm, call: ({ head }) => callFor(head, internet), failed };
+    this.#driver = { clock, arm, keepsLines: false, call: ({ head }) => callFor(head, internet), failed };
   }
 
   /** @param inForce undefined: the site has no snapshot */

@@ -66,6 +66,7 @@ export class IngressGateway {
     this.#driverPorts = {
       clock: workerClock,
       arm: armWorkerTimer,
+      keepsLines: true,
       call: (send, established) => {
         const { target, head } = send;
         return target.via === undefined ? upstreams.call(target, head) : clusters.call(send, target.via, established);

@@ -1,7 +1,7 @@
 /** How requests leave a site, and copies of them whose responses nobody reads. */
 import type { Established, MirrorSend, SendStep } from "../core/index.ts";
 import type { ArmTimer } from "./isolate.ts";
-import { sentInit } from "./response.ts";
+import { sentInit } from "./sent-fields.ts";
 import type { UpstreamCall } from "./upstream.ts";
 
 export interface CallPorts {

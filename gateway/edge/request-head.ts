@@ -9,6 +9,7 @@ import {
   type IncomingRequest,
   NO_BODY,
   parseAuthority,
+  type ReadonlyFieldList,
   type RequestHead,
   type Scheme,
   STREAM_BODY,
@@ -19,6 +20,9 @@ import type { ClientPlace, PlacedPeer } from "./report.ts";
 
 export interface EdgeRequest extends IncomingRequest {
   readonly peer: PlacedPeer;
+  /** All of its field lines but those of the names in `unread`, which are told in another way or are the platform's own business. */
+  readonly read: ReadonlyFieldList;
+  readonly unread: readonly string[];
 }
 
 /** What the platform tells of a request's connection, as far as it does. */
@@ -44,12 +48,17 @@ export function readRequest(request: Request, clientAddress: ClientAddressField)
   const { scheme, authority, target } = url;
   if (target === "*" && method !== "OPTIONS") return undefined;
   const facts = (request.cf ?? {}) as PlatformFacts;
-  const { fields, framing, connectionOptions } = readFields(request.headers);
+  const { read, unread, framing, connectionOptions } = readFields(request.headers);
+  // Cloudflare sets the field and drops a client's own.
+  const named = clientAddress === "cf-connecting-ip" ? (field(read, clientAddress) ?? UNKNOWN_ADDRESS) : undefined;
+  // Core changes its own list.
+  const fields = read.slice();
+  if (named !== undefined) dropLastHop(fields, named);
   const head: RequestHead = { method, scheme, authority, target, fields, body: bodyOf(request, framing, facts) };
   const isUpgrade = connectionOptions?.includes("upgrade") === true || facts.httpProtocol !== undefined;
   const isWebSocket = isUpgrade && method === "GET" && field(fields, "upgrade")?.toLowerCase() === "websocket";
-  const peer = peerOf(fields, facts, scheme, clientAddress);
-  return { head, version: "1.1", connectionOptions, switchTo: isWebSocket ? "websocket" : undefined, peer };
+  const peer = peerOf(named, facts, scheme);
+  return { head, version: "1.1", connectionOptions, switchTo: isWebSocket ? "websocket" : undefined, peer, read, unread };
 }
 
 interface SplitUrl {
@@ -90,13 +99,15 @@ let lastHost: string | undefined;
 let lastAuthority: string | undefined;
 
 interface ReadFields {
-  readonly fields: FieldList;
+  readonly read: FieldList;
+  readonly unread: readonly string[];
   readonly framing: "chunked" | number | undefined;
   readonly connectionOptions: readonly string[] | undefined;
 }
 
 function readFields(headers: Headers): ReadFields {
-  const fields: FieldList = [];
+  const read: FieldList = [];
+  let unread: readonly string[] = NONE;
   let framing: ReadFields["framing"];
   let connectionOptions: readonly string[] | undefined;
   // Its iterator would cost the runtime several objects for each line.
@@ -114,11 +125,17 @@ function readFields(headers: Headers): ReadFields {
         framing = "chunked";
         break;
       default:
-        fields.push(name, value);
+        read.push(name, value);
+        return;
     }
+    unread = unread === NONE && name === "host" ? HOST_ALONE : [...unread, name];
   });
-  return { fields, framing, connectionOptions };
+  return { read, unread, framing, connectionOptions };
 }
+
+const NONE: readonly string[] = [];
+/** What most requests without content have. */
+const HOST_ALONE: readonly string[] = ["host"];
 
 /** A request without framing fields has no content over HTTP/1 (RFC 9112 6.3), and an unknown amount over HTTP/2 and 3. */
 function bodyOf(request: Request, framing: ReadFields["framing"], facts: PlatformFacts): BodyKind {
@@ -128,9 +145,10 @@ function bodyOf(request: Request, framing: ReadFields["framing"], facts: Platfor
   return isSelfHosted || request.body === null ? NO_BODY : STREAM_BODY;
 }
 
-function peerOf(fields: FieldList, facts: PlatformFacts, scheme: Scheme, from: ClientAddressField): PlacedPeer {
+/** @param named the client's address by the platform's word; undefined: it is the one that is connected */
+function peerOf(named: string | undefined, facts: PlatformFacts, scheme: Scheme): PlacedPeer {
   const tls = scheme === "https" ? { serverName: undefined, version: textOf(facts.tlsVersion) ?? "unknown" } : undefined;
-  const { address, port } = from === "cf-connecting-ip" ? namedPeer(fields) : connectedPeer(facts);
+  const { address, port } = named === undefined ? connectedPeer(facts) : { address: named, port: 0 };
   const place = placeOf(facts);
   if (tls === undefined && place === undefined) return { address, port };
   return { address, port, ...(tls === undefined ? {} : { tls }), ...(place === undefined ? {} : { place }) };
@@ -143,18 +161,15 @@ function placeOf(facts: PlatformFacts): ClientPlace | undefined {
   return country === null && colo === null && asn === null ? undefined : { country, colo, asn };
 }
 
-/** Cloudflare sets the field and drops a client's own, and has put the same address at the end of X-Forwarded-For: core will do that. */
-function namedPeer(fields: FieldList): { readonly address: string; readonly port: number } {
-  const address = field(fields, "cf-connecting-ip");
-  if (address === undefined) return { address: UNKNOWN_ADDRESS, port: 0 };
+/** Cloudflare has put the client's address at the end of X-Forwarded-For as well: core will do that. */
+function dropLastHop(fields: FieldList, address: string): void {
   for (let i = 0; i < fields.length; i += 2) {
     if (fields[i] !== "x-forwarded-for") continue;
     const chain = fields[i + 1];
     if (chain === address) fields.splice(i, 2);
     else if (chain?.endsWith(`, ${address}`)) fields[i + 1] = chain.slice(0, -address.length - 2);
-    break;
+    return;
   }
-  return { address, port: 0 };
 }
 
 /** `1.2.3.4:5` or `[2001:db8::1]:5`. */

@@ -1,4 +1,4 @@
-/** Heads between core's flat lists and the runtime's objects. */
+/** Responses between core's heads and the runtime's objects. */
 import {
   type BodyKind,
   type FieldList,
@@ -8,43 +8,8 @@ import {
   type ResponseHead,
   STREAM_BODY,
 } from "../core/index.ts";
+import { changeFields, fieldsInit } from "./fields.ts";
 import { numberIn } from "./number.ts";
-
-/** Field lines as `fetch` and `Response` take them. A record costs them least, and has one line for each name. */
-export type FieldsInit = Record<string, string> | Headers;
-
-export function fieldsInit(fields: ReadonlyFieldList): FieldsInit {
-  const record: Record<string, string> = {};
-  for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i] as string;
-    // It comes again, or it is a name that objects have anyway.
-    if (record[name] !== undefined) return linesOf(fields);
-    record[name] = fields[i + 1] as string;
-  }
-  return record;
-}
-
-/** Where a name comes several times. */
-function linesOf(fields: ReadonlyFieldList): Headers {
-  const headers = new Headers();
-  for (let i = 0; i < fields.length; i += 2) headers.append(fields[i] as string, fields[i + 1] as string);
-  return headers;
-}
-
-/**
- * The fields of a request as they are sent. Without Expect, for the platform has given the go-ahead itself (RFC 9110 10.1.1), and without TE, for `fetch` has
- * no trailer fields to pass on (6.5.1).
- */
-export function sentInit(fields: ReadonlyFieldList): FieldsInit {
-  for (let i = 0; i < fields.length; i += 2) {
-    if (isNotSent(fields[i] as string)) return fieldsInit(fields.filter((_, at) => !isNotSent(fields[at - (at % 2)] as string)));
-  }
-  return fieldsInit(fields);
-}
-
-function isNotSent(name: string): boolean {
-  return name === "expect" || name === "te";
-}
 
 /** Statuses whose responses have no content, whatever their fields say, and all answers to HEAD (RFC 9112 6.3). */
 export function hasNoContent(status: number, method: string): boolean {
@@ -157,15 +122,4 @@ export function relayedResponse(
   if (isCoded) headers.delete("transfer-encoding");
   changeFields(headers, came.fields, head.fields);
   return relayed;
-}
-
-/** Core takes a field out with all its lines, leaves the others in their order, and adds its own behind them. */
-function changeFields(headers: Headers, before: ReadonlyFieldList, after: ReadonlyFieldList): void {
-  let kept = 0;
-  for (let i = 0; i < before.length; i += 2) {
-    const name = before[i] as string;
-    if (after[kept] === name && after[kept + 1] === before[i + 1]) kept += 2;
-    else headers.delete(name);
-  }
-  for (; kept < after.length; kept += 2) headers.append(after[kept] as string, after[kept + 1] as string);
 }

@@ -58,6 +58,7 @@ class Play {
     this.driverPorts = {
       clock,
       arm,
+      keepsLines: true,
       call: (send) => {
         const { endpoint } = send.target;
         const call = upstreams.call(send.target, send.head);
