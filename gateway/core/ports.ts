@@ -86,6 +86,8 @@ export interface QuotaAnswer {
 /** One finished request as told to telemetry. Filled once, read by the access log and the metrics, then dropped. */
 export interface Reporter {
   request(record: RequestRecord): void;
+  /** Asked first. True: what is wanted of a request that has ended so has been counted, and no record is made. Absent: every record is wanted. */
+  counted?(status: number, flags: string): boolean;
 }
 
 export interface RequestRecord {

@@ -49,7 +49,7 @@ import { earlier } from "./retry/deadline.ts";
 import type { AttemptFailure, Established, Exchange, ExchangeEnd, RespondStep, SendStep, Step, Upgrade } from "./step.ts";
 import { addExplainFields } from "./telemetry/explain-fields.ts";
 import type { ResponseFlag } from "./telemetry/flags.ts";
-import { PROTOCOLS, recordOf, type Told } from "./telemetry/record.ts";
+import { PROTOCOLS, report, type Told } from "./telemetry/record.ts";
 
 /** A request as its codec hands it over. */
 export interface IncomingRequest {
@@ -229,7 +229,7 @@ class HttpExchange implements Exchange, FilterContext, ForwardContext, Told {
   finished(end: ExchangeEnd): void {
     this.attempts?.finish(end);
     this.held?.settle(end.requestBytes, end.responseBytes);
-    this.ports.reporter.request(recordOf(this, end));
+    report(this, end);
     this.phase = "over";
   }
 

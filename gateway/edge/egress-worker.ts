@@ -76,7 +76,7 @@ export class EgressWorker {
       tunnels: undefined,
       secrets: new BoundSecrets(env),
       // One line per request is enough: its decision.
-      reporter: { request: () => undefined },
+      reporter: { counted: () => true, request: () => undefined },
       limits: DEFAULT_EGRESS_LIMITS,
     };
     const internet = told(options.internet, options.log);

@@ -77,8 +77,8 @@ export class Isolate {
   #inForce: InForce | undefined;
   /** What `#inForce` was made of. */
   #source: HeldTables | undefined;
-  /** Unix seconds at which a section's age changes next. */
-  #ageChangesS = 0;
+  /** When a section's age changes next; monotonic, so that a request reads one clock. */
+  #ageChangesMs = 0;
   #answeredMs = Number.NEGATIVE_INFINITY;
   #softMs = 0;
   /** Somebody is asking, until then at the latest. */
@@ -104,7 +104,7 @@ export class Isolate {
    */
   inForce(relay: RelayRpc, waiting: WaitingContext): InForce | undefined | Promise<InForce | undefined> {
     const nowMs = this.#options.clock.now();
-    const held = this.#aged();
+    const held = this.#aged(nowMs);
     if (nowMs < this.#holdOffUntilMs) return held;
     if (!this.#isFresh(nowMs)) return this.#renewed(relay, waiting);
     if (nowMs >= this.#softMs && nowMs >= this.#askingUntilMs) waiting.waitUntil(this.#ask(relay));
@@ -113,8 +113,9 @@ export class Isolate {
   }
 
   status(): IsolateStatus {
-    const held = this.#aged();
-    const agoMs = this.#options.clock.now() - this.#answeredMs;
+    const nowMs = this.#options.clock.now();
+    const held = this.#aged(nowMs);
+    const agoMs = nowMs - this.#answeredMs;
     return {
       version: held?.version,
       askedMsAgo: Number.isFinite(agoMs) ? agoMs : undefined,
@@ -134,8 +135,9 @@ export class Isolate {
       if (nowMs < this.#askingUntilMs) await this.#pause(LOOK_MS);
       else await this.#ask(relay);
     }
-    this.#keepWatch(relay, waiting, clock.now());
-    return this.#aged();
+    const nowMs = clock.now();
+    this.#keepWatch(relay, waiting, nowMs);
+    return this.#aged(nowMs);
   }
 
   #keepWatch(relay: RelayRpc, waiting: WaitingContext, nowMs: number): void {
@@ -236,11 +238,12 @@ export class Isolate {
   }
 
   /** What is in force, by how old it is now. */
-  #aged(): InForce | undefined {
+  #aged(nowMs: number): InForce | undefined {
     const source = this.#keeper.current;
     if (source === undefined) return undefined;
-    const nowS = this.#nowS();
-    if (this.#inForce !== undefined && this.#source === source && nowS < this.#ageChangesS) return this.#inForce;
+    if (this.#inForce !== undefined && this.#source === source && nowMs < this.#ageChangesMs) return this.#inForce;
+    const unixMs = this.#options.clock.unixMs();
+    const nowS = Math.floor(unixMs / 1000);
     const age = sectionState(source.held.manifest, nowS);
     const closed = closedSections(age);
     const { version, egress } = source;
@@ -249,7 +252,7 @@ export class Isolate {
       if (state.kind !== "fresh") this.#options.log("warn", "a section of the snapshot is old", { version, section, ...state });
     }
     this.#source = source;
-    this.#ageChangesS = age.nextChangeS ?? Number.POSITIVE_INFINITY;
+    this.#ageChangesMs = age.nextChangeS === undefined ? Number.POSITIVE_INFINITY : nowMs + age.nextChangeS * 1000 - unixMs;
     this.#inForce = { version, tables, egress, closed, age };
     return this.#inForce;
   }

@@ -52,10 +52,14 @@ export class EdgeReporter implements Reporter {
     this.#isLogging = accessLog.enabled;
   }
 
+  counted(status: number, flags: string): boolean {
+    this.#requests.add(status);
+    if (flags !== "-") this.#flags.add(flags);
+    return !this.#isLogging;
+  }
+
+  /** A line of the log. */
   request(record: RequestRecord): void {
-    this.#requests.add(record.status);
-    if (record.flags !== "-") this.#flags.add(record.flags);
-    if (!this.#isLogging) return;
     const startedUnixMs = this.#clock.unixMs() - (this.#clock.now() - record.startedMs);
     // The line ends with a brace and a line feed; the console adds a line feed of its own.
     const line = accessLogLine(record, startedUnixMs).slice(0, -2);

@@ -23,18 +23,41 @@ interface Counter {
   idleAt: number;
 }
 
+/** The moment at hand, whose wall clock is read when somebody asks for it, and once. */
+class Now implements Moment {
+  us = 0;
+  readonly lane = 0;
+  readonly #read: () => number;
+  #unixMs: number | undefined;
+
+  constructor(read: () => number) {
+    this.#read = read;
+  }
+
+  begin(us: number): void {
+    this.us = us;
+    this.#unixMs = undefined;
+  }
+
+  get unixMs(): number {
+    this.#unixMs ??= this.#read();
+    return this.#unixMs;
+  }
+}
+
 export class MapBank implements QuotaBank {
   readonly #options: MapBankOptions;
   readonly #counters = new Map<string, Counter>();
   readonly #answer = new Tally();
   readonly #found: Counter[] = [];
   readonly #places = { states: [] as Float64Array[], offsets: [] as number[] };
-  readonly #moment: Moment = { us: 0, unixMs: 0, lane: 0 };
+  readonly #moment: Now;
   #hand: MapIterator<[string, Counter]> | undefined;
   #sweptUs = Number.NEGATIVE_INFINITY;
 
   constructor(options: MapBankOptions) {
     this.#options = options;
+    this.#moment = new Now(options.unixMs);
   }
 
   /** Counters kept now. */
@@ -44,7 +67,8 @@ export class MapBank implements QuotaBank {
 
   /** Synchronous. The answer is reused: read it before the next call. */
   take(charges: readonly QuotaCharge[], nowUs: number): Tally {
-    const at = this.#at(nowUs);
+    const at = this.#moment;
+    at.begin(nowUs);
     for (let i = 0; i < charges.length; i++) {
       const charge = charges[i] as Charge;
       const counter = this.#counter(charge.limit, charge.key);
@@ -63,7 +87,8 @@ export class MapBank implements QuotaBank {
   }
 
   settle(charges: readonly QuotaCharge[], nowUs: number): void {
-    const at = this.#at(nowUs);
+    const at = this.#moment;
+    at.begin(nowUs);
     for (const charge of charges) {
       const limit = charge.limit as CompiledLimit;
       const counter = this.#counter(limit, charge.key);
@@ -78,12 +103,6 @@ export class MapBank implements QuotaBank {
       const counter = this.#found[i] as Counter;
       counter.idleAt = idleAt((charges[i] as Charge).limit.kind, counter.state, 0);
     }
-  }
-
-  #at(nowUs: number): Moment {
-    this.#moment.us = nowUs;
-    this.#moment.unixMs = this.#options.unixMs();
-    return this.#moment;
   }
 
   #counter(limit: CompiledLimit, key: string): Counter | undefined {

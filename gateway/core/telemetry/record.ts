@@ -43,10 +43,18 @@ export interface Told {
 
 export const PROTOCOLS: { readonly [version in HttpVersion]: string } = { "1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2" };
 
-export function recordOf(told: Told, end: ExchangeEnd): RequestRecord {
+/** Tells the exchange's reporter. */
+export function report(told: Told, end: ExchangeEnd): void {
+  const { reporter } = told.ports;
+  // No response: nobody was there to get one.
+  const status = end.outcome === "client_gone" && !told.isAnswered ? 0 : told.status;
+  const flags = flagsOf(told, end);
+  if (reporter.counted?.(status, flags) !== true) reporter.request(recordOf(told, end, status, flags));
+}
+
+function recordOf(told: Told, end: ExchangeEnd, status: number, flags: string): RequestRecord {
   const { attempts } = told;
   const endpoint = attempts?.endpoint;
-  const gone = end.outcome === "client_gone" && !told.isAnswered;
   return {
     snapshotVersion: told.tables.version,
     listener: told.listener.source.name,
@@ -60,9 +68,8 @@ export function recordOf(told: Told, end: ExchangeEnd): RequestRecord {
     routeId: told.route?.source.id,
     clusterName: told.destination?.name,
     endpoint: endpoint === undefined ? undefined : labelOf(endpoint),
-    // No response: nobody was there to get one.
-    status: gone ? 0 : told.status,
-    flags: flagsOf(told, end),
+    status,
+    flags,
     rule: told.rule,
     passport: told.handedOn?.passport,
     reason: told.reason ?? (end.outcome === "complete" ? undefined : end.outcome),
