@@ -44,7 +44,11 @@ const ROUTES = 1_000;
 const PATH = `/r${Math.floor(ROUTES * 0.7)}/item`;
 /** Processes of each Worker, one after the other: where the loader and V8 put things makes each of them as much as a tenth faster or slower for its whole life. */
 const STARTS = 3;
-/** Served by each Worker before its first round: that long V8 goes on compiling what a gateway does, beside it on the same processor. */
+/** Workers take turns this short, because the machine's moods last for seconds: what one of them meets, the others meet as well. */
+const TURN_SECONDS = 1;
+/** Of each Worker in each of its starts, at least: single ones differ by a third on a shared machine. */
+const TURNS = 12;
+/** Served by each Worker before its first turn: that long V8 goes on compiling what a gateway does, beside it on the same processor. */
 const SERVED_SECONDS = 12;
 
 export async function measureEdge(options: EdgeOptions): Promise<EdgeFigures> {
@@ -85,11 +89,12 @@ async function measureWorkers({ directory, rounds, seconds, quick, say }: EdgeOp
           say(`edge: start ${start} of ${starts}, ${name} serves before it is measured`);
           await measure({ process, port, generator, seconds: quick ? seconds : SERVED_SECONDS, directory, warmUp: false });
         }
-        const ofThisStart = Math.ceil(rounds / starts);
-        for (let round = 1; round <= ofThisStart; round += 1) {
-          say(`edge: start ${start} of ${starts}, round ${round} of ${ofThisStart}`);
+        const asked = Math.ceil((rounds * seconds) / starts / TURN_SECONDS);
+        const turns = quick ? asked : Math.max(TURNS, asked);
+        say(`edge: start ${start} of ${starts}, ${turns} turns of each`);
+        for (let turn = 1; turn <= turns; turn += 1) {
           for (const { name, process, port } of subjects) {
-            const result = await measure({ process, port, generator, seconds, directory, warmUp: true });
+            const result = await measure({ process, port, generator, seconds: TURN_SECONDS, directory, warmUp: true });
             counted.set(name, [...(counted.get(name) ?? []), result]);
           }
         }
