@@ -13,6 +13,9 @@ test("what the platform says itself does not go along", () => {
   ]);
 });
 
+/** Enough to be worth a copy. */
+const OTHERS = ["y-a", "1", "y-b", "2", "y-c", "3", "y-d", "4"];
+
 /** What of `lines` is sent, by both ways. @param change what core does with the fields that were read */
 function bothWays(
   lines: ReadonlyFieldList,
@@ -25,23 +28,23 @@ function bothWays(
   const came = readRequest({ url: "http://a.test/", method: "GET", headers, cf, body: null } as unknown as Request, from);
   if (came === undefined) throw new Error("not read");
   const sent = change(came.head.fields);
-  return [[...changedInit(headers, came, sent)], [...new Headers(sentInit(sent))]];
+  return [[...new Headers(changedInit(headers, came, sent))], [...new Headers(sentInit(sent))]];
 }
 
 test.each([
-  ["framing, Host and Connection", ["host", "a.test", "connection", "close", "content-length", "3", "a", "1"]],
+  ["framing, Host and Connection", ["host", "a.test", "connection", "close", "content-length", "3", ...OTHERS]],
   [
     "transfer coding and what is for this hop",
-    ["transfer-encoding", "chunked", "te", "trailers", "expect", "100-continue", "a", "1"],
+    ["transfer-encoding", "chunked", "te", "trailers", "expect", "100-continue", ...OTHERS],
   ],
 ] as const)("%s of what came are not sent on", (_, lines) => {
   const [changed, made] = bothWays(lines, (fields) => fields);
-  expect(changed).toEqual([["a", "1"]]);
+  expect(changed.flat()).toEqual(OTHERS);
   expect(made).toEqual(changed);
 });
 
 test("the address that Cloudflare has put into X-Forwarded-For is not sent twice", () => {
-  const lines = ["cf-connecting-ip", "192.0.2.1", "x-forwarded-for", "203.0.113.5, 192.0.2.1"];
+  const lines = ["cf-connecting-ip", "192.0.2.1", "x-forwarded-for", "203.0.113.5, 192.0.2.1", ...OTHERS];
   const grown = (fields: ReadonlyFieldList): ReadonlyFieldList => {
     const at = fields.indexOf("x-forwarded-for");
     return [...fields.toSpliced(at, 2), "x-forwarded-for", `${fields[at + 1]}, 192.0.2.1`];
@@ -50,12 +53,13 @@ test("the address that Cloudflare has put into X-Forwarded-For is not sent twice
   expect(Object.fromEntries(changed)["x-forwarded-for"]).toBe("203.0.113.5, 192.0.2.1");
   expect(changed).toEqual(made);
   const alone = bothWays(lines.with(3, "192.0.2.1"), (fields) => fields, "cf-connecting-ip");
-  expect(alone[0]).toEqual([["cf-connecting-ip", "192.0.2.1"]]);
+  expect(alone[0].flat()).toEqual(["cf-connecting-ip", "192.0.2.1", ...OTHERS]);
 });
 
 test("what core does to its own list is no news about what came", () => {
   const counted = (fields: ReadonlyFieldList): ReadonlyFieldList => Object.assign(fields, { 1: "0" });
-  expect(bothWays(["max-forwards", "1"], counted)[0]).toEqual([["max-forwards", "0"]]);
+  const lines = ["max-forwards", "1", "x-a", "1", "x-b", "2", "x-c", "3"];
+  expect(bothWays(lines, counted)[0].flat()).toEqual(lines.with(1, "0"));
 });
 
 test("to change what came and to make it anew come to the same", () => {
@@ -64,7 +68,7 @@ test("to change what came and to make it anew come to the same", () => {
     ...["host", "connection", "content-length", "transfer-encoding", "authorization", "__proto__", "cf-connecting-ip"],
   );
   const value = fc.constantFrom("1", "2", "a, b", "192.0.2.1", "192.0.2.7, 192.0.2.1");
-  const lines = fc.array(fc.tuple(name, value), { maxLength: 12 }).map((pairs) => pairs.flat());
+  const lines = fc.array(fc.tuple(name, value), { maxLength: 20 }).map((pairs) => pairs.flat());
   const own = fc.constantFrom("x-a", "x-b", "via", "x-forwarded-for", "cookie", "te", "upgrade", "__proto__", "x-own");
   const added = fc.array(fc.tuple(own, value), { maxLength: 5 }).map((pairs) => pairs.flat());
   const from = fc.constantFrom<ClientAddressField>("x-forwarded-for", "cf-connecting-ip");
