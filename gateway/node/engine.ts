@@ -16,6 +16,7 @@ import type { DataPlaneOptions, ListenerState } from "./data-plane.ts";
 import type { EndpointNews } from "./endpoint-news.ts";
 import { EndpointWatch } from "./endpoint-watch.ts";
 import { checkMeter } from "./gateway-meters.ts";
+import { DEFAULT_THREAD_HANG_MS } from "./hang-watch.ts";
 import { probeWith } from "./health-probe.ts";
 import { InlineLane, type Lane, type LaneEnd, WorkerLane } from "./lane.ts";
 import { Lanes } from "./lanes.ts";
@@ -35,6 +36,8 @@ export interface EngineOptions {
   readonly threads: number;
   /** Most heap that one of several threads may have, MB. Undefined: V8 decides by the machine's memory. */
   readonly threadHeapMb?: number | undefined;
+  /** A thread that takes no turn for so long is replaced; 0: never. */
+  readonly threadHangMs?: number | undefined;
   /** Of the gateway as a whole. */
   readonly limits?: OverloadLimits;
   readonly bankAccess?: DataPlaneOptions["bankAccess"];
@@ -300,7 +303,7 @@ export class Engine implements Installer {
   }
 
   #startLane(lane: number, ended: (end: LaneEnd) => void): Lane {
-    const { threads, threadHeapMb, limits, bankAccess, metrics, secrets, locality, log } = this.#options;
+    const { threads, threadHeapMb, threadHangMs, limits, bankAccess, metrics, secrets, locality, log } = this.#options;
     const { memory, announce, retire } = metrics.block();
     const options: DataPlaneOptions = {
       lane,
@@ -322,9 +325,13 @@ export class Engine implements Installer {
       log: (level, message, fields) => log(level, message, threads === 1 ? fields : { ...fields, thread: lane }),
     };
     if (threads === 1) return new InlineLane(options);
-    return new WorkerLane(options, threadHeapMb, (end) => {
-      retire();
-      ended(end);
+    return new WorkerLane(options, {
+      heapMb: threadHeapMb,
+      hangMs: threadHangMs ?? DEFAULT_THREAD_HANG_MS,
+      ended: (end) => {
+        retire();
+        ended(end);
+      },
     });
   }
 

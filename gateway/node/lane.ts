@@ -7,6 +7,7 @@ import type { ClosedSections, Snapshot, SnapshotVersion } from "../core/ir/index
 import { DataPlane, type DataPlaneOptions, type ListenerState, type NamedProblem } from "./data-plane.ts";
 import type { EjectionNews, EndpointNews } from "./endpoint-news.ts";
 import { entryUrl } from "./entries.ts";
+import { type Beats, createBeats, everySystem, HangWatch } from "./hang-watch.ts";
 import type { SeriesNotice } from "./metrics.ts";
 
 export interface Lane {
@@ -26,8 +27,8 @@ export interface Lane {
 
 /** Why a thread is over. */
 export interface LaneEnd {
-  /** `memory`: its heap was full. */
-  readonly cause: "error" | "memory" | "exit";
+  /** `memory`: its heap was full. `hang`: it took no more turns, and was ended. */
+  readonly cause: "error" | "memory" | "hang" | "exit";
   readonly reason: string;
 }
 
@@ -73,7 +74,18 @@ export class InlineLane implements Lane {
 }
 
 /** What a worker is born with. Its functions stay behind: notices and log lines come as messages. */
-export type WorkerInput = Omit<DataPlaneOptions, "announce" | "ejected" | "log" | "problemsChanged">;
+export interface WorkerInput extends Omit<DataPlaneOptions, "announce" | "ejected" | "log" | "problemsChanged"> {
+  readonly beats: Beats;
+}
+
+export interface WorkerLaneOptions {
+  /** Most that its heap may take. */
+  readonly heapMb: number | undefined;
+  /** Without a turn for so long, it is ended; 0: never. */
+  readonly hangMs: number;
+  /** The thread is over, whether it was told to or not. */
+  readonly ended: (end: LaneEnd) => void;
+}
 
 export type ToWorker =
   | { readonly kind: "prepare"; readonly id: number; readonly snapshot: Snapshot; readonly version: SnapshotVersion }
@@ -110,16 +122,12 @@ export class WorkerLane implements Lane {
   #nextId = 1;
   #gone = false;
 
-  /**
-   * @param heapMb most that its heap may take
-   * @param ended the thread is over, whether it was told to or not
-   */
   constructor(
     { announce, ejected, log, problemsChanged, ...input }: DataPlaneOptions,
-    heapMb: number | undefined,
-    ended: (end: LaneEnd) => void,
+    { heapMb, hangMs, ended }: WorkerLaneOptions,
   ) {
-    const workerData: WorkerInput = input;
+    const beats = createBeats();
+    const workerData: WorkerInput = { ...input, beats };
     const resourceLimits = heapMb === undefined ? {} : { maxOldGenerationSizeMb: heapMb };
     this.#worker = new Worker(entryUrl("worker-main"), { workerData, resourceLimits });
     this.#worker.on("message", (message: FromWorker) => {
@@ -147,7 +155,13 @@ export class WorkerLane implements Lane {
     this.#worker.on("error", (error) => {
       end = endOf(error);
     });
+    const hung = (): void => {
+      end = { cause: "hang", reason: `it has taken no turn for ${hangMs} ms` };
+      void this.#worker.terminate();
+    };
+    const watch = new HangWatch({ beats, afterMs: hangMs, hung, every: everySystem });
     this.#worker.on("exit", () => {
+      watch.end();
       this.#gone = true;
       for (const fail of this.#failed.values()) fail(new Error(`the thread has ended: ${end.reason}`));
       this.#failed.clear();

@@ -45,7 +45,7 @@ describe("threads that die", () => {
     const threads = new Threads(2);
     await threads.die(0, "memory");
     expect(threads.lanes.living).toHaveLength(2);
-    expect([threads.waits, threads.lanes.restarts]).toEqual([[0], { error: 0, memory: 1, exit: 0 }]);
+    expect([threads.waits, threads.lanes.restarts]).toEqual([[0], { error: 0, memory: 1, hang: 0, exit: 0 }]);
     expect(threads.logged[0]).toContain('{"thread":0,"cause":"memory","waitMs":0,"reason":"told to"}');
   });
 

@@ -39,7 +39,7 @@ interface Place {
 export class Lanes {
   readonly #options: LanesOptions;
   readonly #places: Place[] = [];
-  readonly #restarts: Record<LaneEnd["cause"], number> = { error: 0, memory: 0, exit: 0 };
+  readonly #restarts: Record<LaneEnd["cause"], number> = { error: 0, memory: 0, hang: 0, exit: 0 };
   #stopped = false;
 
   constructor(options: LanesOptions) {

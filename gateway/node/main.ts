@@ -68,13 +68,14 @@ async function run(settings: GatewaySettings): Promise<void> {
   const shared = new Set(Object.keys(before?.handing.sockets ?? {}));
   const metrics = new MetricsRegistry();
   const secrets = resolve(settings.secrets);
-  const { threads, threadHeapMb } = settings;
+  const { threads, threadHeapMb, threadHangMs } = settings;
   const bankAccess = readBankAccess(settings);
   const limits = overloadLimits(settings);
   let following: Control | undefined;
   const engine = new Engine({
     threads,
     threadHeapMb,
+    threadHangMs,
     limits,
     bankAccess,
     metrics,

@@ -6,6 +6,7 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { DEFAULT_BANK_DEADLINE_MS, MAX_LANES } from "../core/index.ts";
 import { fail, type Issue, ok, type Result } from "../core/result.ts";
+import { DEFAULT_THREAD_HANG_MS } from "./hang-watch.ts";
 import { DEFAULT_OVERLOAD_LIMITS } from "./overload.ts";
 
 export interface GatewaySettings {
@@ -32,6 +33,8 @@ export interface GatewaySettings {
   readonly nameServers: readonly string[];
   /** Most heap of one thread, where there are several; a thread that needs more dies and is replaced. Undefined: V8 decides. */
   readonly threadHeapMb: number | undefined;
+  /** One of several threads that takes no turn for so long is replaced; 0: never. */
+  readonly threadHangMs: number;
   /** Client connections; what comes beyond is refused with 503, and beyond a quarter more closed. */
   readonly maxConnections: number;
   /** Requests at once, tunnels included; what comes beyond is refused with 503. */
@@ -91,6 +94,12 @@ const SETTINGS: readonly Setting[] = [
     help: "to ask for endpoints' names (the system's); repeatable",
   },
   { name: "threadHeapMb", value: "number", placeholder: "MB", help: "most heap of one of several threads (by V8's own measure)" },
+  {
+    name: "threadHangMs",
+    value: "number",
+    placeholder: "MS",
+    help: "replace one of several threads that takes no turn for so long (20000; 0: never)",
+  },
   { name: "maxConnections", value: "number", placeholder: "N", help: "client connections (50000)" },
   { name: "maxRequests", value: "number", placeholder: "N", help: "requests at once (10000)" },
   {
@@ -120,6 +129,7 @@ const MAX_THREADS = MAX_LANES;
 /** Below that a thread does not hold its own code and a snapshot of some size. */
 const MIN_THREAD_HEAP_MB = 32;
 const MAX_THREAD_HEAP_MB = 65_536;
+const MAX_THREAD_HANG_MS = 3_600_000;
 const MAX_LIMIT = 999_999;
 /** A gateway with nothing to do takes more than half of it. */
 const MIN_MEMORY_MB = 128;
@@ -300,6 +310,7 @@ function complete(values: Values, issues: Issue[]): GatewaySettings {
     locality,
     nameServers: nameServers(text("nameServers"), values.get("nameServers")?.from ?? "", issues),
     threadHeapMb: whole("threadHeapMb", undefined, MIN_THREAD_HEAP_MB, MAX_THREAD_HEAP_MB),
+    threadHangMs: whole("threadHangMs", DEFAULT_THREAD_HANG_MS, 0, MAX_THREAD_HANG_MS),
     maxConnections: whole("maxConnections", DEFAULT_OVERLOAD_LIMITS.maxConnections, 1, MAX_LIMIT),
     maxRequests: whole("maxRequests", DEFAULT_OVERLOAD_LIMITS.maxRequests, 1, MAX_LIMIT),
     maxMemoryMb: whole("maxMemoryMb", undefined, MIN_MEMORY_MB, MAX_LIMIT),

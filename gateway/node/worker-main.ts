@@ -1,6 +1,7 @@
 /** A worker thread: one data plane, driven by the main thread's messages. */
 import { parentPort, workerData } from "node:worker_threads";
 import { DataPlane } from "./data-plane.ts";
+import { beat } from "./hang-watch.ts";
 import type { FromWorker, ToWorker, WorkerInput } from "./lane.ts";
 
 const port = parentPort;
@@ -8,14 +9,16 @@ if (port === null) throw new Error("this file is started as a worker thread by t
 
 const tell = (message: FromWorker): void => port.postMessage(message);
 
+const { beats, ...input } = workerData as WorkerInput;
 const plane = new DataPlane({
-  ...(workerData as WorkerInput),
+  ...input,
   problemsChanged: (problems) => tell({ kind: "problems", problems }),
   announce: (notice) => tell({ kind: "series", notice }),
   ejected: (news) => tell({ kind: "ejected", news }),
   log: (level, message, fields) => tell({ kind: "log", level, message, fields }),
 });
 
+beat(beats);
 port.on("message", async (message: ToWorker) => {
   switch (message.kind) {
     case "prepare":

@@ -1,4 +1,4 @@
-/** Worker threads that really die, of an exception and of a full heap: what is injected comes by the inspector, the product knows nothing of it. */
+/** Worker threads that really die, of an exception, of a full heap and of an endless loop: what is injected comes by the inspector, the product knows nothing of it. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -95,6 +95,7 @@ async function gateway(...flags: readonly string[]): Promise<Gateway> {
 }
 
 const THROW = "setTimeout(() => { throw new Error('injected') })";
+const LOOP = "setTimeout(() => { for (;;); })";
 const EAT = `globalThis.kept = [];
   const eat = () => { for (let i = 0; i < 50; i++) kept.push(Array.from({ length: 1000 }, () => ({}))); setImmediate(eat); };
   setImmediate(eat);`;
@@ -125,13 +126,14 @@ const figure = (text: string, name: string): number => Number(new RegExp(`^${nam
 
 describe("a worker thread that dies", () => {
   it.each([
-    ["of an exception", "error", THROW, "Error: injected"],
-    ["of a full heap", "memory", EAT, "Worker terminated due to reaching memory limit"],
+    ["of an exception", "error", THROW, "Error: injected", []],
+    ["of a full heap", "memory", EAT, "Worker terminated due to reaching memory limit", ["--thread-heap-mb", "48"]],
+    ["of an endless loop", "hang", LOOP, "it has taken no turn for 3000 ms", ["--thread-hang-ms", "3000"]],
   ])(
     "%s takes its own connections along and nobody else's, and is replaced",
     { timeout: 3 * WAIT_MS },
-    async (_how, cause, code, why) => {
-      const { port, process: one, inspector, deaths, started } = await gateway("--thread-heap-mb", "48");
+    async (_how, cause, code, why, flags) => {
+      const { port, process: one, inspector, deaths, started } = await gateway(...flags);
       const clients = Array.from({ length: CLIENTS }, () => new RawClient(port));
       for (const client of clients) expect(await client.send(GET).answer()).toMatch(/fine$/);
       const before = heldAtOrigin();
@@ -139,7 +141,7 @@ describe("a worker thread that dies", () => {
       await eventually(() => heldAtOrigin() === before + HELD_AT_ONCE);
       expect(await ask(port, "/held")).toMatch(/^HTTP\/1.1 429 /);
 
-      inspector.run(0, code);
+      await inspector.runHeard(0, code);
       await eventually(() => deaths.length === 1, WAIT_MS);
       const [told] = deaths;
       expect(told).toMatchObject({

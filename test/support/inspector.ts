@@ -1,17 +1,22 @@
 /** Runs code in another process, in its main thread or in a worker: by the inspector protocol, NodeWorker domain. */
 import type { Running } from "../tools/processes.ts";
 
+const UNHEARD_MS = 5_000;
+
 export class Inspector {
   readonly #socket: WebSocket;
   /** Of worker threads, in the order in which they were found. */
   readonly sessions: string[] = [];
   #id = 0;
+  /** By the ids of what workers were asked. */
+  readonly #answered = new Map<number, () => void>();
 
   private constructor(socket: WebSocket) {
     this.#socket = socket;
     socket.addEventListener("message", ({ data }) => {
       const { method, params } = JSON.parse(String(data));
       if (method === "NodeWorker.attachedToWorker") this.sessions.push(params.sessionId);
+      if (method === "NodeWorker.receivedMessageFromWorker") this.#answered.get(JSON.parse(params.message).id)?.();
     });
   }
 
@@ -31,6 +36,18 @@ export class Inspector {
   run(session: number, expression: string): void {
     const message = JSON.stringify({ id: 1, method: "Runtime.evaluate", params: { expression } });
     this.#send("NodeWorker.sendMessageToWorker", { sessionId: this.sessions[session], message });
+  }
+
+  /** In the worker thread of that session, which hears nothing when it has just begun: again until it says that it has run. */
+  async runHeard(session: number, expression: string): Promise<void> {
+    const heard = Promise.withResolvers<true>();
+    const id = ++this.#id;
+    this.#answered.set(id, () => heard.resolve(true));
+    const message = JSON.stringify({ id, method: "Runtime.evaluate", params: { expression } });
+    do {
+      this.#send("NodeWorker.sendMessageToWorker", { sessionId: this.sessions[session], message });
+    } while (!(await Promise.race([heard.promise, new Promise<false>((later) => setTimeout(later, UNHEARD_MS, false))])));
+    this.#answered.delete(id);
   }
 
   /** In the main thread. */
