@@ -229,7 +229,8 @@ class Drive implements Served {
     this.#isDirect = step.target.via === undefined;
     const fields = switchTo === undefined ? head.fields : [...head.fields, "upgrade", switchTo];
     const headers = this.#ports.keepsLines ? changedInit(this.#request.headers, this.#incoming, fields) : sentInit(fields);
-    const init: RequestInit = { method: head.method, headers, redirect: "manual", encodeResponseBody: "manual" };
+    const init: RequestInit = { headers, redirect: "manual", encodeResponseBody: "manual" };
+    if (head.method !== "GET") init.method = head.method;
     if (this.#body.isEmpty) {
       this.#mirror(step);
       // A request that nothing else keeps alive is ended by the platform when its client leaves.

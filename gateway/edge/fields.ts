@@ -8,11 +8,19 @@ export function fieldsInit(fields: ReadonlyFieldList): FieldsInit {
   const record: Record<string, string> = {};
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string;
-    // It comes again, or it is a name that objects have anyway.
-    if (record[name] !== undefined) return linesOf(fields);
+    if (name === NO_KEY || comesBefore(fields, i, name)) return linesOf(fields);
     record[name] = fields[i + 1] as string;
   }
   return record;
+}
+
+/** The one name in lower case that does not become a property of its own. */
+const NO_KEY = "__proto__";
+
+/** Names are compared for less than an object of any shape can be asked for one that it has not. */
+function comesBefore(fields: ReadonlyFieldList, at: number, name: string): boolean {
+  for (let i = 0; i < at; i += 2) if (fields[i] === name) return true;
+  return false;
 }
 
 /** Where a name comes several times. */

@@ -73,18 +73,33 @@ function splitUrl(url: string): SplitUrl | undefined {
   if (scheme === undefined) return undefined;
   const start = scheme.length + "://".length;
   let end = start;
-  while (end < url.length && !AFTER_HOST.has(url.charCodeAt(end))) end++;
+  while (end < url.length && !isAfterHost(url.charCodeAt(end))) end++;
   const authority = authorityOf(url.slice(start, end));
   if (authority === undefined) return undefined;
   const target = end === url.length ? "/" : url.slice(end);
   // What an origin would read as the path's end, or as another path, is refused as Node's codec does.
-  if (target !== "*" && (target[0] !== "/" || UNFIT.test(target))) return undefined;
+  if (target !== "*" && (target[0] !== "/" || !isFit(target))) return undefined;
   return { scheme, authority, target };
 }
 
-const AFTER_HOST: ReadonlySet<number> = new Set([..."/?#*\\"].map((character) => character.charCodeAt(0)));
-/** Anything but visible ASCII, the fragment mark, and a backslash. */
-const UNFIT = /[^\x21-\x7e]|[#\\]/;
+const SLASH = 0x2f;
+const QUESTION_MARK = 0x3f;
+const ASTERISK = 0x2a;
+const FRAGMENT_MARK = 0x23;
+const BACKSLASH = 0x5c;
+
+function isAfterHost(code: number): boolean {
+  return code === SLASH || code === QUESTION_MARK || code === FRAGMENT_MARK || code === ASTERISK || code === BACKSLASH;
+}
+
+/** Visible ASCII without the fragment mark and backslashes. */
+function isFit(target: string): boolean {
+  for (let i = 0; i < target.length; i++) {
+    const code = target.charCodeAt(i);
+    if (code < 0x21 || code > 0x7e || code === FRAGMENT_MARK || code === BACKSLASH) return false;
+  }
+  return true;
+}
 
 /** Most requests of an isolate name the same host as the one before. */
 function authorityOf(host: string): string | undefined {
@@ -175,14 +190,32 @@ function dropLastHop(fields: FieldList, address: string): void {
 /** `1.2.3.4:5` or `[2001:db8::1]:5`. */
 function connectedPeer({ clientIp }: PlatformFacts): { readonly address: string; readonly port: number } {
   const text = textOf(clientIp) ?? "";
-  const colon = text.lastIndexOf(":");
+  let colon = text.length - 1;
+  while (colon > 0 && text.charCodeAt(colon) !== COLON) colon--;
   const port = numberIn(text.slice(colon + 1));
-  const address = text[0] === "[" && text[colon - 1] === "]" ? text.slice(1, colon - 1) : text.slice(0, colon);
-  if (colon < 1 || Number.isNaN(port) || !ADDRESS.test(address)) return { address: UNKNOWN_ADDRESS, port: 0 };
+  const isBracketed = text[0] === "[" && text[colon - 1] === "]";
+  const address = isBracketed ? text.slice(1, colon - 1) : text.slice(0, colon);
+  if (Number.isNaN(port) || !isAddress(address)) return { address: UNKNOWN_ADDRESS, port: 0 };
   return { address, port };
 }
 
-const ADDRESS = /^[0-9a-f.:]+$/;
+const DOT = 0x2e;
+const ZERO = 0x30;
+/** Right behind the digit 9. */
+const COLON = 0x3a;
+const LETTER_A = 0x61;
+const LETTER_F = 0x66;
+
+/** Lower-case hex digits, dots and colons: as far as the platform could be mistaken. */
+function isAddress(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    const isDigit = code >= ZERO && code <= COLON;
+    const isLetter = code >= LETTER_A && code <= LETTER_F;
+    if (!isDigit && !isLetter && code !== DOT) return false;
+  }
+  return text !== "";
+}
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
