@@ -356,6 +356,24 @@ describe("bytes", () => {
     expect(await get("/")).toMatchObject({ status: 200, headers: { "content-length": "0" } });
   });
 
+  it("hands many field lines of a request on as they are spelled, and none that was for this hop", async () => {
+    await serve(route("r"));
+    let lines: readonly string[] = [];
+    play = (message, response) => {
+      lines = message.rawHeaders;
+      response.end("ok");
+    };
+    const sent = ["Accept: text/html", "X-Odd-Name: 1", "Cookie: a=1; b=2", "User-Agent: test", "TE: trailers"];
+    const client = new RawClient(port).send(
+      `GET / HTTP/1.1\r\nhost: a.test\r\n${sent.join("\r\n")}\r\nConnection: close\r\n\r\n`,
+    );
+    expect(await client.end()).toMatch(/ok$/);
+    const named = (name: string) => lines.flatMap((line, i) => (i % 2 === 0 && line.toLowerCase() === name ? lines[i + 1] : []));
+    expect(named("cookie")).toEqual(["a=1; b=2"]);
+    expect([named("host"), named("te"), named("connection").includes("close")]).toEqual([["a.test"], [], false]);
+    expect(lines).toEqual(expect.arrayContaining(["X-Odd-Name", "User-Agent"]));
+  });
+
   it("leaves encodings alone, whatever the client accepts", async () => {
     await serve(route("r"));
     const zipped = gzipSync("hello");
