@@ -27,6 +27,9 @@ export class ClientWatch implements EventListenerObject {
   }
 }
 
+/** Of whoever is not told. Being there always, it keeps the code that has met a watch: V8 throws it away with the last object of a shape. */
+export const NO_WATCH = new ClientWatch({ onGone: () => undefined });
+
 /** Without a watch the platform ends the attempt and nothing else is lost by its end: nothing is held, told, timed, copied, or kept going by somebody else. */
 export function needsWatch({ isAwaited, deadlineMs, switchTo, mirrors, target }: SendStep): boolean {
   return isAwaited || deadlineMs !== undefined || switchTo !== undefined || mirrors.length > 0 || target.via !== undefined;

@@ -21,7 +21,7 @@ import {
 } from "../core/index.ts";
 import type { HttpSettings, Settings } from "../core/ir/index.ts";
 import { unreachable } from "../core/result.ts";
-import { ClientWatch, needsWatch, type Served } from "./client-watch.ts";
+import { ClientWatch, NO_WATCH, needsWatch, type Served } from "./client-watch.ts";
 import { failureOf, KnownFailure } from "./fetch-failure.ts";
 import { type CallPorts, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
@@ -79,8 +79,8 @@ class Drive implements Served {
   readonly #ports: DriverPorts;
   readonly #context: RequestContext;
   readonly #body: RequestBody;
-  /** Undefined: it is not told when the client leaves. */
-  #watch: ClientWatch | undefined;
+  /** `NO_WATCH`: it is not told when the client leaves. */
+  #watch = NO_WATCH;
   #unwatched: Unwatched | undefined;
   /** Of the attempt at hand; aborting it ends the response's body too. Undefined: only the client's leaving ends it. */
   #attempt: AbortController | undefined;
@@ -174,15 +174,14 @@ class Drive implements Served {
   /** Nobody needs to know at once that the client has left, and the platform ends what there is to end by itself. */
   #goesUnwatched(step: SendStep): boolean {
     this.#leaveUnwatched();
-    if (this.#watch !== undefined || this.#isTold || this.#context.isKept || !this.#body.isEmpty || needsWatch(step))
-      return false;
+    if (this.#watch !== NO_WATCH || this.#isTold || this.#context.isKept || !this.#body.isEmpty || needsWatch(step)) return false;
     const { unwatched, clock } = this.#ports;
     this.#unwatched = unwatched?.add(this.#exchange, clock.now());
     return this.#unwatched !== undefined;
   }
 
   #watchClient(): void {
-    if (this.#watch !== undefined) return;
+    if (this.#watch !== NO_WATCH) return;
     this.#leaveUnwatched();
     this.#watch = new ClientWatch(this);
     const { signal } = this.#request;
@@ -229,8 +228,9 @@ class Drive implements Served {
     this.#isDirect = step.target.via === undefined;
     const fields = switchTo === undefined ? head.fields : [...head.fields, "upgrade", switchTo];
     const headers = this.#ports.keepsLines ? changedInit(this.#request.headers, this.#incoming, fields) : sentInit(fields);
-    const init: RequestInit = { headers, redirect: "manual", encodeResponseBody: "manual" };
-    if (head.method !== "GET") init.method = head.method;
+    const { method } = head;
+    // One shape for all. Of one that comes now and then, V8 collects the last object, and throws away all code that has met any.
+    const init: RequestInit = { method, headers, body: null, signal: null, redirect: "manual", encodeResponseBody: "manual" };
     if (this.#body.isEmpty) {
       this.#mirror(step);
       // A request that nothing else keeps alive is ended by the platform when its client leaves.
@@ -246,7 +246,7 @@ class Drive implements Served {
       // `fetch` refuses to give such a method content, but passes on what a request has.
       this.#mirror(step);
       this.#body.handOver();
-      const { method: _, ...rest } = init;
+      const { method: _, body: __, ...rest } = init;
       return await call.fetcher.fetch(new Request(call.url, this.#request), rest);
     }
     const keepBytes = Math.max(
@@ -416,7 +416,7 @@ class Drive implements Served {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#leaveUnwatched();
-    this.#watch?.end();
+    this.#watch.end();
     this.#limit(undefined);
     this.#exchange.finished({ outcome, requestBytes: this.#body.bytes, responseBytes });
   }

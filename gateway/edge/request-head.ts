@@ -48,7 +48,7 @@ export function readRequest(request: Request, clientAddress: ClientAddressField)
   const { scheme, authority, target } = url;
   if (target === "*" && method !== "OPTIONS") return undefined;
   const facts = (request.cf ?? {}) as PlatformFacts;
-  const { read, unread, framing, connectionOptions } = readFields(request.headers);
+  const { read, unread, framing, connectionOptions } = READER.read(request.headers);
   // Cloudflare sets the field and drops a client's own.
   const named = clientAddress === "cf-connecting-ip" ? (field(read, clientAddress) ?? UNKNOWN_ADDRESS) : undefined;
   // Core changes its own list.
@@ -120,37 +120,48 @@ interface ReadFields {
   readonly connectionOptions: readonly string[] | undefined;
 }
 
-function readFields(headers: Headers): ReadFields {
-  const read: FieldList = [];
-  let unread: readonly string[] = NONE;
-  let framing: ReadFields["framing"];
-  let connectionOptions: readonly string[] | undefined;
-  // Its iterator would cost the runtime several objects for each line.
-  headers.forEach((value, name) => {
+/** Takes one request's lines after the other's. One for all: the code for functions that are made for each request is thrown away with the last of them. */
+class FieldReader {
+  #read: FieldList = [];
+  #unread = NONE;
+  #framing: ReadFields["framing"];
+  #connectionOptions: readonly string[] | undefined;
+
+  read(headers: Headers): ReadFields {
+    this.#read = [];
+    this.#unread = NONE;
+    this.#framing = undefined;
+    this.#connectionOptions = undefined;
+    // Its iterator would cost the runtime several objects for each line.
+    headers.forEach(this.#take);
+    return { read: this.#read, unread: this.#unread, framing: this.#framing, connectionOptions: this.#connectionOptions };
+  }
+
+  readonly #take = (value: string, name: string): void => {
     switch (name) {
       case "host":
         break;
       case "connection":
-        connectionOptions = value.split(",").map((option) => option.trim().toLowerCase());
+        this.#connectionOptions = value.split(",").map((option) => option.trim().toLowerCase());
         break;
       case "content-length":
-        framing ??= numberIn(value);
+        this.#framing ??= numberIn(value);
         break;
       case "transfer-encoding":
-        framing = "chunked";
+        this.#framing = "chunked";
         break;
       default:
-        read.push(name, value);
+        this.#read.push(name, value);
         return;
     }
-    unread = unread === NONE && name === "host" ? HOST_ALONE : [...unread, name];
-  });
-  return { read, unread, framing, connectionOptions };
+    this.#unread = this.#unread === NONE && name === "host" ? HOST_ALONE : [...this.#unread, name];
+  };
 }
 
 const NONE: readonly string[] = [];
 /** What most requests without content have. */
 const HOST_ALONE: readonly string[] = ["host"];
+const READER = new FieldReader();
 
 /** A request without framing fields has no content over HTTP/1 (RFC 9112 6.3), and an unknown amount over HTTP/2 and 3. */
 function bodyOf(request: Request, framing: ReadFields["framing"], facts: PlatformFacts): BodyKind {

@@ -34,22 +34,51 @@ export interface OriginResponse {
 export function readResponse(response: Response, method: string): OriginResponse | undefined {
   const { status } = response;
   if (status > 599 || (status < 200 && status !== SWITCHING_PROTOCOLS)) return undefined;
-  const fields: FieldList = [];
-  let connectionOptions: readonly string[] | undefined;
-  let length: number | undefined;
-  let isCoded = false;
-  // Its iterator would cost the runtime several objects for each line.
-  response.headers.forEach((value, name) => {
-    if (name === "content-length") length = numberIn(value);
-    else if (name === "connection") connectionOptions = optionsOf(value);
-    else if (name === "transfer-encoding") isCoded = true;
-    else fields.push(name, value);
-  });
+  const { fields, connectionOptions, length, isCoded } = READER.read(response.headers);
   // Asked for its body, the runtime makes a stream of it, which a response that goes on as it is has no need of.
   const isEmpty = hasNoContent(status, method) || (length === undefined && response.body === null);
   const head = { status, fields, body: bodyOf(isEmpty, length, method) };
   return { response, isEmpty, head, connectionOptions, isCoded };
 }
+
+interface ReadFields {
+  readonly fields: FieldList;
+  readonly connectionOptions: readonly string[] | undefined;
+  /** Not a number when it says something else. */
+  readonly length: number | undefined;
+  readonly isCoded: boolean;
+}
+
+/** One for all, for the same reason as that of requests. */
+class FieldReader {
+  #fields: FieldList = [];
+  #connectionOptions: readonly string[] | undefined;
+  #length: number | undefined;
+  #isCoded = false;
+
+  read(headers: Headers): ReadFields {
+    this.#fields = [];
+    this.#connectionOptions = undefined;
+    this.#length = undefined;
+    this.#isCoded = false;
+    headers.forEach(this.#take);
+    return {
+      fields: this.#fields,
+      connectionOptions: this.#connectionOptions,
+      length: this.#length,
+      isCoded: this.#isCoded,
+    };
+  }
+
+  readonly #take = (value: string, name: string): void => {
+    if (name === "content-length") this.#length = numberIn(value);
+    else if (name === "connection") this.#connectionOptions = optionsOf(value);
+    else if (name === "transfer-encoding") this.#isCoded = true;
+    else this.#fields.push(name, value);
+  };
+}
+
+const READER = new FieldReader();
 
 /** RFC 9110 7.6.1. What most origins say is not taken apart each time. */
 function optionsOf(connection: string): readonly string[] {

@@ -227,6 +227,26 @@ describe("a full bank", () => {
     expect(bank.size).toBeLessThanOrEqual(3);
   });
 
+  it("looks for room under every limit, wherever it has got to", () => {
+    const bank = new MapBank({ maxCounters: 60, unixMs: () => 0 });
+    const limits = Array.from({ length: 7 }, (_, i) => {
+      const spec: QuotaLimit = { name: `l${i}`, amount: 1, perMs: 1000, window: "rolling" };
+      return new CompiledLimit(`ns/q#l${i}`, "requests", spec, undefined);
+    });
+    const ask = (i: number, us: number) =>
+      bank.take([new Charge(limits[i % 7] as CompiledLimit, `k${i}`, 1, us)], us).storeFailed;
+    let us = START_US;
+    for (let round = 0; round < 5; round++) {
+      for (let i = 0; i < 60; i++) expect(ask(i, us + i), `round ${round}, counter ${i}`).toBe(false);
+      expect(ask(60, us + 100)).toBe(true);
+      us += 5_000_000;
+      // All are idle: one more finds room, by a look at all of them.
+      expect(ask(61, us)).toBe(false);
+      us += 5_000_000;
+    }
+    expect(bank.size).toBeLessThanOrEqual(60);
+  });
+
   it("does not sweep away a counter of the request that it makes room for", () => {
     const bank = new MapBank({ maxCounters: 2, unixMs: () => 0 });
     const one = limitOf({ amount: 1 });

@@ -45,14 +45,74 @@ class Now implements Moment {
   }
 }
 
+/** Counters by what they count and its key: two texts that are there already, for one joined of them would be made and hashed for each request. */
+class Counters {
+  readonly #byId = new Map<string, Map<string, Counter>>();
+  #size = 0;
+  /** Where the sweep is: `#keys` are those of `#swept`, which stands under `#sweptId`. */
+  #ids: MapIterator<[string, Map<string, Counter>]> | undefined;
+  #keys: MapIterator<[string, Counter]> | undefined;
+  #swept: Map<string, Counter> | undefined;
+  #sweptId = "";
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(id: string, key: string): Counter | undefined {
+    return this.#byId.get(id)?.get(key);
+  }
+
+  add(id: string, key: string, counter: Counter): void {
+    let byKey = this.#byId.get(id);
+    if (byKey === undefined) {
+      byKey = new Map();
+      this.#byId.set(id, byKey);
+    }
+    byKey.set(key, counter);
+    this.#size++;
+  }
+
+  /** Looks at the next `steps` counters, around and around, and drops those that are idle. */
+  sweep(steps: number, at: Moment): void {
+    for (let i = 0; i < steps; ) {
+      const next = this.#keys?.next();
+      if (next === undefined || next.done === true) {
+        // The way back to the first one is a step: there may be none at all.
+        if (!this.#goOn()) i++;
+        continue;
+      }
+      i++;
+      const [key, counter] = next.value;
+      if (!isIdle(counter.idleAt, at) || this.#swept?.delete(key) !== true) continue;
+      this.#size--;
+      if (this.#swept.size === 0) this.#byId.delete(this.#sweptId);
+    }
+  }
+
+  /** To those of the next id. @returns false: these were the last */
+  #goOn(): boolean {
+    this.#ids ??= this.#byId.entries();
+    const next = this.#ids.next();
+    if (next.done === true) {
+      this.#ids = undefined;
+      this.#keys = undefined;
+      this.#swept = undefined;
+      return false;
+    }
+    [this.#sweptId, this.#swept] = next.value;
+    this.#keys = this.#swept.entries();
+    return true;
+  }
+}
+
 export class MapBank implements QuotaBank {
   readonly #options: MapBankOptions;
-  readonly #counters = new Map<string, Counter>();
+  readonly #counters = new Counters();
   readonly #answer = new Tally();
   readonly #found: Counter[] = [];
   readonly #places = { states: [] as Float64Array[], offsets: [] as number[] };
   readonly #moment: Now;
-  #hand: MapIterator<[string, Counter]> | undefined;
   #sweptUs = Number.NEGATIVE_INFINITY;
 
   constructor(options: MapBankOptions) {
@@ -106,30 +166,20 @@ export class MapBank implements QuotaBank {
   }
 
   #counter(limit: CompiledLimit, key: string): Counter | undefined {
-    const name = `${limit.counterId}|${key}`;
-    const known = this.#counters.get(name);
+    const known = this.#counters.get(limit.counterId, key);
     if (known !== undefined) return known;
     if (!this.#makeRoom()) return undefined;
     const counter = { state: new Float64Array(STATE_SIZE[limit.kind]), idleAt: 0 };
-    this.#counters.set(name, counter);
+    this.#counters.add(limit.counterId, key, counter);
     return counter;
   }
 
   #makeRoom(): boolean {
-    this.#sweep(SWEEP_STEP);
+    this.#counters.sweep(SWEEP_STEP, this.#moment);
     if (this.#counters.size < this.#options.maxCounters) return true;
     if (this.#moment.us - this.#sweptUs < FULL_SWEEP_GAP_US) return false;
     this.#sweptUs = this.#moment.us;
-    this.#sweep(this.#counters.size + 1);
+    this.#counters.sweep(this.#counters.size + 1, this.#moment);
     return this.#counters.size < this.#options.maxCounters;
-  }
-
-  #sweep(steps: number): void {
-    for (let i = 0; i < steps; i++) {
-      this.#hand ??= this.#counters.entries();
-      const next = this.#hand.next();
-      if (next.done) this.#hand = undefined;
-      else if (isIdle(next.value[1].idleAt, this.#moment)) this.#counters.delete(next.value[0]);
-    }
   }
 }
