@@ -25,6 +25,7 @@ import { ClientWatch, NO_WATCH, needsWatch, type Served } from "./client-watch.t
 import { failureOf, KnownFailure } from "./fetch-failure.ts";
 import { type CallPorts, sendCopy } from "./mirror.ts";
 import { MAX_WHOLE_BODY_BYTES, PassedBody } from "./passed-body.ts";
+import { PlainGet } from "./plain-get.ts";
 import { MAX_MIRROR_BODY_BYTES, NO_REQUEST_BODY, RequestBody } from "./request-body.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { EdgeRequest } from "./request-head.ts";
@@ -227,8 +228,13 @@ class Drive implements Served {
     if (call.kind === "refused") throw new KnownFailure({ code: "not_supported", reason: call.reason, neverSent: true });
     this.#isDirect = step.target.via === undefined;
     const fields = switchTo === undefined ? head.fields : [...head.fields, "upgrade", switchTo];
-    const headers = this.#ports.keepsLines ? changedInit(this.#request.headers, this.#incoming, fields) : sentInit(fields);
     const { method } = head;
+    const { fetcher } = call;
+    if (fetcher.fetchPlain !== undefined && this.#isPlain(step)) {
+      const plain = PLAIN_GET.with(fields);
+      if (plain !== undefined) return fetcher.fetchPlain(call.url, plain);
+    }
+    const headers = this.#ports.keepsLines ? changedInit(this.#request.headers, this.#incoming, fields) : sentInit(fields);
     // One shape for all. Of one that comes now and then, V8 collects the last object, and throws away all code that has met any.
     const init: RequestInit = { method, headers, body: null, signal: null, redirect: "manual", encodeResponseBody: "manual" };
     if (this.#body.isEmpty) {
@@ -239,6 +245,12 @@ class Drive implements Served {
     }
     init.signal = this.#begin(deadlineMs);
     return this.#fetchWithBody(step, call, init, init.signal);
+  }
+
+  /** There is no content to send or to copy, and nothing here may have to end the attempt. */
+  #isPlain({ head, deadlineMs, mirrors }: SendStep): boolean {
+    const isBare = head.method === "GET" && this.#body.isEmpty && mirrors.length === 0;
+    return isBare && deadlineMs === undefined && !this.#context.isKept;
   }
 
   async #fetchWithBody(step: SendStep, call: PossibleCall, init: RequestInit, signal: AbortSignal): Promise<Response> {
@@ -421,6 +433,9 @@ class Drive implements Served {
     this.#exchange.finished({ outcome, requestBytes: this.#body.bytes, responseBytes });
   }
 }
+
+/** It holds nothing but text, and each use of it is over before the next begins. */
+const PLAIN_GET = new PlainGet();
 
 const NO_TUNNELS = new KnownFailure({ code: "not_supported", reason: "the runtime opens no tunnels", neverSent: true });
 

@@ -14,7 +14,7 @@ export function sentInit(fields: ReadonlyFieldList): FieldsInit {
   return fieldsInit(fields);
 }
 
-function isNotSent(name: string): boolean {
+export function isNotSent(name: string): boolean {
   return name === "expect" || name === "te";
 }
 

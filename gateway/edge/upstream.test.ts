@@ -10,7 +10,13 @@ function target(address: string, port: number, secure = true): UpstreamTarget {
   const endpoint = { key: "", address, port, weight: 1, active: 0, runtime: undefined };
   return { endpoint, pool, tls: secure ? tls : undefined };
 }
-const bound = { fetch: () => Promise.reject(new Error("not called")) };
+const asked: unknown[] = [];
+const bound = {
+  fetch: (...told: unknown[]) => {
+    asked.push(told);
+    return Promise.reject(new Error("asked"));
+  },
+};
 
 const SELF_HOSTED = { allowAddresses: false, ownHost: false };
 
@@ -25,10 +31,17 @@ describe("an endpoint as a URL", () => {
     expect(upstreams.call(where, { authority, target: "/x?y" })).toMatchObject({ kind: "call", url });
   });
 
-  test("a binding leads there whatever the authority", () => {
+  test("a binding leads there whatever the authority", async () => {
     const call = upstreams.call(target("10.0.0.1", 80, false), { authority: "shop.example.com", target: "/" });
     expect(call).toMatchObject({ kind: "call", url: "http://shop.example.com/" });
-    expect(call.kind === "call" && call.fetcher).toBe(bound);
+    if (call.kind !== "call") throw new Error("refused");
+    const plain = new Request("https://unused.invalid/");
+    await expect(call.fetcher.fetch("http://a.test/", {})).rejects.toThrow("asked");
+    await expect(call.fetcher.fetchPlain?.("http://b.test/", plain)).rejects.toThrow("asked");
+    expect(asked).toEqual([
+      ["http://a.test/", {}],
+      ["http://b.test/", plain],
+    ]);
   });
 
   test.each([

@@ -16,6 +16,8 @@ export type UpstreamCall =
 
 export interface UpstreamFetcher {
   fetch(input: string | Request, init: RequestInit): Promise<Response>;
+  /** The same by a `PlainGet`. Absent: what is sent has to be looked at, or changed, on its way. */
+  fetchPlain?(url: string, plain: Request): Promise<Response>;
 }
 
 export interface UpstreamOptions {
@@ -67,7 +69,7 @@ export class Upstreams {
     const value = this.#env[binding];
     const place: Place = {
       binding,
-      bound: isFetcher(value) ? value : undefined,
+      bound: isFetcher(value) ? boundTo(value) : undefined,
       own: `${address.includes(":") ? `[${address}]` : address}:${port}`,
       isAddress: parseAddress(address) !== undefined,
     };
@@ -86,12 +88,22 @@ interface Place {
   readonly isAddress: boolean;
 }
 
-const INTERNET: UpstreamFetcher = { fetch: (input, init) => fetch(input, init) };
+const INTERNET: UpstreamFetcher = {
+  fetch: (input, init) => fetch(input, init),
+  fetchPlain: (url, plain) => fetch(url, plain),
+};
+
+function boundTo(binding: Fetcher): UpstreamFetcher {
+  return {
+    fetch: (input, init) => binding.fetch(input, init),
+    fetchPlain: (url, plain) => binding.fetch(url, plain),
+  };
+}
 
 export function refused(reason: string): UpstreamCall {
   return { kind: "refused", reason };
 }
 
-function isFetcher(value: unknown): value is UpstreamFetcher {
+function isFetcher(value: unknown): value is Fetcher {
   return typeof value === "object" && value !== null && "fetch" in value;
 }

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
-import { againstBar, type Bar, beside, ratioOf, verdictOf } from "./bars.ts";
+import { againstBar, type Bar, beside, otherBars, ratioOf, verdictOf } from "./bars.ts";
+import type { EdgeFigures } from "./edge.ts";
 import type { Figures } from "./measure.ts";
 import { OWN } from "./peers/tidegate.ts";
-import type { LoadResult } from "./results.ts";
+import type { LoadResult, Results } from "./results.ts";
 
 function figures(change: Partial<Figures>): Figures {
   return { rate: 100, cpuMicros: 50, busy: 1, rssMb: 10, spread: 0, rssGrowthMb: 0, rounds: 5, dropped: [], ...change };
@@ -56,4 +57,16 @@ test("a row is held against another row of ours", () => {
     figures: {},
     refused: { [OWN]: "no" },
   });
+});
+
+test("the edge is judged by what both Workers need under load at once, in older runs by their turns", () => {
+  const edge: EdgeFigures = {
+    workers: { [OWN]: figures({ rate: 70 }), "pass-through": figures({ rate: 100 }) },
+    isolate: { routes: 5000, cpuMs: 1, firstCpuMs: 1, memoryMb: 1, bytes: 1 },
+    propagation: { changes: 1, widening: { p50Ms: 1, p99Ms: 1 }, narrowing: { p50Ms: 1, p99Ms: 1 } },
+  };
+  const judged = (figures: EdgeFigures) => otherBars({ edge: figures } as unknown as Results)[0];
+  expect(judged(edge)).toMatchObject({ value: 0.7, atLeast: true });
+  const together = { "pass-through": { ratio: 0.81, error: 0.012, rounds: 36 } };
+  expect(judged({ ...edge, together })).toMatchObject({ value: 0.81, note: "both under load at once, ± 0.01; in turns 0.70" });
 });

@@ -16,13 +16,25 @@ import { PROXY_CPU } from "./machine.ts";
 import { type Figures, figuresOf, measure, type Round } from "./measure.ts";
 import { startOrigin } from "./origins.ts";
 import { missingNginx } from "./peers/nginx.ts";
+import { meanOf } from "./statistics.ts";
 import { BODY_BYTES, CONNECTIONS, QUOTA_PER_SECOND } from "./workload.ts";
 
 export interface EdgeFigures {
   /** By Worker: `tidegate`, `pass-through`, `hono`. */
   readonly workers: Readonly<Record<string, Figures>>;
+  /** By Worker but ours. Absent in runs that were kept before it was measured. */
+  readonly together?: Readonly<Record<string, Together>>;
   readonly isolate: IsolateFigures;
   readonly propagation: EdgePropagation;
+}
+
+/** Our Worker against another one while both are under load on one processor. */
+export interface Together {
+  /** Ours as a multiple: requests per second of processor time, mean of the rounds. */
+  readonly ratio: number;
+  /** Standard error of the ratio. */
+  readonly error: number;
+  readonly rounds: number;
 }
 
 export interface EdgeOptions {
@@ -47,22 +59,34 @@ const STARTS = 3;
 /** Workers take turns this short, because the machine's moods last for seconds: what one of them meets, the others meet as well. */
 const TURN_SECONDS = 1;
 /** Of each Worker in each of its starts, at least: single ones differ by a third on a shared machine. */
-const TURNS = 12;
+const TURNS = 8;
+/**
+ * Rounds in which all Workers are under load at once. They take turns of milliseconds then, by the scheduler, so that even a mood of the machine that lasts for
+ * half a second is the same for all, and what they need for a request is held against each other within the round.
+ */
+const TOGETHER_ROUNDS = 12;
+const TOGETHER_SECONDS = 5;
 /** Served by each Worker before its first turn: that long V8 goes on compiling what a gateway does, beside it on the same processor. */
 const SERVED_SECONDS = 12;
 
 export async function measureEdge(options: EdgeOptions): Promise<EdgeFigures> {
   const { directory, quick, say } = options;
-  const workers = await measureWorkers(options);
+  const { workers, together } = await measureWorkers(options);
   say(`edge: snapshots in isolates`);
   const isolate = await measureIsolates(join(directory, "edge-isolates"), quick ? 5 : 20);
   const changes = quick ? 10 : 100;
   say(`edge: ${changes} changes of each class to a site`);
   const propagation = await measureEdgePropagation(join(directory, "edge-propagation"), changes);
-  return { workers, isolate, propagation };
+  return { workers, together, isolate, propagation };
 }
 
-async function measureWorkers({ directory, rounds, seconds, quick, say }: EdgeOptions): Promise<Record<string, Figures>> {
+async function measureWorkers({
+  directory,
+  rounds,
+  seconds,
+  quick,
+  say,
+}: EdgeOptions): Promise<Pick<Required<EdgeFigures>, "workers" | "together">> {
   for (const reason of [missingNginx(), ensure("wrk").kind === "missing" ? "wrk is missing" : undefined]) {
     if (reason !== undefined) throw new Error(`edge: ${reason}`);
   }
@@ -75,6 +99,7 @@ async function measureWorkers({ directory, rounds, seconds, quick, say }: EdgeOp
     writeFileSync(join(mesh.config, "bench.yaml"), [routes(), site.yaml].join("---\n"));
     await mesh.startControl();
     const counted = new Map<string, Round[]>();
+    const ratios = new Map<string, number[]>();
     const starts = quick ? 1 : STARTS;
     for (let start = 1; start <= starts; start += 1) {
       const peers: Running[] = [];
@@ -98,14 +123,35 @@ async function measureWorkers({ directory, rounds, seconds, quick, say }: EdgeOp
             counted.set(name, [...(counted.get(name) ?? []), result]);
           }
         }
+        const shared = quick ? 1 : TOGETHER_ROUNDS;
+        say(`edge: start ${start} of ${starts}, ${shared} rounds of ${TOGETHER_SECONDS} s of all together`);
+        for (let round = 1; round <= shared; round += 1) {
+          const [own, ...others] = await Promise.all(
+            subjects.map(({ process, port }) =>
+              measure({ process, port, generator, seconds: TOGETHER_SECONDS, directory, warmUp: false }),
+            ),
+          );
+          for (const [i, other] of others.entries()) {
+            const { name } = PEERS[i] as (typeof PEERS)[number];
+            ratios.set(name, [...(ratios.get(name) ?? []), other.cpuMicros / (own?.cpuMicros ?? Number.NaN)]);
+          }
+        }
       } finally {
         await Promise.all([...peers, site].map((one) => one.stop()));
       }
     }
-    return Object.fromEntries([...counted].map(([name, all]) => [name, figuresOf(all, [])]));
+    return {
+      workers: Object.fromEntries([...counted].map(([name, all]) => [name, figuresOf(all, [])])),
+      together: Object.fromEntries([...ratios].map(([name, all]) => [name, togetherOf(all)])),
+    };
   } finally {
     await Promise.all([site, mesh, origin].map((one) => one.stop()));
   }
+}
+
+function togetherOf(ratios: readonly number[]): Together {
+  const { mean, error } = meanOf(ratios);
+  return { ratio: mean, error, rounds: ratios.length };
 }
 
 async function peer(name: string, port: number, directory: string): Promise<Running> {

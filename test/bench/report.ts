@@ -106,15 +106,22 @@ function snapshotTable(snapshot: Readonly<Record<string, SnapshotTimes>>): strin
   return `\nsnapshot, milliseconds (medians)\n${grid(header, rows)}`;
 }
 
-function edgeTables({ workers, isolate, propagation }: EdgeFigures): string {
+function edgeTables({ workers, together = {}, isolate, propagation }: EdgeFigures): string {
   const { routes, cpuMs, firstCpuMs, memoryMb, bytes } = isolate;
   const costs = [cpuMs.toFixed(1), firstCpuMs.toFixed(1), memoryMb.toFixed(1), String(Math.round(bytes / 1024))];
+  const shared = Object.entries(together).map(([name, { ratio, error, rounds }]) => [
+    name,
+    ratio.toFixed(3),
+    error.toFixed(3),
+    String(rounds),
+  ]);
   const times = (["widening", "narrowing"] as const).map((kind) => {
     const { p50Ms, p99Ms } = propagation[kind];
     return [kind, p50Ms.toFixed(0), p99Ms.toFixed(0)];
   });
   return [
-    rowTable("edge: Workers on workerd", "requests", { figures: workers, refused: {} }),
+    rowTable("edge: Workers on workerd, in turns", "requests", { figures: workers, refused: {} }),
+    `\nedge: Workers under load at once, requests per second of processor time\n${grid(["", "ours/its", "error", "rounds"], shared)}`,
     `\nedge: a snapshot in an isolate\n${grid(["routes", "CPU ms", "first, CPU ms", "MiB per isolate", "KiB"], [[String(routes), ...costs]])}`,
     `\nedge: commit to the first request held against it, ${propagation.changes} changes of each class, ms\n${grid(["change", "p50", "p99"], times)}`,
   ].join("");

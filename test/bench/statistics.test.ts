@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { median, medianOf, percentile, spread } from "./statistics.ts";
+import { meanOf, median, medianOf, percentile, spread } from "./statistics.ts";
 
 test("the median is the middle one, or the mean of the two in the middle, whatever the order", () => {
   expect(median([5, 1, 100])).toBe(5);
@@ -31,4 +31,10 @@ test("the spread is a share of the median", () => {
   expect(spread([90, 100, 120])).toBeCloseTo(0.3);
   expect(spread([100])).toBe(0);
   expect(spread([])).toBe(0);
+});
+
+test("the error of a mean shrinks with the number of values", () => {
+  expect(meanOf([1, 2, 3, 4])).toEqual({ mean: 2.5, error: Math.sqrt(5 / 3 / 4) });
+  expect(meanOf([3])).toEqual({ mean: 3, error: 0 });
+  expect(meanOf([]).mean).toBeNaN();
 });

@@ -1,4 +1,4 @@
-/** The few statistics that the bench needs: all of them robust against a round in which the machine was busy with something else. */
+/** The few statistics that the bench needs: most of them robust against a round in which the machine was busy with something else. */
 
 /** 0 of nothing. */
 export function median(values: readonly number[]): number {
@@ -23,4 +23,17 @@ export function percentile(values: readonly number[], share: number): number {
 export function spread(values: readonly number[]): number {
   const middle = median(values);
   return middle === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / middle;
+}
+
+export interface Mean {
+  readonly mean: number;
+  /** Standard error of the mean. */
+  readonly error: number;
+}
+
+/** For values whose noise is no outlier here and there but all of them. NaN of nothing. */
+export function meanOf(values: readonly number[]): Mean {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, error: Math.sqrt(squares / Math.max(1, values.length - 1) / values.length) };
 }
