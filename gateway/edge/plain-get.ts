@@ -12,7 +12,8 @@ export const MAX_PLAIN_LINES = 8;
 export class PlainGet {
   /** Nobody is asked for its URL: `fetch` is told another one. */
   readonly #request = new Request("https://unused.invalid/", { redirect: "manual", encodeResponseBody: "manual" });
-  /** What it has; undefined: it broke off in the middle. */
+  readonly #headers = this.#request.headers;
+  /** What they say; undefined: it broke off in the middle. */
   #lines: ReadonlyFieldList | undefined = [];
 
   /**
@@ -22,11 +23,11 @@ export class PlainGet {
    */
   with(lines: ReadonlyFieldList): Request | undefined {
     if (lines.length > MAX_PLAIN_LINES * 2) return undefined;
-    const { headers } = this.#request;
+    const headers = this.#headers;
     const before = this.#lines;
     if (before === undefined || !haveSameNames(before, lines)) {
       if (!isPlain(lines)) return undefined;
-      this.#clear(headers);
+      this.#clear();
       for (let i = 0; i < lines.length; i += 2) headers.set(lines[i] as string, lines[i + 1] as string);
     } else {
       this.#lines = undefined;
@@ -38,9 +39,9 @@ export class PlainGet {
     return this.#request;
   }
 
-  #clear(headers: Headers): void {
+  #clear(): void {
     this.#lines = undefined;
-    for (const name of [...headers.keys()]) headers.delete(name);
+    for (const name of [...this.#headers.keys()]) this.#headers.delete(name);
   }
 }
 

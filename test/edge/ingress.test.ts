@@ -374,6 +374,35 @@ describe("bytes", () => {
     expect(lines).toEqual(expect.arrayContaining(["X-Odd-Name", "User-Agent"]));
   });
 
+  it("sends nothing of one client's request with another's, however they come", async () => {
+    await serve(route("r"));
+    const own = ["authorization", "cookie", "x-request-id", "x-a", "x-b"];
+    const wanted = new Map<string, Record<string, string | undefined>>();
+    const got = new Map<string, Record<string, string | undefined>>();
+    const pick = (headers: Readonly<Record<string, unknown>>) => Object.fromEntries(own.map((name) => [name, headers[name]]));
+    play = (message, response) => {
+      const path = message.url ?? "";
+      // Some wait, so that others are sent meanwhile.
+      setTimeout(() => response.end(path), path.length % 3);
+      got.set(path, { ...pick(message.headers), via: message.headers.via, host: message.headers["x-forwarded-host"] } as never);
+    };
+    const ask = async (i: number) => {
+      const chosen = own.filter((_, bit) => ((i * 7) >> bit) & 1);
+      const headers = Object.fromEntries(chosen.map((name) => [name, `${name} of ${i % 5 === 0 ? "many" : i}`]));
+      const path = `/${i}${"x".repeat(i % 4)}`;
+      const host = `host-${i % 3}.example.com`;
+      wanted.set(path, { ...pick(headers), via: "1.1 tidegate", host });
+      expect((await get(path, { headers, host })).body.toString()).toBe(path);
+    };
+    for (let round = 0; round < 6; round++) await Promise.all(Array.from({ length: 32 }, (_, i) => ask(round * 32 + i)));
+    for (const [path, lines] of wanted) {
+      const { "x-request-id": id, ...others } = got.get(path) ?? {};
+      const { "x-request-id": givenId, ...othersWanted } = lines;
+      expect(others).toEqual(othersWanted);
+      expect(givenId === undefined ? id?.length : id, path).toBe(givenId === undefined ? 36 : givenId);
+    }
+  }, 30_000);
+
   it("leaves encodings alone, whatever the client accepts", async () => {
     await serve(route("r"));
     const zipped = gzipSync("hello");
