@@ -63,10 +63,10 @@ function namesDropped(remove: readonly string[], set: Fields, made: Made): Reado
   return names;
 }
 
-/** Of a field that is set twice, the later value stands. */
+/** Of a field that is set twice, the later value stands. A single one is a flat list as it was decoded. */
 function fieldsAppended(set: Fields, add: Fields): readonly string[] {
   const [only] = set;
-  if (only !== undefined && set.length === 1 && add.length === 0) return [only[0], only[1]];
+  if (only !== undefined && set.length === 1 && add.length === 0) return only;
   return [...new Map(set), ...add].flat();
 }
 
