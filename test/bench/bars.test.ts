@@ -59,7 +59,7 @@ test("a row is held against another row of ours", () => {
   });
 });
 
-test("the edge is judged by what both Workers need under load at once, in older runs by their turns", () => {
+test("the edge is judged by what both Workers need in slices, in older runs by their turns", () => {
   const edge: EdgeFigures = {
     workers: { [OWN]: figures({ rate: 70 }), "pass-through": figures({ rate: 100 }) },
     isolate: { routes: 5000, cpuMs: 1, firstCpuMs: 1, memoryMb: 1, bytes: 1 },
@@ -68,5 +68,5 @@ test("the edge is judged by what both Workers need under load at once, in older 
   const judged = (figures: EdgeFigures) => otherBars({ edge: figures } as unknown as Results)[0];
   expect(judged(edge)).toMatchObject({ value: 0.7, atLeast: true });
   const together = { "pass-through": { ratio: 0.81, error: 0.012, rounds: 36 } };
-  expect(judged({ ...edge, together })).toMatchObject({ value: 0.81, note: "both under load at once, ± 0.01; in turns 0.70" });
+  expect(judged({ ...edge, together })).toMatchObject({ value: 0.81, note: "in slices, ± 0.01; in turns 0.70" });
 });

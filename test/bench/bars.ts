@@ -111,7 +111,7 @@ export function otherBars({ snapshot, propagation, edge }: Results): readonly Ba
   ];
 }
 
-/** By what both need while they are under load together; by their turns alone where nothing else was measured. */
+/** By what both need while they run a slice each; by their turns where nothing else was measured. */
 function edgeRateBar({ workers, together }: EdgeFigures): Bar {
   const own = workers[OWN]?.rate;
   const bare = workers[BARE]?.rate;
@@ -119,7 +119,7 @@ function edgeRateBar({ workers, together }: EdgeFigures): Bar {
   const shared = together?.[BARE];
   const bar = { what: "edge, requests/s against a bare pass-through Worker", bar: 0.8, atLeast: true };
   if (shared === undefined) return { ...bar, value: alone };
-  const note = `both under load at once, ± ${shared.error.toFixed(2)}${alone === undefined ? "" : `; in turns ${alone.toFixed(2)}`}`;
+  const note = `in slices, ± ${shared.error.toFixed(2)}${alone === undefined ? "" : `; in turns ${alone.toFixed(2)}`}`;
   return { ...bar, value: shared.ratio, note };
 }
 

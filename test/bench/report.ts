@@ -121,7 +121,7 @@ function edgeTables({ workers, together = {}, isolate, propagation }: EdgeFigure
   });
   return [
     rowTable("edge: Workers on workerd, in turns", "requests", { figures: workers, refused: {} }),
-    `\nedge: Workers under load at once, requests per second of processor time\n${grid(["", "ours/its", "error", "rounds"], shared)}`,
+    `\nedge: Workers under load at once, a slice each: requests per second of processor time\n${grid(["", "ours/its", "error", "rounds"], shared)}`,
     `\nedge: a snapshot in an isolate\n${grid(["routes", "CPU ms", "first, CPU ms", "MiB per isolate", "KiB"], [[String(routes), ...costs]])}`,
     `\nedge: commit to the first request held against it, ${propagation.changes} changes of each class, ms\n${grid(["change", "p50", "p99"], times)}`,
   ].join("");
