@@ -4,6 +4,7 @@
  * request to the next, that differ.
  */
 import type { ReadonlyFieldList } from "../core/index.ts";
+import { comesBefore } from "./fields.ts";
 import { isNotSent } from "./sent-fields.ts";
 
 /** With more lines a copy of what came costs less (see `changedInit`). */
@@ -54,8 +55,8 @@ function haveSameNames(before: ReadonlyFieldList, lines: ReadonlyFieldList): boo
 /** No name comes twice, and all are sent. */
 function isPlain(lines: ReadonlyFieldList): boolean {
   for (let i = 0; i < lines.length; i += 2) {
-    if (isNotSent(lines[i] as string)) return false;
-    for (let j = 0; j < i; j += 2) if (lines[j] === lines[i]) return false;
+    const name = lines[i] as string;
+    if (isNotSent(name) || comesBefore(lines, i, name)) return false;
   }
   return true;
 }

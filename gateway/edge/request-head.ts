@@ -15,6 +15,7 @@ import {
   STREAM_BODY,
 } from "../core/index.ts";
 import type { ClientAddressField } from "./env.ts";
+import { connectionOptionsOf } from "./fields.ts";
 import { numberIn } from "./number.ts";
 import type { ClientPlace, PlacedPeer } from "./report.ts";
 
@@ -142,7 +143,7 @@ class FieldReader {
       case "host":
         break;
       case "connection":
-        this.#connectionOptions = value.split(",").map((option) => option.trim().toLowerCase());
+        this.#connectionOptions = connectionOptionsOf(value);
         break;
       case "content-length":
         this.#framing ??= numberIn(value);

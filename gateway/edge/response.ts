@@ -8,7 +8,7 @@ import {
   type ResponseHead,
   STREAM_BODY,
 } from "../core/index.ts";
-import { changeFields, fieldsInit } from "./fields.ts";
+import { changeFields, connectionOptionsOf, fieldsInit } from "./fields.ts";
 import { numberIn } from "./number.ts";
 
 /** Statuses whose responses have no content, whatever their fields say, and all answers to HEAD (RFC 9112 6.3). */
@@ -72,20 +72,13 @@ class FieldReader {
 
   readonly #take = (value: string, name: string): void => {
     if (name === "content-length") this.#length = numberIn(value);
-    else if (name === "connection") this.#connectionOptions = optionsOf(value);
+    else if (name === "connection") this.#connectionOptions = connectionOptionsOf(value);
     else if (name === "transfer-encoding") this.#isCoded = true;
     else this.#fields.push(name, value);
   };
 }
 
 const READER = new FieldReader();
-
-/** RFC 9110 7.6.1. What most origins say is not taken apart each time. */
-function optionsOf(connection: string): readonly string[] {
-  return connection === "keep-alive" ? KEEP_ALIVE : connection.split(",").map((option) => option.trim().toLowerCase());
-}
-
-const KEEP_ALIVE: readonly string[] = ["keep-alive"];
 
 function bodyOf(isEmpty: boolean, length: number | undefined, method: string): BodyKind {
   // The length that a GET would have had is worth telling.
