@@ -13,6 +13,7 @@ import {
 } from "../../../test/conformance/build.ts";
 import type { HeaderOps, QuotaPolicy, Snapshot } from "../ir/index.ts";
 import { compile } from "./compile.ts";
+import { candidatesOf } from "./route-index.ts";
 import { MAX_REGEX_CHARS } from "./string.ts";
 import type { Tables } from "./tables.ts";
 
@@ -222,7 +223,7 @@ describe("over the tables before", () => {
   it("regexes are taken over while they are used, and not longer", () => {
     const source = routes(route("r", [{ path: regex("/a.*") }]));
     const regexIn = (tables: Tables) =>
-      tables.routeTables.get("main")!.hosts.any!.index.children!.get(47)!.candidates[0]!.match!.path!.regex;
+      tables.routeTables.get("main")!.hosts.any!.index.children!.get(47)!.first!.match!.path!.regex;
     const first = tablesOf(source);
     const second = tablesOf(structuredClone(source), first);
     expect(regexIn(second)).toBe(regexIn(first));
@@ -257,7 +258,7 @@ it("what several routes share is compiled once", () => {
     return route(id, [{ headers, method }], { action, requestHeaders });
   };
   const { index } = tablesOf(routes(sharing("a"), sharing("b"))).routeTables.get("main")!.hosts.any!;
-  const [a, b] = index.candidates.map(({ match, route: { action, requestEdit } }) => {
+  const [a, b] = candidatesOf(index).map(({ match, route: { action, requestEdit } }) => {
     if (action.kind !== "forward") throw new Error("routes forward here");
     return { headers: match!.headers, method: match!.method, retry: action.retry, edit: requestEdit! };
   });
@@ -298,7 +299,7 @@ it("a field that is set twice has the later value, and what is added comes after
     remove: ["c"],
   };
   const { index } = tablesOf(routes(route("r", [], { requestHeaders }))).routeTables.get("main")!.hosts.any!;
-  const edit = index.candidates[0]!.route.requestEdit;
+  const edit = index.first!.route.requestEdit;
   expect(edit?.append).toEqual(["a", "3", "b", "2", "a", "4"]);
   expect([...edit!.drop].sort()).toEqual(["a", "b", "c"]);
 });

@@ -7,9 +7,9 @@ import { type CompiledQuota, type CompileQuotaOptions, compileQuota, type QuotaM
 import { fail, type Issue, ok, type Result } from "../result.ts";
 import { type ClusterMap, type ClusterOptions, compileClusters } from "./clusters.ts";
 import { compileConnections } from "./connections.ts";
-import { Made } from "./made.ts";
+import { nothingMade } from "./made.ts";
 import { compileMatch } from "./match.ts";
-import { compileRouteTable, HostTableBuilder, type RouteCompiler } from "./routes.ts";
+import { compileRouteTable, HostNames, type RouteCompiler } from "./routes.ts";
 import { RegexCache, type StringCompiler } from "./string.ts";
 import type { CompiledListener, CompiledRouteTable, CompiledServer, Tables } from "./tables.ts";
 
@@ -32,10 +32,12 @@ export function compile(
   options: CompileOptions = {},
 ): Result<Tables> {
   const issues: Issue[] = [];
-  const strings: StringCompiler = { regexes: new RegexCache(previous?.regexes), made: new Made(), issues };
+  const regexes = new RegexCache(previous?.regexes);
+  const made = nothingMade();
+  const strings: StringCompiler = { regexes, made, issues };
   const quotas = compileQuotas(snapshot, options, strings);
   const { clusters, hashTables } = compileClusters(snapshot, quotas, previous, options, issues);
-  const to: RouteCompiler = { ...strings, clusters, quotas };
+  const to: RouteCompiler = { regexes, made, issues, clusters, quotas };
   const routeTables = new Map<string, CompiledRouteTable>();
   for (const [i, table] of snapshot.routeTables.entries()) {
     if (routeTables.has(table.name))
@@ -57,7 +59,7 @@ export function compile(
     clusters,
     hashTables,
     quotas,
-    regexes: strings.regexes,
+    regexes,
   });
 }
 
@@ -93,7 +95,7 @@ function compileListener(
   clusters: ClusterMap,
   issues: Issue[],
 ): CompiledListener {
-  const servers = new HostTableBuilder<CompiledServer>();
+  const servers = new HostNames<CompiledServer>();
   const isSingle = source.protocol === "http" || source.protocol === "tcp";
   if (isSingle && source.servers.length !== 1) {
     issues.push({
@@ -113,7 +115,7 @@ function compileListener(
     const compiled = { source: server, routes, connections };
     for (const [j, name] of names.entries()) servers.add(name, compiled, `${at}.serverNames[${j}]`, issues);
   }
-  return { source, servers: servers.table };
+  return { source, servers };
 }
 
 /** Of servers that speak no HTTP. */

@@ -4,7 +4,7 @@ import type { ConnectionDestination, ConnectionMatch, ConnectionRoute, ListenerS
 import type { HostTable } from "../match/host.ts";
 import type { Issue } from "../result.ts";
 import type { ClusterMap, CompiledCluster } from "./clusters.ts";
-import { HostTableBuilder } from "./routes.ts";
+import { HostNames } from "./routes.ts";
 
 /** How a server finds where a connection goes. */
 export type CompiledConnections =
@@ -42,16 +42,16 @@ export function compileConnections(
 ): CompiledConnections | undefined {
   const { tls, connections } = server;
   if (tls?.mode === "auto-passthrough") {
-    const hosts = new HostTableBuilder<true>();
+    const hosts = new HostNames<true>();
     for (const [i, host] of tls.hosts.entries()) hosts.add(host, true, `${path}.tls.hosts[${i}]`, issues);
-    return { kind: "named", hosts: hosts.table, clusters };
+    return { kind: "named", hosts, clusters };
   }
   if (connections === undefined) return undefined;
   const byName = new Map<string, CompiledConnectionMatch[]>();
   for (const [i, route] of connections.entries()) addRoute(route, `${path}.connections[${i}]`, byName, clusters, issues);
-  const table = new HostTableBuilder<readonly CompiledConnectionMatch[]>();
+  const table = new HostNames<readonly CompiledConnectionMatch[]>();
   for (const [name, matches] of byName) table.add(name, matches, `${path}.connections`, issues);
-  return { kind: "routes", byName: table.table };
+  return { kind: "routes", byName: table };
 }
 
 function addRoute(

@@ -13,10 +13,15 @@ export interface Candidate<R> {
   readonly match: MatchTest | undefined;
   /** What is left to be asked where the path begins as `match` wants it: nothing, whether it ends there, or everything. */
   readonly asks: "nothing" | "end" | "everything";
+  /** The next one at the same place of the tree. Most places have one: a list for each would be twice as many objects. */
+  readonly next: Candidate<R> | undefined;
 }
 
-export function candidate<R>(order: number, route: R, match: MatchTest | undefined): Candidate<R> {
-  return { order, route, match, asks: match === undefined ? "nothing" : asksOf(match) };
+/** One that is in no tree yet. */
+export type LooseCandidate<R> = Omit<Candidate<R>, "next"> & { next: LooseCandidate<R> | undefined };
+
+export function candidate<R>(order: number, route: R, match: MatchTest | undefined): LooseCandidate<R> {
+  return { order, route, match, asks: match === undefined ? "nothing" : asksOf(match), next: undefined };
 }
 
 /** Most matches are of a literal path and no more: having come to their place in the tree decides them, and they need not be looked at. */
@@ -34,26 +39,35 @@ function asksOf({ path, method, scheme, authority, headers, query, port }: Match
 export interface PathNode<R> {
   /** Characters between the parent and here; "" at the root. */
   readonly label: string;
-  /** In order. At the root: those that any path may match. */
-  readonly candidates: readonly Candidate<R>[];
+  /** The first of those here, which are in order. At the root: of those that any path may match. */
+  readonly first: Candidate<R> | undefined;
   /** By the first character of their labels. */
   readonly children: ReadonlyMap<number, PathNode<R>> | undefined;
 }
 
 interface BuildNode<R> {
   label: string;
-  candidates: Candidate<R>[];
+  first: LooseCandidate<R> | undefined;
   children: Map<number, BuildNode<R>> | undefined;
 }
 
-/** Shared by all nodes without candidates: it is replaced, never added to. */
-const NONE: never[] = [];
-
-/** @param candidates in order */
-export function buildPathTree<R>(candidates: readonly Candidate<R>[]): PathNode<R> {
-  const root: BuildNode<R> = { label: "", candidates: NONE, children: undefined };
-  for (let i = 0; i < candidates.length; i++) insert(root, candidates[i] as Candidate<R>);
+/** @param candidates in order, each in this tree only */
+export function buildPathTree<R>(candidates: readonly LooseCandidate<R>[]): PathNode<R> {
+  const root: BuildNode<R> = { label: "", first: undefined, children: undefined };
+  // From the last to the first, so that each is put in front of those that come after it.
+  for (let i = candidates.length - 1; i >= 0; i--) insert(root, candidates[i] as LooseCandidate<R>);
   return root;
+}
+
+/** All candidates of a tree, in order. */
+export function candidatesOf<R>(root: PathNode<R>): readonly Candidate<R>[] {
+  const found: Candidate<R>[] = [];
+  const collect = ({ first, children }: PathNode<R>): void => {
+    for (let at = first; at !== undefined; at = at.next) found.push(at);
+    for (const child of children?.values() ?? []) collect(child);
+  };
+  collect(root);
+  return found.sort((a, b) => a.order - b.order);
 }
 
 /** What every path that this match takes starts with. */
@@ -73,11 +87,10 @@ function pathStart(match: MatchTest | undefined): string {
   }
 }
 
-function insert<R>(root: BuildNode<R>, candidate: Candidate<R>): void {
+function insert<R>(root: BuildNode<R>, candidate: LooseCandidate<R>): void {
   const node = nodeFor(root, pathStart(candidate.match));
-  // A list of one takes room for one; most have no more.
-  if (node.candidates.length === 0) node.candidates = [candidate];
-  else node.candidates.push(candidate);
+  candidate.next = node.first;
+  node.first = candidate;
 }
 
 function nodeFor<R>(root: BuildNode<R>, key: string): BuildNode<R> {
@@ -88,7 +101,7 @@ function nodeFor<R>(root: BuildNode<R>, key: string): BuildNode<R> {
     node.children ??= new Map();
     const child = node.children.get(first);
     if (child === undefined) {
-      const leaf: BuildNode<R> = { label: key.slice(at), candidates: NONE, children: undefined };
+      const leaf: BuildNode<R> = { label: key.slice(at), first: undefined, children: undefined };
       node.children.set(first, leaf);
       return leaf;
     }
@@ -108,7 +121,7 @@ function sharedLength(label: string, key: string, at: number): number {
 function split<R>(parent: BuildNode<R>, child: BuildNode<R>, length: number): BuildNode<R> {
   const upper: BuildNode<R> = {
     label: child.label.slice(0, length),
-    candidates: NONE,
+    first: undefined,
     children: new Map([[child.label.charCodeAt(length), child]]),
   };
   parent.children?.set(child.label.charCodeAt(0), upper);

@@ -23,7 +23,7 @@ import type { ClusterMap } from "./clusters.ts";
 import { compileHeaderOps, type HeaderEdit, joinEdits } from "./headers.ts";
 import { type Made, within } from "./made.ts";
 import { compileMatch } from "./match.ts";
-import { buildPathTree, type Candidate, candidate } from "./route-index.ts";
+import { buildPathTree, candidate, type LooseCandidate } from "./route-index.ts";
 import { compileString, type StringCompiler } from "./string.ts";
 import type {
   CompiledAction,
@@ -47,7 +47,7 @@ export interface RouteCompiler extends StringCompiler {
 
 export function compileRouteTable(table: RouteTable, path: string, to: RouteCompiler): CompiledRouteTable {
   const quotas = withQuotas([], table.quotas, path, to);
-  const hosts = new HostTableBuilder<CompiledVirtualHost>();
+  const hosts = new HostNames<CompiledVirtualHost>();
   for (let i = 0; i < table.virtualHosts.length; i++) {
     const host = table.virtualHosts[i] as VirtualHost;
     const hostPath = `${path}.virtualHosts[${i}]`;
@@ -56,29 +56,25 @@ export function compileRouteTable(table: RouteTable, path: string, to: RouteComp
       hosts.add(host.domains[j] as string, compiled, `${hostPath}.domains[${j}]`, to.issues);
     }
   }
-  return { source: table, quotas, hosts: hosts.table };
+  return { source: table, quotas, hosts };
 }
 
-/** Collects names of the forms `a.b`, `*.b` and `*`. */
-export class HostTableBuilder<T> {
-  readonly #exact = new Map<string, T>();
-  readonly #suffix = new Map<string, T>();
-  #any: T | undefined;
+/** Names of the forms `a.b`, `*.b` and `*`, each once. */
+export class HostNames<T> implements HostTable<T> {
+  readonly exact = new Map<string, T>();
+  readonly suffix = new Map<string, T>();
+  any: T | undefined;
 
   add(name: string, value: T, path: string, issues: Issue[]): void {
-    const known = name === "*" ? this.#any : name.startsWith("*.") ? this.#suffix.get(name.slice(1)) : this.#exact.get(name);
+    const known = name === "*" ? this.any : name.startsWith("*.") ? this.suffix.get(name.slice(1)) : this.exact.get(name);
     if (known !== undefined) issues.push({ path, problem: `${name} is taken already; a name may stand once` });
     else if (name.includes("*", name.startsWith("*.") || name === "*" ? 1 : 0)) {
       issues.push({ path, problem: `${name} has a wildcard elsewhere than as its first label` });
     } else if (name !== name.toLowerCase())
       issues.push({ path, problem: `${name} has upper-case letters; hosts are lower case` });
-    else if (name === "*") this.#any = value;
-    else if (name.startsWith("*.")) this.#suffix.set(name.slice(1), value);
-    else this.#exact.set(name, value);
-  }
-
-  get table(): HostTable<T> {
-    return { exact: this.#exact, suffix: this.#suffix, any: this.#any };
+    else if (name === "*") this.any = value;
+    else if (name.startsWith("*.")) this.suffix.set(name.slice(1), value);
+    else this.exact.set(name, value);
   }
 }
 
@@ -89,7 +85,7 @@ function compileVirtualHost(
   to: RouteCompiler,
 ): CompiledVirtualHost {
   const quotas = withQuotas(outer, host.quotas, path, to);
-  const candidates: Candidate<CompiledRoute>[] = [];
+  const candidates: LooseCandidate<CompiledRoute>[] = [];
   const routes = host.routes.map((route, i) => {
     const from = to.issues.length;
     const compiled = compileRoute(route, quotas, to);
@@ -110,7 +106,7 @@ function compileVirtualHost(
 function addCandidates(
   matches: readonly RouteMatch[],
   route: CompiledRoute,
-  candidates: Candidate<CompiledRoute>[],
+  candidates: LooseCandidate<CompiledRoute>[],
   to: RouteCompiler,
 ): void {
   if (matches.length === 0) candidates.push(candidate(candidates.length, route, undefined));

@@ -1,5 +1,5 @@
 /** Why this route and none before it. */
-import type { Candidate, PathNode } from "../compile/route-index.ts";
+import { type Candidate, candidatesOf } from "../compile/route-index.ts";
 import type { FieldTest, StringTest } from "../compile/string.ts";
 import type { CompiledRoute, CompiledVirtualHost } from "../compile/tables.ts";
 import { fieldJoined } from "../http/message.ts";
@@ -14,8 +14,7 @@ export function triedMatches(
   found: Candidate<CompiledRoute> | undefined,
   request: RequestView,
 ): readonly TriedMatch[] {
-  const all = candidatesOf(virtualHost.index).sort((a, b) => a.order - b.order);
-  return all
+  return candidatesOf(virtualHost.index)
     .filter(({ order }) => found === undefined || order <= found.order)
     .map(({ route, match }) => {
       const condition = match === undefined ? undefined : failedCondition(match, request);
@@ -48,10 +47,6 @@ function whyNot(condition: Condition, match: NonNullable<Candidate<CompiledRoute
     default:
       return unreachable(condition);
   }
-}
-
-function candidatesOf<R>(node: PathNode<R>): Candidate<R>[] {
-  return [...node.candidates, ...[...(node.children?.values() ?? [])].flatMap((child) => candidatesOf(child))];
 }
 
 function whyField(what: string, test: FieldTest | undefined, value: string | undefined): string {

@@ -75,27 +75,39 @@ export function decodeSnapshot(chunks: readonly ChunkContent[]): Result<Snapshot
   );
 }
 
-/** Decodes each chunk by itself. */
+/** Decodes each chunk by itself; parts that say the same are one value in all of them. */
 export function decodeChunks(chunks: readonly ChunkContent[]): Result<DecodedChunks> {
-  const issues = new Issues();
+  const { reader, issues } = DECODER;
   const decoded = new Map<string, DecodedChunk>();
-  for (const { ref, bytes } of chunks) {
-    const from = issues.count;
-    const resources = readItems(parseJson(bytes), CHECKS[ref.kind], issues);
-    if (issues.count !== from) issues.within(from, `${ref.kind}/${ref.name}`);
-    else decoded.set(chunkKey(ref), { bytes: bytes.byteLength, size: issues.size, resources });
+  try {
+    for (const { ref, bytes } of chunks) {
+      const from = issues.count;
+      const resources = readItems(parseJson(bytes), CHECKS[ref.kind]);
+      if (issues.count !== from) issues.within(from, `${ref.kind}/${ref.name}`);
+      else decoded.set(chunkKey(ref), { bytes: bytes.byteLength, size: issues.size, resources });
+    }
+    return issues.result<DecodedChunks>(decoded);
+  } finally {
+    reader.forget();
+    issues.clear();
   }
-  return issues.result<DecodedChunks>(decoded);
 }
 
+/**
+ * One for all snapshots, which are decoded without a wait. With the last object of a shape V8 throws away the machine code of all functions that have
+ * met any, and these would be made again for each snapshot.
+ */
+const DECODER = { reader: new ChunkReader(), issues: new Issues() };
+
 /** `{"items": […], "shared": […]}`, as chunk-reader.ts says. Means something only if there was no issue. */
-function readItems(document: unknown, check: AnyCheck, issues: Issues): readonly unknown[] {
+function readItems(document: unknown, check: AnyCheck): readonly unknown[] {
+  const { reader, issues } = DECODER;
   if (!isChunk(document)) {
     issues.add("", "must be an object of two arrays, `items` and `shared`");
     return [];
   }
   issues.begin();
-  const items = new ChunkReader(document.items, document.shared).all(check, issues);
+  const items = reader.chunk(document.items, document.shared, check, issues);
   return Array.isArray(items) ? items : [];
 }
 

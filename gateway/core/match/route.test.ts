@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { Made } from "../compile/made.ts";
+import { nothingMade } from "../compile/made.ts";
 import { compileMatch } from "../compile/match.ts";
-import { buildPathTree, type Candidate, candidate } from "../compile/route-index.ts";
+import { buildPathTree, candidate, type LooseCandidate } from "../compile/route-index.ts";
 import { literalPrefix, RegexCache } from "../compile/string.ts";
 import type { RouteMatch, StringMatch } from "../ir/index.ts";
 import type { Issue } from "../result.ts";
@@ -10,7 +10,7 @@ import { failedCondition, type RequestView } from "./request.ts";
 import { findRoute } from "./route.ts";
 
 const issues: Issue[] = [];
-const to = { regexes: new RegexCache(undefined), made: new Made(), issues };
+const to = { regexes: new RegexCache(undefined), made: nothingMade(), issues };
 
 // Few letters, so that paths and prefixes meet often.
 const path = fc.array(fc.constantFrom("/", "a", "b", "ab", "/a"), { maxLength: 5 }).map((parts) => `/${parts.join("")}`);
@@ -41,7 +41,7 @@ it("the path tree gives the first match of the list, whatever the list", () => {
       fc.array(path, { minLength: 1, maxLength: 10 }),
       fc.boolean(),
       (matches, targets, post) => {
-        const candidates: Candidate<number>[] = matches.map((source, order) =>
+        const candidates: LooseCandidate<number>[] = matches.map((source, order) =>
           candidate(order, order, Object.keys(source).length === 0 ? undefined : compileMatch(source, "m", to)),
         );
         const tree = buildPathTree(candidates);
@@ -61,7 +61,7 @@ it("the path tree gives the first match of the list, whatever the list", () => {
 
 it("ten thousand routes of one host are met through a handful of nodes", () => {
   let tested = 0;
-  const candidates: Candidate<number>[] = Array.from({ length: 10_000 }, (_, order) => {
+  const candidates: LooseCandidate<number>[] = Array.from({ length: 10_000 }, (_, order) => {
     const path = { kind: "prefix", value: `/svc-${order}/` } as const;
     const compiled = compileMatch({ path, method: { kind: "exact", value: "GET" } }, "m", to);
     const counted = {

@@ -5,25 +5,25 @@ import { failedCondition, type RequestView } from "./request.ts";
 export function findRoute<R>(root: PathNode<R>, request: RequestView): Candidate<R> | undefined {
   const path = request.path;
   let at = 0;
-  let best = firstMatching(root.candidates, request, at, undefined);
+  let best = firstMatching(root.first, request, at, undefined);
   let children = root.children;
   while (children !== undefined) {
     const child = children.get(path.charCodeAt(at));
     if (child === undefined || !path.startsWith(child.label, at)) break;
     at += child.label.length;
-    best = firstMatching(child.candidates, request, at, best);
+    best = firstMatching(child.first, request, at, best);
     children = child.children;
   }
   return best;
 }
 
 function firstMatching<R>(
-  candidates: readonly Candidate<R>[],
+  first: Candidate<R> | undefined,
   request: RequestView,
   at: number,
   best: Candidate<R> | undefined,
 ): Candidate<R> | undefined {
-  for (const candidate of candidates) {
+  for (let candidate = first; candidate !== undefined; candidate = candidate.next) {
     if (best !== undefined && candidate.order > best.order) return best;
     if (takes(candidate, request, at)) return candidate;
   }

@@ -96,6 +96,17 @@ export function array<T>(item: Check<T>, max: number, min = 0): Check<readonly T
   return composite(read, parts, (items: readonly T[]) => items.map((value) => writeBy(item, value)));
 }
 
+/**
+ * `check`, whose values often say the same in several chunks of a snapshot: equal ones become one value.
+ *
+ * @param keyPlaces as `ChunkReader.recurring` has them: a text there, or a part, which few others of the type have
+ */
+export function recurring<T extends object>(check: Check<T>, ...keyPlaces: readonly number[]): Check<T> {
+  const read = (value: unknown, issues: Issues): unknown => check(value, issues);
+  const parts: ReadParts = (reader, count, issues) => reader.recurring(check, count, keyPlaces, issues);
+  return composite(read, parts, (value: T) => writeItems(check, value));
+}
+
 function tooMany(count: number, max: number): string {
   return `has ${count} items, at most ${max} are allowed`;
 }
@@ -127,6 +138,7 @@ export function text(rule: TextRule): Check<string> {
 
 /** An integer within both bounds. */
 export function integer(min: number, max: number): Check<number> {
+  requireNoReference(min);
   return (value, issues) => {
     if (!Number.isSafeInteger(value)) issues.add("", `must be an integer, is ${kindOf(value)}`);
     else if ((value as number) < min || (value as number) > max) issues.add("", `must be from ${min} to ${max}`);
@@ -136,11 +148,17 @@ export function integer(min: number, max: number): Check<number> {
 
 /** A finite number within both bounds. */
 export function number(min: number, max: number): Check<number> {
+  requireNoReference(min);
   return (value, issues) => {
     if (typeof value !== "number" || !Number.isFinite(value)) issues.add("", `must be a number, is ${kindOf(value)}`);
     else if (value < min || value > max) issues.add("", `must be from ${min} to ${max}`);
     return value;
   };
+}
+
+/** In a chunk a negative number stands for a shared part (chunk-reader.ts). */
+function requireNoReference(min: number): void {
+  if (min < 0) throw new TypeError(`numbers from ${min} cannot be told from references to shared parts`);
 }
 
 export const boolean: Check<boolean> = (value, issues) => {

@@ -9,10 +9,12 @@
  *
  * A part that is referred to is one value for all its places, checked once and never changed afterwards. The work is therefore bounded by
  * the chunk's bytes (each of the values that a count announces takes at least one that is there); what readers that walk the resources
- * later will meet is bounded by `DECODE_LIMITS.chunkSize`, which counts as if nothing were shared.
+ * later will meet is bounded by `DECODE_LIMITS.chunkSize`, which counts as if nothing were shared. Across the chunks of a snapshot, parts of the
+ * `recurring` types are one value, too (known-parts.ts).
  */
 import type { AnyCheck } from "./check.ts";
 import type { Issues } from "./issues.ts";
+import { type KnownPart, KnownParts, type ReadPart } from "./known-parts.ts";
 
 /** An object or array as it is written: equal parts of one type may be shared. */
 export class Part {
@@ -28,27 +30,38 @@ export class Part {
 /** Reads `count` values as an object or array. */
 export type ReadParts = (reader: ChunkReader, count: number, issues: Issues) => unknown;
 
-interface ReadPart {
-  readonly check: AnyCheck;
-  readonly value: unknown;
-  /** What it adds to `Issues.size` at every place it is used at. */
-  readonly size: number;
-}
-
+/** Reads the chunks of a snapshot one after the other. */
 export class ChunkReader {
-  #values: readonly unknown[];
+  #values: readonly unknown[] = NOTHING;
   #at = 0;
   #broken = false;
-  readonly #parts: readonly unknown[];
-  readonly #read: (ReadPart | undefined)[];
+  #parts: readonly unknown[] = NOTHING;
+  #read: (ReadPart | undefined)[] = [];
   /** Only parts before this one may be referred to. */
-  #end: number;
+  #end = 0;
+  /** Of the chunks of the same snapshot that were read before. */
+  readonly #known = new KnownParts();
 
-  constructor(items: readonly unknown[], parts: readonly unknown[]) {
+  /** All that is in a chunk, as `check` wants it: nothing may lie in it unread. */
+  chunk(items: readonly unknown[], parts: readonly unknown[], check: AnyCheck, issues: Issues): unknown {
     this.#values = items;
+    this.#at = 0;
+    this.#broken = false;
     this.#parts = parts;
     this.#read = new Array<ReadPart | undefined>(parts.length).fill(undefined);
     this.#end = parts.length;
+    const value = this.#whole(check, issues);
+    const unused = this.#read.indexOf(undefined);
+    if (unused !== -1 && !this.#broken) issues.add(`shared[${unused}]`, "is a shared part that nothing refers to");
+    return value;
+  }
+
+  /** The next chunk is another snapshot's. */
+  forget(): void {
+    this.#values = NOTHING;
+    this.#parts = NOTHING;
+    this.#read = [];
+    this.#known.clear();
   }
 
   /** The values do not stand where they should, and nothing after here means anything. It was reported. */
@@ -77,12 +90,76 @@ export class ChunkReader {
     return this.break(`says that ${value} values follow, and there are ${left}`, issues);
   }
 
-  /** Everything, as `check` wants it: nothing may lie in a chunk unread. */
-  all(check: AnyCheck, issues: Issues): unknown {
-    const value = this.#whole(check, issues);
-    const unused = this.#read.indexOf(undefined);
-    if (unused !== -1 && !this.#broken) issues.add(`shared[${unused}]`, "is a shared part that nothing refers to");
-    return value;
+  /**
+   * Reads `count` values as `check` has it, or takes what was read of the same ones before: it goes to as many places as if it were written once.
+   *
+   * @param keyPlaces where among the values there may be what tells parts of this type apart
+   */
+  recurring(check: AnyCheck, count: number, keyPlaces: readonly number[], issues: Issues): unknown {
+    const known = this.#findKnown(check, count, keyPlaces);
+    if (known !== undefined) {
+      this.#at += known.values.length;
+      issues.grow(known.size);
+      return known.value;
+    }
+    const start = this.#at;
+    const { count: problems, size } = issues;
+    const value = check.parts?.(this, count, issues);
+    if (issues.count !== problems || this.#broken) return value;
+    const end = this.#at;
+    this.#at = start;
+    // The parts that it refers to may have been read only now.
+    const late = this.#findKnown(check, count, keyPlaces);
+    if (late === undefined) this.#addKnown({ check, value, size: issues.size - size }, count, keyPlaces, end);
+    this.#at = end;
+    return late === undefined ? value : late.value;
+  }
+
+  #findKnown(check: AnyCheck, count: number, keyPlaces: readonly number[]): KnownPart | undefined {
+    const key = this.#key(count, keyPlaces);
+    let known = key === undefined ? undefined : this.#known.find(check, key);
+    while (known !== undefined && (known.count !== count || !this.#repeats(known.values))) known = known.next;
+    return known;
+  }
+
+  #addKnown({ check, value, size }: ReadPart, count: number, keyPlaces: readonly number[], end: number): void {
+    const key = this.#key(count, keyPlaces);
+    if (key === undefined || !this.#known.hasRoom) return;
+    const values = this.#values.slice(this.#at, end);
+    for (let i = 0; i < values.length; i++) values[i] = this.#referred(values[i]) ?? values[i];
+    this.#known.add(key, { check, value, size, count, values });
+  }
+
+  /** The first text or part at these places after the count; the count itself where there is nothing after it. */
+  #key(count: number, places: readonly number[]): unknown {
+    if (count === 0) return count;
+    for (let i = 0; i < places.length; i++) {
+      const value = this.#values[this.#at + (places[i] as number)];
+      if (typeof value === "string") return value;
+      const part = this.#referred(value);
+      if (part !== undefined) return part.value;
+    }
+    return undefined;
+  }
+
+  /** Whether these values come next. No value that begins as these do is of another length: counts say where each ends. */
+  #repeats(values: readonly unknown[]): boolean {
+    for (let i = 0; i < values.length; i++) {
+      const known = values[i];
+      const value = this.#values[this.#at + i];
+      if (value === known) continue;
+      if (typeof known !== "object" || known === null) return false;
+      const part = this.#referred(value);
+      if (part === undefined || !sameValue(part, known as ReadPart)) return false;
+    }
+    return true;
+  }
+
+  /** The part that `value` refers to, where it may and the part was read already. No check takes a negative number, so each one refers. */
+  #referred(value: unknown): ReadPart | undefined {
+    if (typeof value !== "number" || value >= 0) return undefined;
+    const place = -1 - value;
+    return place < this.#end ? this.#read[place] : undefined;
   }
 
   /** Reports a problem after which it is not known where values begin and end. */
@@ -130,3 +207,9 @@ export class ChunkReader {
     return value;
   }
 }
+
+function sameValue(a: ReadPart, b: ReadPart): boolean {
+  return a.value === b.value && a.check === b.check;
+}
+
+const NOTHING: readonly never[] = [];

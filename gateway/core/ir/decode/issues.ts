@@ -14,8 +14,16 @@ export class Issues {
    * are used at. Numbers, `true` and `false` are not counted, so it is never more.
    */
   size = 0;
+
   /** The next document, with a size of its own. */
   begin(): void {
+    this.size = 0;
+  }
+
+  /** What was found was taken with `result`. */
+  clear(): void {
+    this.list.length = 0;
+    this.count = 0;
     this.size = 0;
   }
 

@@ -17,7 +17,7 @@ import type {
   VirtualHost,
   WeightedDestination,
 } from "../route.ts";
-import { array, boolean, type Check, either, integer, oneOf, pair, text, unique } from "./check.ts";
+import { array, boolean, type Check, either, integer, oneOf, pair, recurring, text, unique } from "./check.ts";
 import {
   durationMs,
   fieldName,
@@ -46,7 +46,7 @@ export const routeMatch = object<RouteMatch>(
   {
     path: optional(stringMatch),
     method: optional(stringMatch),
-    headers: optional(array(headerMatch, LIMITS.conditionsPerMatch)),
+    headers: optional(recurring(array(headerMatch, LIMITS.conditionsPerMatch), 0, 2, 4)),
     name: optional(name),
     query: optional(array(queryMatch, LIMITS.conditionsPerMatch)),
     ignorePathCase: optional(boolean),
@@ -116,10 +116,10 @@ const retryCondition = oneOf<RetryCondition>(
   "envoy-ratelimited",
 );
 
-const retry = object<RetryPolicy>({
+const retryFields = object<RetryPolicy>({
   attempts: integer(0, 1_000),
-  on: array(retryCondition, LIMITS.listLength),
-  statusCodes: array(status, LIMITS.listLength),
+  on: recurring(array(retryCondition, LIMITS.listLength), 0),
+  statusCodes: recurring(array(status, LIMITS.listLength)),
   backoffBaseMs: durationMs,
   backoffMaxMs: durationMs,
   nonIdempotent: boolean,
@@ -127,11 +127,13 @@ const retry = object<RetryPolicy>({
   sameHosts: optional(boolean),
   remoteLocalities: optional(boolean),
 });
+const retry = recurring(retryFields, 1, 2);
 
+const mirrors = array(object<Mirror>({ cluster: name, percent }), LIMITS.destinationsPerRoute);
 const forward: Shape<Omit<ForwardAction, "kind">> = {
-  destinations: array(destination, LIMITS.destinationsPerRoute, 1),
+  destinations: recurring(array(destination, LIMITS.destinationsPerRoute, 1), 0, 1),
   retry,
-  mirrors: array(object<Mirror>({ cluster: name, percent }), LIMITS.destinationsPerRoute),
+  mirrors: recurring(mirrors, 0, 1),
   timeoutMs: optional(durationMs),
   rewrite: optional(rewrite),
 };
@@ -169,11 +171,13 @@ const body: Check<Body> = (value, issues) => {
   return (bytes ? base64Body : textBody)(value, issues);
 };
 
-const action = variants<RouteAction, "kind">(
+const actionFields = variants<RouteAction, "kind">(
   "kind",
   { forward, redirect, direct: { status: integer(200, 599), body: optional(body) } },
   { forward: makeForward },
 );
+/** By its first destination, after the kind. */
+const action = recurring(actionFields, 1, 2, 3);
 
 const cors = object<CorsPolicy>({
   allowOrigins: array(stringMatch, LIMITS.listLength),
