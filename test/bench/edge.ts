@@ -81,21 +81,22 @@ export async function measureEdge(options: EdgeOptions): Promise<EdgeFigures> {
   return { workers, together, isolate, propagation };
 }
 
-async function measureWorkers({
-  directory,
-  rounds,
-  seconds,
-  quick,
-  say,
-}: EdgeOptions): Promise<Pick<Required<EdgeFigures>, "workers" | "together">> {
+/** A Worker under load. */
+interface Subject {
+  readonly name: string;
+  readonly process: Running;
+  readonly port: number;
+}
+
+async function measureWorkers(options: EdgeOptions): Promise<Pick<Required<EdgeFigures>, "workers" | "together">> {
   for (const reason of [missingNginx(), ensure("wrk").kind === "missing" ? "wrk is missing" : undefined]) {
     if (reason !== undefined) throw new Error(`edge: ${reason}`);
   }
+  const { directory, quick, say } = options;
   const origin = await startOrigin(directory, ORIGIN_PORT);
   const home = join(directory, "edge-load");
   const mesh = await TestMesh.prepare({ directory: home, declared: [80], settings: "  accessLog: { enabled: false }\n" });
   const site = await TestSite.prepare({ directory: home, gateway: "bench" });
-  const generator = wrk({ path: PATH, connections: CONNECTIONS, expect: { bytes: BODY_BYTES } });
   try {
     writeFileSync(join(mesh.config, "bench.yaml"), [routes(), site.yaml].join("---\n"));
     await mesh.startControl();
@@ -103,42 +104,17 @@ async function measureWorkers({
     const ratios = new Map<string, number[]>();
     const starts = quick ? 1 : STARTS;
     for (let start = 1; start <= starts; start += 1) {
-      const peers: Running[] = [];
+      const peers: Subject[] = [];
       try {
         await site.start(mesh.api, { cpus: PROXY_CPU });
-        for (const { entry, port } of PEERS) peers.push(await peer(entry, port, directory));
-        const subjects = [
-          { name: "tidegate", process: site.running, port: site.port },
-          ...PEERS.map(({ name, port }, i) => ({ name, process: peers[i] as Running, port })),
-        ];
-        for (const { name, process, port } of subjects) {
-          say(`edge: start ${start} of ${starts}, ${name} serves before it is measured`);
-          await measure({ process, port, generator, seconds: quick ? seconds : SERVED_SECONDS, directory, warmUp: false });
-        }
-        const asked = Math.ceil((rounds * seconds) / starts / TURN_SECONDS);
-        const turns = quick ? asked : Math.max(TURNS, asked);
-        say(`edge: start ${start} of ${starts}, ${turns} turns of each`);
-        for (let turn = 1; turn <= turns; turn += 1) {
-          for (const { name, process, port } of subjects) {
-            const result = await measure({ process, port, generator, seconds: TURN_SECONDS, directory, warmUp: true });
-            counted.set(name, [...(counted.get(name) ?? []), result]);
-          }
-        }
-        const shared = quick ? 1 : TOGETHER_ROUNDS;
-        say(`edge: start ${start} of ${starts}, ${shared} rounds of ${TOGETHER_SECONDS} s of all together`);
-        for (let round = 1; round <= shared; round += 1) {
-          const load = { generator, seconds: TOGETHER_SECONDS, directory, warmUp: false };
-          const [own, ...others] = await inSlices(
-            subjects.map(({ process }) => process.pid),
-            () => Promise.all(subjects.map(({ process, port }) => measure({ process, port, ...load }))),
-          );
-          for (const [i, other] of others.entries()) {
-            const { name } = PEERS[i] as (typeof PEERS)[number];
-            ratios.set(name, [...(ratios.get(name) ?? []), other.cpuMicros / (own?.cpuMicros ?? Number.NaN)]);
-          }
-        }
+        for (const { name, entry, port } of PEERS) peers.push({ name, process: await peer(entry, port, directory), port });
+        const subjects = [{ name: "tidegate", process: site.running, port: site.port }, ...peers];
+        const told = { ...options, say: (text: string) => say(`edge: start ${start} of ${starts}, ${text}`) };
+        await serveFirst(subjects, told);
+        await takeTurns(subjects, told, counted);
+        await shareTime(subjects, told, ratios);
       } finally {
-        await Promise.all([...peers, site].map((one) => one.stop()));
+        await Promise.all([...peers.map(({ process }) => process), site].map((one) => one.stop()));
       }
     }
     return {
@@ -147,6 +123,49 @@ async function measureWorkers({
     };
   } finally {
     await Promise.all([site, mesh, origin].map((one) => one.stop()));
+  }
+}
+
+function load({ process, port }: Subject, seconds: number, warmUp: boolean, { directory }: EdgeOptions): Promise<Round> {
+  const generator = wrk({ path: PATH, connections: CONNECTIONS, expect: { bytes: BODY_BYTES } });
+  return measure({ process, port, generator, seconds, directory, warmUp });
+}
+
+async function serveFirst(subjects: readonly Subject[], options: EdgeOptions): Promise<void> {
+  const { quick, seconds, say } = options;
+  for (const subject of subjects) {
+    say(`${subject.name} serves before it is measured`);
+    await load(subject, quick ? seconds : SERVED_SECONDS, false, options);
+  }
+}
+
+async function takeTurns(subjects: readonly Subject[], options: EdgeOptions, counted: Map<string, Round[]>): Promise<void> {
+  const { rounds, seconds, quick, say } = options;
+  const asked = Math.ceil((rounds * seconds) / (quick ? 1 : STARTS) / TURN_SECONDS);
+  const turns = quick ? asked : Math.max(TURNS, asked);
+  say(`${turns} turns of each`);
+  for (let turn = 1; turn <= turns; turn += 1) {
+    for (const subject of subjects) {
+      const result = await load(subject, TURN_SECONDS, true, options);
+      counted.set(subject.name, [...(counted.get(subject.name) ?? []), result]);
+    }
+  }
+}
+
+/** @param ratios by Worker but the first, which is ours */
+async function shareTime(subjects: readonly Subject[], options: EdgeOptions, ratios: Map<string, number[]>): Promise<void> {
+  const { quick, say } = options;
+  const rounds = quick ? 1 : TOGETHER_ROUNDS;
+  say(`${rounds} rounds of ${TOGETHER_SECONDS} s of all together`);
+  const pids = subjects.map(({ process }) => process.pid);
+  for (let round = 1; round <= rounds; round += 1) {
+    const [own, ...others] = await inSlices(pids, () =>
+      Promise.all(subjects.map((subject) => load(subject, TOGETHER_SECONDS, false, options))),
+    );
+    for (const [i, other] of others.entries()) {
+      const { name } = subjects[i + 1] as Subject;
+      ratios.set(name, [...(ratios.get(name) ?? []), other.cpuMicros / (own?.cpuMicros ?? Number.NaN)]);
+    }
   }
 }
 

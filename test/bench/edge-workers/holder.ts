@@ -15,7 +15,9 @@ export interface HolderWork {
   readonly nowS: number;
 }
 
-interface Given extends Omit<HolderWork, "chunks"> {
+interface Given extends Pick<HolderWork, "pin" | "audience" | "nowS"> {
+  readonly jws: Uint8Array;
+  readonly root: Uint8Array;
   readonly chunks: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -25,8 +27,7 @@ let held: { readonly snapshot: HeldSnapshot; readonly tables: Tables } | undefin
 export default {
   async fetch(request: Request): Promise<Response> {
     if (request.method === "PUT") {
-      const work: HolderWork = await request.json();
-      given = { ...work, chunks: new Map(Object.entries(work.chunks).map(([hash, text]) => [hash, fromBase64(text)])) };
+      given = givenBy(await request.json());
     } else if (request.method === "DELETE") given = undefined;
     else if (request.method === "POST") {
       if (given === undefined) return new Response("nothing was given to verify", { status: 409 });
@@ -37,10 +38,15 @@ export default {
   },
 } satisfies ExportedHandler;
 
+function givenBy({ jws, root, chunks, pin, audience, nowS }: HolderWork): Given {
+  const byHash = new Map(Object.entries(chunks).map(([hash, text]) => [hash, fromBase64(text)]));
+  return { jws: fromBase64(jws), root: fromBase64(root), chunks: byHash, pin, audience, nowS };
+}
+
 async function take(work: Given): Promise<typeof held> {
-  const root = await openRoot(fromBase64(work.root), work.pin);
+  const root = await openRoot(work.root, work.pin);
   if (!root.ok) throw new Error(root.error.detail);
-  const accepted = await acceptSnapshot(fromBase64(work.jws), work.chunks, {
+  const accepted = await acceptSnapshot(work.jws, work.chunks, {
     ...{ root: root.value, audience: work.audience, nowS: work.nowS, limits: DEFAULT_SNAPSHOT_LIMITS, clockSkewS: 30 },
     ...{ accepted: undefined, floor: undefined, held: undefined, purpose: "update", gatewayId: "bench" },
   });
