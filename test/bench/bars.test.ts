@@ -4,6 +4,7 @@ import type { EdgeFigures } from "./edge.ts";
 import type { Figures } from "./measure.ts";
 import { OWN } from "./peers/tidegate.ts";
 import type { LoadResult, Results } from "./results.ts";
+import { addedRatio } from "./rows/latency.ts";
 
 function figures(change: Partial<Figures>): Figures {
   return { rate: 100, cpuMicros: 50, busy: 1, rssMb: 10, spread: 0, rssGrowthMb: 0, rounds: 5, dropped: [], ...change };
@@ -57,6 +58,21 @@ test("a row is held against another row of ours", () => {
     figures: {},
     refused: { [OWN]: "no" },
   });
+});
+
+test("latency that somebody adds is compared, and less than none of it is no figure", () => {
+  const added = (own: number, theirs: number) =>
+    addedRatio(
+      {
+        figures: { [OWN]: figures({ p99Ms: 3 + own }), envoy: figures({ p99Ms: 3 + theirs }), direct: figures({ p99Ms: 3 }) },
+        refused: {},
+      },
+      "envoy",
+    );
+  expect(added(2, 4)).toBeCloseTo(2);
+  expect(added(2, 0)).toBeCloseTo(0.005);
+  expect(added(2, -0.4)).toBeUndefined();
+  expect(added(-0.4, 2)).toBeUndefined();
 });
 
 test("the edge is judged by what both Workers need in slices, in older runs by their turns", () => {

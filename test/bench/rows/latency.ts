@@ -41,10 +41,11 @@ export function addedP99Ms(result: LoadResult | undefined, contender: string): n
 /** Less than this is nothing that the generator could tell from its own noise. */
 const RESOLUTION_MS = 0.01;
 
-/** How many times as much `other` adds as ours; undefined: not measured. */
+/** How many times as much `other` adds as ours; undefined: not measured, or somebody added less than nothing, which is the machine's doing. */
 export function addedRatio(result: LoadResult | undefined, other: string): number | undefined {
   const [own, theirs] = [addedP99Ms(result, OWN), addedP99Ms(result, other)];
-  return own === undefined || theirs === undefined ? undefined : Math.max(theirs, RESOLUTION_MS) / Math.max(own, RESOLUTION_MS);
+  if (own === undefined || theirs === undefined || Math.min(own, theirs) < -RESOLUTION_MS) return undefined;
+  return Math.max(theirs, RESOLUTION_MS) / Math.max(own, RESOLUTION_MS);
 }
 
 function latencyBar({ rows }: Results): Bar {
