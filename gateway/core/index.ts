@@ -44,6 +44,7 @@ export type { HealthChange, HealthListener } from "./health/cluster-health.ts";
 export type { EjectionReason, EndpointState, HealthEvent } from "./health/endpoint.ts";
 export { applyHealth, type EndpointView, endpointViews, refreshHealth } from "./health/in-force.ts";
 export { parseAuthority, sameAuthority } from "./http/authority.ts";
+export { connectionOptionsOf } from "./http/hop-by-hop.ts";
 export {
   type BodyKind,
   type FieldList,

@@ -17,13 +17,6 @@ export function fieldsInit(fields: ReadonlyFieldList): FieldsInit {
 /** The one name in lower case that does not become a property of its own. */
 const NO_KEY = "__proto__";
 
-/** What Connection names (RFC 9110 7.6.1), in lower case. What most say is not taken apart each time. */
-export function connectionOptionsOf(connection: string): readonly string[] {
-  return connection === "keep-alive" ? KEEP_ALIVE : connection.split(",").map((option) => option.trim().toLowerCase());
-}
-
-const KEEP_ALIVE: readonly string[] = ["keep-alive"];
-
 /** Names are compared for less than an object of any shape can be asked for one that it has not. */
 export function comesBefore(fields: ReadonlyFieldList, at: number, name: string): boolean {
   for (let i = 0; i < at; i += 2) if (fields[i] === name) return true;

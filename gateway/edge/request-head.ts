@@ -4,6 +4,7 @@
  */
 import {
   type BodyKind,
+  connectionOptionsOf,
   type FieldList,
   field,
   type IncomingRequest,
@@ -15,7 +16,6 @@ import {
   STREAM_BODY,
 } from "../core/index.ts";
 import type { ClientAddressField } from "./env.ts";
-import { connectionOptionsOf } from "./fields.ts";
 import { numberIn } from "./number.ts";
 import type { ClientPlace, PlacedPeer } from "./report.ts";
 

@@ -1,6 +1,7 @@
 /** Responses between core's heads and the runtime's objects. */
 import {
   type BodyKind,
+  connectionOptionsOf,
   type FieldList,
   NO_BODY,
   type ReadonlyFieldList,
@@ -8,7 +9,7 @@ import {
   type ResponseHead,
   STREAM_BODY,
 } from "../core/index.ts";
-import { changeFields, connectionOptionsOf, fieldsInit } from "./fields.ts";
+import { changeFields, fieldsInit } from "./fields.ts";
 import { numberIn } from "./number.ts";
 
 /** Statuses whose responses have no content, whatever their fields say, and all answers to HEAD (RFC 9112 6.3). */

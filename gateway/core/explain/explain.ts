@@ -15,6 +15,7 @@ import { answerPreflight } from "../filter/cors.ts";
 import { upstreamHead } from "../filter/forward.ts";
 import { redirect, redirectToHttps } from "../filter/redirect.ts";
 import { addressAndPort } from "../http/address.ts";
+import { connectionOptionsOf } from "../http/hop-by-hop.ts";
 import { type FieldList, field, fieldJoined, NO_BODY, type RequestHead, type Scheme } from "../http/message.ts";
 import { endsHere } from "../last-recipient.ts";
 import { findHost, hostOf } from "../match/host.ts";
@@ -185,9 +186,8 @@ class Explainer implements RequestView {
   #forwardContext() {
     const { method, scheme, authority, fields, path } = this;
     const head: RequestHead = { method, scheme, authority, target: this.#request.target, fields, body: NO_BODY };
-    const connectionOptions = fieldJoined(fields, "connection")
-      ?.split(",")
-      .map((option) => option.trim().toLowerCase());
+    const connection = fieldJoined(fields, "connection");
+    const connectionOptions = connection === undefined ? undefined : connectionOptionsOf(connection);
     return {
       head,
       scheme,

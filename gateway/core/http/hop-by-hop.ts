@@ -31,6 +31,13 @@ export function isHopByHop(name: string): boolean {
   }
 }
 
+/** What Connection names (RFC 9110 7.6.1), in lower case. What most say is not taken apart each time. */
+export function connectionOptionsOf(connection: string): readonly string[] {
+  return connection === "keep-alive" ? KEEP_ALIVE : connection.split(",").map((option) => option.trim().toLowerCase());
+}
+
+const KEEP_ALIVE: readonly string[] = ["keep-alive"];
+
 /** Fields by which this gateway explains itself: nobody else may put words into its mouth. */
 export function isOwnField(name: string): boolean {
   return name.startsWith("x-tidegate-");
