@@ -96,7 +96,7 @@ export class ChunkReader {
    * @param keyPlaces where among the values there may be what tells parts of this type apart
    */
   recurring(check: AnyCheck, count: number, keyPlaces: readonly number[], issues: Issues): unknown {
-    const known = this.#findKnown(check, count, keyPlaces);
+    const known = this.#findKnown(check, count, this.#key(count, keyPlaces));
     if (known !== undefined) {
       this.#at += known.values.length;
       issues.grow(known.size);
@@ -109,25 +109,21 @@ export class ChunkReader {
     const end = this.#at;
     this.#at = start;
     // The parts that it refers to may have been read only now.
-    const late = this.#findKnown(check, count, keyPlaces);
-    if (late === undefined) this.#addKnown({ check, value, size: issues.size - size }, count, keyPlaces, end);
+    const key = this.#key(count, keyPlaces);
+    const late = this.#findKnown(check, count, key);
+    if (late === undefined && key !== undefined && this.#known.hasRoom(check, key)) {
+      const values = this.#values.slice(start, end);
+      for (let i = 0; i < values.length; i++) values[i] = this.#referred(values[i]) ?? values[i];
+      this.#known.add(key, { check, value, size: issues.size - size, count, values });
+    }
     this.#at = end;
     return late === undefined ? value : late.value;
   }
 
-  #findKnown(check: AnyCheck, count: number, keyPlaces: readonly number[]): KnownPart | undefined {
-    const key = this.#key(count, keyPlaces);
+  #findKnown(check: AnyCheck, count: number, key: unknown): KnownPart | undefined {
     let known = key === undefined ? undefined : this.#known.find(check, key);
     while (known !== undefined && (known.count !== count || !this.#repeats(known.values))) known = known.next;
     return known;
-  }
-
-  #addKnown({ check, value, size }: ReadPart, count: number, keyPlaces: readonly number[], end: number): void {
-    const key = this.#key(count, keyPlaces);
-    if (key === undefined || !this.#known.hasRoom) return;
-    const values = this.#values.slice(this.#at, end);
-    for (let i = 0; i < values.length; i++) values[i] = this.#referred(values[i]) ?? values[i];
-    this.#known.add(key, { check, value, size, count, values });
   }
 
   /** The first text or part at these places after the count; the count itself where there is nothing after it. */

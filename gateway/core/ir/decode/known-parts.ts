@@ -36,19 +36,18 @@ export class KnownParts {
     return this.#byCheck.get(check)?.get(key);
   }
 
-  get hasRoom(): boolean {
-    return this.#size < MAX_KNOWN_PARTS;
+  hasRoom(check: AnyCheck, key: unknown): boolean {
+    return this.#size < MAX_KNOWN_PARTS && lengthOf(this.find(check, key)) < MAX_ALIKE_PARTS;
   }
 
+  /** Where there is room. */
   add(key: unknown, { check, value, size, count, values }: Omit<KnownPart, "next">): void {
     let byKey = this.#byCheck.get(check);
     if (byKey === undefined) {
       byKey = new Map();
       this.#byCheck.set(check, byKey);
     }
-    const next = byKey.get(key);
-    if (!this.hasRoom || lengthOf(next) >= MAX_ALIKE_PARTS) return;
-    byKey.set(key, { check, value, size, count, values, next });
+    byKey.set(key, { check, value, size, count, values, next: byKey.get(key) });
     this.#size += 1;
   }
 
